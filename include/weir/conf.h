@@ -1,0 +1,184 @@
+/* conf.h: weir.lua as an immutable struct. Loaded by one thread, read by all, dropped with the last
+   reference. Everything in it lives in its arena. */
+#ifndef WEIR_CONF_H
+#define WEIR_CONF_H
+
+#include <sys/socket.h>
+
+#include "weir/dialect.h"
+#include "weir/log.h"
+#include "weir/secret.h"
+#include "weir/url.h"
+
+struct tls_trust;
+struct vm;
+
+/* Clocks and bounds of `defaults`; the same words may stand in provider and model, the nearest wins
+   (model, provider, defaults). Seconds or bytes or counts, all as double. */
+enum setting {
+  SET_CONNECT, SET_TLS, SET_HEAD, SET_FIRST_EVENT, SET_FIRST_EVENT_REASONING, SET_BETWEEN_EVENTS, SET_TOTAL,
+  SET_HOLD_HEAD, SET_IDLE_POOL, SET_QUEUE, SET_DRAIN, SET_HEADER_TIME, SET_CLIENT_IDLE, SET_MAX_HEAD, SET_MAX_BODY,
+  SET_HOLD_ANSWER, SET_MAX_ANSWER, SET_WARM, SET_COUNT
+};
+struct settings {
+  double value[SET_COUNT];
+  uint32_t given;                     /* bit per setting: stands here */
+};
+extern const char *const setting_words[SET_COUNT];
+
+/* A Lua value of weir.lua that a policy gets as its options: plain data, no functions. */
+enum value_type { VALUE_NIL, VALUE_BOOL, VALUE_INT, VALUE_NUM, VALUE_STRING, VALUE_TABLE, VALUE_MONEY };
+struct value {
+  enum value_type type;
+  bool b;
+  int64_t i;                          /* INT, MONEY (picodollars) */
+  double d;
+  struct span s;
+  struct value_pair *pairs;           /* TABLE, in the order: 1..n, numbers, strings bytewise */
+  size_t count;
+};
+struct value_pair { struct value key, value; };
+
+/* Files as they were read for this load: each once, so that all states are built from the same bytes. */
+struct source {
+  struct source *next;
+  struct span path, bytes;
+};
+struct sources {
+  struct arena arena;
+  struct source *list;
+  struct span folder;                 /* of weir.lua; "" when there is none */
+};
+/* NULL and *why when the file cannot be read. Relative paths are below the folder. */
+const struct source *sources_read(struct sources *s, struct span path, const char **why);
+/* Finds and reads policy NAME: policies/NAME.lua beside weir.lua, then the shipped folder
+   ($WEIR_POLICIES, /usr/share/weir/policies, ../policies beside the binary's folder). */
+const struct source *sources_policy(struct sources *s, struct span name, const char **why);
+
+struct account {
+  unsigned index;
+  struct secret *key;                 /* NULL: none (a local server) */
+  struct secret *auth_line;           /* "authorization: Bearer …\r\n" or "x-api-key: …\r\n", ready to send; or NULL */
+};
+struct endpoint {
+  struct url url;                     /* path is the base, "/v1" */
+  struct span text;                   /* as written */
+  struct span host_header;
+  struct span tls_name;               /* name the certificate must carry; the host by default */
+  struct span ca;                     /* PEM path; empty: system roots */
+  struct span region;
+  unsigned weight;                    /* ≥ 1 */
+  struct account *accounts;           /* its own, or the provider's */
+  size_t account_count;
+  struct span pool_key;               /* equal for those that can share connections: scheme, host, port, TLS name, CA */
+  struct tls_trust *trust;            /* attached by the gateway before the conf is published; it holds the reference */
+};
+struct model_data {                   /* provider { models = { ["gpt-5"] = {…} } } and the catalogue */
+  struct span name;
+  int64_t window, max_output;         /* 0 unknown */
+};
+struct provider {
+  struct span name;
+  enum dialect dialect;
+  bool catalogue;                     /* known by name */
+  struct endpoint *endpoints;
+  size_t endpoint_count;
+  struct http_header *headers;        /* added to each request */
+  size_t header_count;
+  struct http_header when_absent;     /* added when the client sent none of that name; name empty: none */
+  struct model_data *models;
+  size_t model_count;
+  struct settings settings;
+  unsigned number;                    /* place in conf->providers */
+};
+struct alias {                        /* model "alias" { … } */
+  struct span name;
+  struct span *targets;               /* "provider/model", checked to exist */
+  size_t target_count;
+  uint32_t next_on;                   /* bit per enum fault; 0: the default set */
+  double latency_budget;              /* seconds over all attempts; 0: none but `total` */
+  struct settings settings;
+};
+struct use {
+  struct span policy, name;           /* name: `as`, or the policy's own */
+  struct value options;               /* TABLE */
+  const struct source *source;
+  unsigned line;                      /* in weir.lua */
+  struct span file;
+};
+struct auth_secret {                  /* secret "judge" { env …, host = … } */
+  struct span name, host;
+  struct secret *secret;
+};
+struct listener {
+  struct span spec;
+  bool open;
+};
+struct network { unsigned char ip[16]; unsigned bits; };   /* v4 as v4-mapped */
+
+struct conf {
+  int refs;
+  struct arena arena;
+  struct sources sources;
+  char hash[65];                      /* of all sources, hex: names the generation */
+  struct span file;                   /* "" when started without one */
+  struct listener *listeners;
+  size_t listener_count;
+  struct listener admin;
+  struct secret *admin_token;
+  struct provider *providers;
+  size_t provider_count;
+  struct provider *default_provider;  /* NULL: first of the path's dialect */
+  struct alias *aliases;
+  size_t alias_count;
+  struct use *uses;
+  size_t use_count;
+  struct auth_secret *secrets;
+  size_t secret_count;
+  struct settings defaults;           /* all given */
+  unsigned workers;                   /* 0: cores */
+  uint64_t memory, lua_memory;        /* 0: default */
+  struct span state_dir, runtime_dir;
+  struct network *trusted;
+  size_t trusted_count;
+  enum log_level log_level;
+  struct span access_log;             /* "stdout", "stderr", "off" or a path */
+  struct watched *watched;            /* private: what conf_files_changed looks at */
+  uint64_t fingerprint;               /* of those, as they were when they were read */
+};
+
+/* file NULL: the search order ($WEIR_CONFIG, ./weir.lua, /etc/weir/weir.lua), and with none found the providers
+   whose key variables are set. On failure NULL and messages "file:line: reason" one a line in *errors; warnings
+   go to *warnings. It may take seconds (`command` secrets): never on a worker. */
+struct conf *conf_load(const char *file, struct buf *errors, struct buf *warnings);
+struct conf *conf_ref(struct conf *c);
+void conf_drop(struct conf *c);
+/* For --watch: whether its files (weir.lua, included ones, policies, secret files) or the set an include names
+   differ from *fingerprint, which is then set to what they are now. Zero stands for what was read at the load.
+   So a caller that polls gets true once per change, and the files are quiet while it gets false. */
+bool conf_files_changed(const struct conf *c, uint64_t *fingerprint);
+
+struct provider *conf_provider(const struct conf *c, struct span name);
+struct alias *conf_alias(const struct conf *c, struct span name);
+/* The nearest of alias (may be NULL), provider (may be NULL), defaults. */
+double conf_setting(const struct conf *c, const struct alias *a, const struct provider *p, enum setting s);
+/* A listener's spec as an address: "127.0.0.1:8080", "[::1]:8080", "localhost:8080", "unix:/path". false: *why says
+   what is wrong. */
+bool conf_address(struct span spec, struct sockaddr_storage *out, socklen_t *size, const char **why);
+bool conf_trusts(const struct conf *c, const struct sockaddr_storage *peer);
+/* What needs a restart between two configurations ("listen, workers"), into *out; false when nothing. */
+bool conf_restart_needed(const struct conf *running, const struct conf *next, struct buf *out);
+
+/* ---- the catalogue */
+struct catalogue_provider {
+  const char *name, *url, *key_variable, *auth_header;   /* auth_header: "authorization" (Bearer), "x-api-key", "api-key" */
+  enum dialect dialect;
+  const char *extra_header;           /* "anthropic-version: 2023-06-01" when the client sent none; NULL */
+};
+const struct catalogue_provider *catalogue_provider(struct span name);
+const struct catalogue_provider *catalogue_at(size_t i);                /* NULL at the end */
+
+/* "unknown field 'modle'; did you mean 'model'?" into *out; with none that is near, the known words. */
+void unknown_word(struct buf *out, const char *what, struct span word, const char *const *known, size_t count);
+
+#endif

@@ -1,0 +1,193 @@
+/* dialect.h: what weir understands of the providers' wire formats.
+   A dialect is one file of src/dialect. In pass-through its bytes are forwarded as they are; this
+   room only reads them: what was asked, what an event means, what a failure is, what was used; and
+   writes what weir itself has to say in the caller's dialect. Pure, no state but the structs here. */
+#ifndef WEIR_DIALECT_H
+#define WEIR_DIALECT_H
+
+#include "weir/http.h"
+#include "weir/json.h"
+#include "weir/mem.h"
+#include "weir/sse.h"
+
+/* Why an attempt failed; the words are promises (INTERFACE 5). */
+enum fault {
+  FAULT_NONE, FAULT_AUTH, FAULT_QUOTA, FAULT_RATE_LIMITED, FAULT_OVERLOADED, FAULT_CONTEXT_TOO_LONG,
+  FAULT_CONTENT_FILTERED, FAULT_REFUSED, FAULT_BAD_REQUEST, FAULT_NOT_FOUND, FAULT_TIMEOUT, FAULT_CONNECTION,
+  FAULT_PROTOCOL, FAULT_TLS, FAULT_EMPTY, FAULT_INVALID, FAULT_COUNT
+};
+const char *fault_word(enum fault f);                    /* "" for FAULT_NONE */
+bool fault_named(struct span word, enum fault *out);
+const char *const *fault_words(size_t *count);           /* for nearest-name messages */
+
+enum dialect { DIALECT_CHAT, DIALECT_RESPONSES, DIALECT_MESSAGES, DIALECT_COUNT };
+const char *dialect_word(enum dialect d);                /* "chat", "responses", "messages" */
+/* Known words; "gemini" "converse" "cohere" give false and *later = true. */
+bool dialect_named(struct span word, enum dialect *out, bool *later);
+
+/* What a client can ask of a known route. A provider of dialect chat or responses is an OpenAI-like
+   one and serves the first five; one of dialect messages the next two. */
+enum operation {
+  OP_CHAT, OP_COMPLETIONS, OP_EMBEDDINGS, OP_RESPONSES, OP_MESSAGES, OP_COUNT_TOKENS, OP_COUNT
+};
+struct operation_info {
+  enum operation operation;
+  enum dialect dialect;                                  /* of its errors and events */
+  const char *path;                                      /* client side: "/v1/chat/completions" */
+  const char *suffix;                                    /* behind a provider's base URL: "/chat/completions" */
+  bool streams;                                          /* may be asked to stream */
+};
+const struct operation_info *operation_info(enum operation o);
+/* By exact client path, or NULL. */
+const struct operation_info *operation_by_path(struct span path);
+bool operation_served(const struct operation_info *o, enum dialect provider);
+
+/* ---- requests */
+struct request_facts {
+  struct json model;                                     /* string in the body, or JSON_NONE */
+  bool stream;
+  bool reasoning;                                        /* asks for thinking or names an effort: the longer first-event clock */
+  bool wants_usage;                                      /* chat: stream_options.include_usage is true */
+  bool bound;                                            /* carries state valid only where it was made (previous_response_id, conversation, item_reference, encrypted reasoning, file ids, thinking signatures) */
+  int64_t max_tokens;                                    /* -1: not given */
+  struct span user, session;                             /* user, metadata.user_id; raw JSON string content without escapes, else empty */
+};
+/* members: of the body (json_read_object). false: *why says what is wrong, for a 400 ("'model' must be a string"). A missing
+   model is not an error here. */
+bool request_read(const struct operation_info *o, const struct json_member *members, size_t count, struct request_facts *out, const char **why);
+/* Text of all messages of that role ("" = all roles), joined with newlines, unescaped, appended to *out. Roles: system (also
+   developer, `system`, `instructions`), user, assistant, tool. */
+void request_text(const struct operation_info *o, const struct json_member *members, size_t count, struct span role, struct buf *out);
+/* The body's member that a policy's word means: messages -> "messages"/"input"/"prompt", max_tokens -> the one the caller used, else the
+   operation's own name for it; stop, temperature, top_p, tools likewise. NULL: this operation has none. */
+const char *request_member(const struct operation_info *o, const struct json_member *members, size_t count, struct span word);
+
+/* ---- usage: disjoint classes; -1 is "not reported" (absent is not zero). The last present value of each field wins. */
+struct usage {
+  int64_t input, cache_read, cache_write, cache_write_1h, output, reasoning;
+};
+#define USAGE_NONE ((struct usage){ -1, -1, -1, -1, -1, -1 })
+void usage_merge(struct usage *into, const struct usage *newer);
+/* Reads a usage object in that dialect's shape; input excludes cached tokens, output includes reasoning. */
+void usage_read(enum dialect d, struct json usage, struct usage *out);
+
+/* ---- streams */
+enum event_class {
+  EVENT_LIFECYCLE,                                       /* role chunks, starts, pings, comments: no content yet */
+  EVENT_REAL,                                            /* non-empty text or thinking, tool name or arguments, refusal, media */
+  EVENT_FINISH,                                          /* says why generation ended; may also carry text: then it is REAL with finish set */
+  EVENT_TERMINATOR,                                      /* [DONE], message_stop, response.completed/incomplete */
+  EVENT_ERROR,                                           /* the dialect's error event, response.failed, or an unreadable event */
+};
+struct event_facts {
+  enum event_class class;
+  bool real;                                             /* content stands in it, whatever the class */
+  bool terminal;                                         /* nothing may follow it */
+  struct span finish;                                    /* "stop", "length", "tool_calls", … as sent; empty when none */
+  enum fault fault;                                      /* EVENT_ERROR: what it is. With finish: what a stream without content is (empty, content_filtered, refused) */
+  struct span code;                                      /* of an error, as sent */
+  struct span message;                                   /* of an error: raw JSON string content */
+  double retry_after;                                    /* seconds, 0 unknown */
+  bool has_usage;
+  struct usage usage;
+  struct span model;                                     /* served model, raw string content; empty when not in this event */
+  uint64_t deltas;                                       /* pieces of text, thinking or tool arguments in it */
+  uint64_t delta_bytes;
+};
+/* What the gateway remembers of one stream. Zeroed: fresh. Plain data: a copy is a state of its own, so an attempt and its
+   client may each have one. All but the first two are event_read's and the writers' own. */
+enum { EVENT_OPEN_CHOICES = 128, EVENT_OPEN_BLOCKS = 8 };
+struct event_state {
+  bool finished, terminated;
+  bool started;                                          /* messages: message_start seen; responses: sequence holds a number */
+  bool said;                                             /* a real event was seen */
+  int64_t sequence;                                      /* responses: last sequence_number, for an error event of weir's own */
+  int64_t output;                                        /* messages: output_tokens as last reported */
+  uint64_t choices[EVENT_OPEN_CHOICES / 64];             /* chat: bit per choice seen and not finished */
+  int32_t blocks[EVENT_OPEN_BLOCKS];                     /* messages: indexes of the open blocks */
+  uint32_t block_count;
+};
+/* Reads one event of a stream. Data that is not JSON (and not [DONE]) is EVENT_ERROR with FAULT_PROTOCOL. */
+void event_read(const struct operation_info *o, struct event_state *s, const struct sse_event *e, struct arena *scratch, struct event_facts *out);
+/* Whether the bytes of a stream may end here: a terminator was seen (chat: [DONE], or a finish on providers that send none
+   is not enough; completions likewise). */
+bool event_may_end(const struct operation_info *o, const struct event_state *s);
+
+/* The pieces of an event that a policy sees, one at a time, in order. */
+enum delta_kind { DELTA_TEXT, DELTA_THINKING, DELTA_TOOL, DELTA_USAGE, DELTA_FINISH };
+struct delta {
+  enum delta_kind kind;
+  int choice;                                            /* chat choice index, output_index, 0 for messages */
+  struct json text;                                      /* TEXT, THINKING: the JSON string in place in the event's data */
+  int tool_index;                                        /* TOOL */
+  struct json tool_id, tool_name, tool_arguments;        /* strings in place, JSON_NONE when not in this piece */
+  struct span finish;
+  struct usage usage;
+};
+enum { DELTA_MOST = 64 };
+/* Gives the number of deltas (0 for lifecycle). `data` is the event's data (valid JSON), lent by out. */
+size_t event_deltas(const struct operation_info *o, struct span name, struct json data, struct delta out[DELTA_MOST]);
+
+/* ---- whole answers */
+struct answer_facts {
+  enum fault fault;                                      /* FAULT_NONE: it says something. empty, content_filtered, refused, invalid (not this dialect's shape) */
+  struct span finish;
+  struct usage usage;
+  bool has_usage;
+  struct span model;
+  bool has_tools;
+};
+/* body: a 2xx answer. FAULT_INVALID when it is not JSON or no object. Embeddings: empty without data. */
+void answer_read(const struct operation_info *o, struct span body, struct answer_facts *out);
+void answer_text(const struct operation_info *o, struct json document, bool thinking, struct buf *out);
+
+/* ---- failures */
+struct failure {
+  enum fault fault;
+  struct span code;                                      /* as sent, raw */
+  struct span message;                                   /* raw JSON string content, or empty */
+  double retry_after;                                    /* seconds; -1 not given */
+  bool account;                                          /* about weir's own account (401, 402, account 403): never shown to the client as it is */
+};
+/* From status, headers and body of a non-2xx answer, per wire/errors.md; English text is read for context_too_long alone. */
+void failure_read(enum dialect d, int status, const struct http_head *head, struct span body, struct failure *out);
+/* Seconds from a Retry-After (number or HTTP date, `now` = unix time) or retry-after-ms; -1 when absent or bad. */
+double retry_after_read(const struct http_head *head, double now);
+bool fault_retryable(enum fault f);                      /* by default: rate_limited overloaded timeout connection protocol tls empty invalid; never bad_request */
+
+/* ---- weir's own words */
+struct tried {
+  struct span target;
+  enum fault fault;
+  int status;                                            /* 0: none came */
+  unsigned ms;
+};
+struct error {
+  int status;
+  enum fault fault;
+  struct span word;                                      /* weir's word when it is no fault: "denied", "capped", …; empty = fault_word */
+  struct span message;                                   /* plain UTF-8 */
+  struct span code;                                      /* dialect's code field; empty: chosen from status and fault */
+  struct span param;
+  struct span id;                                        /* request id */
+  struct span hint;
+  const struct tried *tried;
+  size_t tried_count;
+};
+/* The JSON body of an error answer; `error.weir = { id, fault, tried, hint }` in it. status may be changed to the dialect's own
+   (messages: overloaded 529 …) and is given back. */
+int error_write(enum dialect d, const struct error *e, struct buf *out);
+/* The same as an event of a running stream (with its event: line and closing blank line), after which nothing may follow. */
+void error_write_event(const struct operation_info *o, const struct event_state *s, const struct error *e, struct buf *out);
+/* Status that a spent chain shows for its first fault: connection tls protocol empty invalid auth quota 502, timeout 504, rate_limited 429, overloaded 503 … */
+int fault_status(enum fault f);
+
+/* weir.answer(text): a whole answer or a whole legal stream saying `text`, usage zero. `created` is unix time. */
+void answer_write(const struct operation_info *o, bool stream, struct span id, struct span model, struct span text, int64_t created, struct buf *out);
+/* weir.stop(why, as): closes a running stream in the dialect's order. as: "length", "filter"; ("error" is error_write_event). */
+void stop_write(const struct operation_info *o, const struct event_state *s, struct span as, struct span id, struct span model, int64_t created, struct buf *out);
+void heartbeat_write(enum dialect d, struct buf *out);
+/* GET /v1/models in that dialect's shape. */
+void models_write(enum dialect d, const struct span *names, size_t count, int64_t created, struct buf *out);
+
+#endif

@@ -1,0 +1,175 @@
+/* policy.h: the Lua side of weir. One policy_vm per worker and generation; it is used by its worker's
+   thread alone. The gateway fills plain structs, starts a hook, and gets a decision or a wait: a
+   policy never touches a descriptor, the exchange runs what it asks for.
+
+   How to drive it:
+     struct policy_run run = { 0 };
+     r = policy_run_start(vm, &run, HOOK_REQUEST, &subject);
+     while (r == POLICY_WAITS) { … do run.wait, later: r = policy_run_resume(&run, &answer); }
+     use run.decision;
+   A run that is no longer wanted while it waits is ended by policy_run_cancel. While it waits, the run and
+   what its subject points to stay where they are; the thread has called vm_thread_enter. */
+#ifndef WEIR_POLICY_H
+#define WEIR_POLICY_H
+
+#include "weir/conf.h"
+#include "weir/dialect.h"
+#include "weir/route.h"
+
+enum hook { HOOK_REQUEST, HOOK_ATTEMPT, HOOK_RESPONSE, HOOK_CHUNK, HOOK_FAILURE, HOOK_DONE, HOOK_COUNT };
+extern const char *const hook_words[HOOK_COUNT];         /* "on_request", … */
+
+struct policy_vm;
+/* Runs every `use` of the configuration in a fresh sandbox. NULL and "file:line: reason" lines in *errors on failure. Warnings (NULL:
+   not looked for): upvalues assigned inside hooks (they are per worker and die at reload: weir.shared). conf must outlive it. */
+struct policy_vm *policy_vm_new(struct conf *conf, struct buf *errors, struct buf *warnings);
+void policy_vm_free(struct policy_vm *vm);
+/* Whether any policy defines the hook: one that nobody defines is not called and costs nothing. */
+bool policy_has(const struct policy_vm *vm, enum hook h);
+size_t policy_memory(const struct policy_vm *vm);
+bool policy_idle(struct policy_vm *vm);                  /* a little garbage collection; true while there is more */
+/* The one clock policies see (unix seconds); the real one by default. */
+void policy_set_clock(struct policy_vm *vm, double (*now)(void *arg), void *arg);
+
+/* ---- what hooks see. Spans live as long as the exchange (its arena) unless said otherwise. */
+struct policy_note { struct policy_note *next; struct span key, value, policy; };    /* value: plain text */
+struct policy_edit { struct policy_edit *next; struct span word, json; };            /* newest first; word: model max_tokens temperature top_p stop tools messages or, by attempt:set, any body field. json: its new value; p NULL removes it */
+struct policy_header { struct policy_header *next; struct span name, value; };       /* value.p NULL: removed */
+
+struct policy_req {
+  struct arena *arena;
+  const struct operation_info *operation;                /* NULL: a raw route, streamed through: body is not here */
+  struct span id, path, ip;
+  struct span method;
+  struct http_head *head;                                /* the client's headers; keys are not shown to Lua */
+  struct span body;
+  struct json_member *members;                           /* of the body; 0 when raw */
+  size_t member_count;
+  struct request_facts facts;
+  struct span model;                                     /* as asked, plain text; changed by req.model = … */
+  bool stream;
+  struct span session, user;
+  struct policy_note *notes, *tags;                      /* newest first */
+  struct policy_edit *edits;
+  struct span targets[ROUTE_MOST_TARGETS];               /* names, set by weir.route or req.targets */
+  size_t target_count;                                   /* 0: as the model name says */
+  uint32_t next_on;                                      /* of weir.route, a bit per enum fault and bit FAULT_NONE; 0: not given */
+  unsigned attempts;                                     /* started so far */
+  double deadline;                                       /* unix seconds; req.remaining = deadline - now */
+  uint64_t random;                                       /* seed of weir.random in this exchange; it moves on as numbers are drawn */
+  struct arena *scratch;                                 /* where policy_chunk puts decision.text; NULL: arena */
+  int lua;                                               /* private: registry reference of what Lua keeps of it, 0 none */
+  struct policy_vm *vm;                                  /* private */
+  uint64_t serial;                                       /* private: names the exchange to its handles */
+  struct json_member *seen;                              /* private: members as edits left them; NULL: no edit yet */
+  size_t seen_count;                                     /* private */
+  struct policy_feed *feeds;                             /* private: places of matchers in this exchange's chunks */
+};
+struct policy_attempt {
+  unsigned number;                                       /* from 1 */
+  const struct target *target;
+  double deadline;                                       /* seconds from now; written by attempt.deadline = … */
+  bool deadline_set;
+  struct policy_header *headers;                         /* to add, replace or remove upstream; newest first */
+  struct policy_edit *edits;                             /* attempt:set */
+  struct arena *arena;                                   /* the attempt's */
+};
+struct policy_response {
+  int status;
+  const struct http_head *head;
+  struct span body;                                      /* whole answer, decoded of its framing; empty for a stream */
+  struct span text, thinking;                            /* stream: of its held start; whole: made on access */
+  struct span model, finish;
+  struct usage usage;
+  bool done;                                             /* false: the held start of a stream */
+};
+struct policy_fault {
+  enum fault kind;
+  int status;
+  struct span code, target;
+  const char *phase;                                     /* "connect" "head" "first_event" "stream" */
+  double retry_after;                                    /* -1 unknown */
+};
+struct policy_usage {
+  struct usage usage;
+  bool reported;
+  unsigned attempts;
+  struct span end;                                       /* fault word or done, client_gone, denied, … */
+};
+struct policy_subject {                                  /* what a hook gets; NULL where it gets none */
+  struct policy_req *req;                                /* always */
+  struct policy_attempt *attempt;                        /* on_attempt, on_failure */
+  struct policy_response *response;                      /* on_response */
+  const struct delta *chunk;                             /* on_chunk; lent for the call */
+  struct policy_fault *fault;                            /* on_failure */
+  struct policy_usage *usage;                            /* on_done */
+};
+
+enum decision_kind {
+  DECIDE_PASS,
+  DECIDE_DENY, DECIDE_ANSWER,                            /* on_request; weir.route only sets req->targets */
+  DECIDE_SKIP,                                           /* on_attempt */
+  DECIDE_ACCEPT, DECIDE_REJECT,                          /* on_response */
+  DECIDE_REPLACE,                                        /* on_response, on_chunk */
+  DECIDE_DROP, DECIDE_STOP,                              /* on_chunk */
+  DECIDE_RETRY, DECIDE_NEXT, DECIDE_FAIL,                /* on_failure */
+};
+struct decision {
+  enum decision_kind kind;
+  struct span policy;                                    /* instance that decided */
+  int status;                                            /* DENY */
+  struct span message;                                   /* DENY; why of SKIP REJECT STOP FAIL */
+  struct span code;                                      /* DENY */
+  double retry_after;                                    /* DENY, RETRY; -1 not given */
+  struct span text;                                      /* ANSWER, REPLACE: plain text */
+  struct span json;                                      /* ANSWER with a table: the whole body as JSON */
+  struct span as;                                        /* STOP: "length" "filter" "error" */
+  bool error;                                            /* the policy failed and says on_error = "deny": DENY in on_request, on_attempt and
+                                                            on_response, STOP as "error" in on_chunk, FAIL in on_failure, PASS in on_done */
+};
+
+/* ---- what a waiting policy asked for */
+enum wait_kind { WAIT_NONE, WAIT_SLEEP, WAIT_FETCH };
+struct policy_wait {
+  enum wait_kind kind;
+  double seconds;                                        /* SLEEP; FETCH: timeout (default 10) */
+  struct span url, method, body;                         /* FETCH; lent from the run's Lua state until resume or cancel */
+  struct http_header *headers;
+  size_t header_count;
+  const struct auth_secret *auth;                        /* NULL or the secret whose host is the url's (checked) */
+};
+struct policy_answer {                                   /* FETCH */
+  bool ok;
+  const char *why;                                       /* when not ok */
+  int status;
+  const struct http_head *head;
+  struct span body;
+};
+
+enum policy_result { POLICY_DONE, POLICY_WAITS };
+struct policy_run {
+  struct policy_vm *vm;
+  enum hook hook;
+  struct policy_subject subject;
+  struct decision decision;                              /* valid when DONE */
+  struct policy_wait wait;                               /* valid when WAITS */
+  unsigned at;                                           /* private: place of the policy that runs in the hook's order */
+  void *co;                                              /* private: its coroutine */
+  uint64_t serial;                                       /* private: names the run to its handles */
+  const struct policy_answer *answer;                    /* private: during policy_run_resume */
+};
+/* Runs the hook of each policy in its order until one ends the chain: deny and answer, skip, reject, drop and stop, any answer of
+   on_failure. accept and replace let the later ones see and decide too; they see the replaced text. Errors, limits and time-outs take the policy's on_error
+   road, are logged with their traceback and counted. on_chunk and on_done cannot wait (that is an error of the policy). */
+enum policy_result policy_run_start(struct policy_vm *vm, struct policy_run *run, enum hook h, const struct policy_subject *s);
+enum policy_result policy_run_resume(struct policy_run *run, const struct policy_answer *a);
+void policy_run_cancel(struct policy_run *run);
+/* The hot one: on_chunk for one delta. out->text of a REPLACE lives in req->scratch. */
+enum decision_kind policy_chunk(struct policy_vm *vm, struct policy_req *req, const struct delta *d, struct decision *out);
+/* The exchange ends: what Lua kept of it is let go; handles that a policy kept raise from now on. */
+void policy_req_end(struct policy_req *req);
+
+/* ---- process-wide, outlive generations: weir.shared maps, weir.counter, error counts */
+void policy_metrics_write(struct buf *out);              /* weir_policy_errors_total{policy,hook}, weir_policy_NAME_total */
+
+#endif

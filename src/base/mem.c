@@ -1,0 +1,168 @@
+#include "weir/mem.h"
+#include "weir/log.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+void *mem_try(size_t n) { return malloc(n ? n : 1); }
+void mem_free(void *p) { free(p); }
+
+void *mem_alloc(size_t n) {
+  void *p = mem_try(n);
+  require(p);
+  return p;
+}
+
+void *mem_zero(size_t n) {
+  void *p = calloc(1, n ? n : 1);
+  require(p);
+  return p;
+}
+
+void *mem_grow(void *p, size_t n) {
+  p = realloc(p, n ? n : 1);
+  require(p);
+  return p;
+}
+
+char *mem_cstr(struct span s) {
+  char *p = mem_alloc(s.n + 1);
+  if (s.n) memcpy(p, s.p, s.n);
+  p[s.n] = 0;
+  return p;
+}
+
+struct arena_block {
+  struct arena_block *next;
+  size_t size;
+};
+struct arena_release {
+  struct arena_release *next;
+  void (*run)(void *arg);
+  void *arg;
+};
+enum { FIRST_BLOCK = 2048, LARGEST_STEP = 65536 };
+
+static void *arena_block_add(struct arena *a, size_t n) {
+  size_t size = a->total < FIRST_BLOCK ? FIRST_BLOCK : a->total < LARGEST_STEP ? a->total : LARGEST_STEP;
+  bool alone = n > size / 2;                       /* a large one gets its own block; the current goes on */
+  if (alone) size = n;
+  struct arena_block *b = mem_alloc(sizeof *b + size);
+  char *p = (char *)(b + 1);
+  b->size = size;
+  b->next = a->blocks;
+  a->blocks = b;
+  a->total += size;
+  if (!alone) a->at = p + n, a->end = p + size;
+  return p;
+}
+
+void *arena_alloc(struct arena *a, size_t n) {
+  n = (n + 15) & ~(size_t)15;
+  if ((size_t)(a->end - a->at) < n) return arena_block_add(a, n);
+  void *p = a->at;
+  a->at += n;
+  return p;
+}
+
+void *arena_zero(struct arena *a, size_t n) { return memset(arena_alloc(a, n), 0, n); }
+
+char *arena_cstr(struct arena *a, struct span s) {
+  char *p = arena_alloc(a, s.n + 1);
+  if (s.n) memcpy(p, s.p, s.n);
+  p[s.n] = 0;
+  return p;
+}
+
+struct span arena_copy(struct arena *a, struct span s) { return span_of(arena_cstr(a, s), s.n); }
+
+struct span arena_vprintf(struct arena *a, const char *fmt, va_list args) {
+  va_list again;
+  va_copy(again, args);
+  int n = vsnprintf(NULL, 0, fmt, again);
+  va_end(again);
+  require(n >= 0);
+  char *p = arena_alloc(a, (size_t)n + 1);
+  vsnprintf(p, (size_t)n + 1, fmt, args);
+  return span_of(p, (size_t)n);
+}
+
+struct span arena_printf(struct arena *a, const char *fmt, ...) {
+  va_list args;
+  va_start(args, fmt);
+  struct span s = arena_vprintf(a, fmt, args);
+  va_end(args);
+  return s;
+}
+
+void arena_on_end(struct arena *a, void (*release)(void *arg), void *arg) {
+  struct arena_release *r = arena_alloc(a, sizeof *r);
+  *r = (struct arena_release){ a->releases, release, arg };
+  a->releases = r;
+}
+
+void arena_end(struct arena *a) {
+  for (struct arena_release *r = a->releases; r; r = r->next) r->run(r->arg);
+  for (struct arena_block *b = a->blocks, *next; b; b = next) {
+    next = b->next;
+    mem_free(b);
+  }
+  *a = (struct arena){ 0 };
+}
+
+char *buf_reserve(struct buf *b, size_t n) {
+  if (b->cap - b->end >= n) return b->p + b->end;
+  size_t have = buf_size(b);
+  if (b->at && b->cap - have >= n && b->at >= have) {      /* enough room once moved to the front */
+    memcpy(b->p, b->p + b->at, have);
+  } else {
+    size_t cap = b->cap ? b->cap * 2 : 512;
+    while (cap < have + n) cap *= 2;
+    char *p = mem_alloc(cap);
+    if (have) memcpy(p, b->p + b->at, have);
+    mem_free(b->p);
+    b->p = p;
+    b->cap = cap;
+  }
+  b->at = 0;
+  b->end = have;
+  return b->p + b->end;
+}
+
+void buf_consume(struct buf *b, size_t n) {
+  require(n <= buf_size(b));
+  b->at += n;
+  if (b->at == b->end) b->at = b->end = 0;
+}
+
+void buf_add(struct buf *b, struct span s) {
+  if (!s.n) return;
+  memcpy(buf_reserve(b, s.n), s.p, s.n);
+  b->end += s.n;
+}
+
+void buf_byte(struct buf *b, char c) {
+  *buf_reserve(b, 1) = c;
+  b->end++;
+}
+
+void buf_vprintf(struct buf *b, const char *fmt, va_list args) {
+  va_list again;
+  va_copy(again, args);
+  int n = vsnprintf(NULL, 0, fmt, again);
+  va_end(again);
+  require(n >= 0);
+  vsnprintf(buf_reserve(b, (size_t)n + 1), (size_t)n + 1, fmt, args);
+  b->end += (size_t)n;
+}
+
+void buf_printf(struct buf *b, const char *fmt, ...) {
+  va_list args;
+  va_start(args, fmt);
+  buf_vprintf(b, fmt, args);
+  va_end(args);
+}
+
+void buf_free(struct buf *b) {
+  mem_free(b->p);
+  *b = (struct buf){ 0 };
+}

@@ -1,0 +1,24 @@
+/* cmd.h: the commands; one file each. Exit codes: 0 well, 1 refused (configuration, tests, reload), 2 usage or the machine. */
+#ifndef WEIR_CMD_H
+#define WEIR_CMD_H
+
+#include <stdbool.h>
+
+struct args {
+  int count;
+  char **words;                       /* behind the command's name */
+};
+/* Takes "--name VALUE" or "--name=VALUE" out of the words; NULL when absent. */
+const char *args_value(struct args *a, const char *name);
+bool args_flag(struct args *a, const char *name);
+/* True when nothing is left; else says what is not understood. */
+bool args_done(const struct args *a, const char *command);
+
+int cmd_main(int argc, char **argv);
+int cmd_run(struct args *a);
+int cmd_check(struct args *a);
+int cmd_test(struct args *a);
+int cmd_reload(struct args *a);
+int cmd_version(struct args *a);
+
+#endif

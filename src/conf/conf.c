@@ -1,0 +1,98 @@
+/* A configuration from its start to its end, and what is asked of it. */
+#include "load.h"
+#include <stdlib.h>
+#include <unistd.h>
+
+/* The file to load; NULL: none is there. Names that were looked for are watched. */
+static const char *file_found(struct conf *c, const char *given) {
+  static const char *const usual[] = { "./weir.lua", "/etc/weir/weir.lua" };
+  const char *variable = getenv("WEIR_CONFIG");
+  if (given) return given;
+  if (variable && *variable) return variable;
+  for (size_t i = 0; i < 2; i++) {
+    watch_add(c, span_cstr(usual[i]), false);
+    if (!access(usual[i], F_OK)) return usual[i];
+  }
+  return NULL;
+}
+
+static void file_load(struct load *l, struct span file) {
+  struct conf *c = l->conf;
+  const char *why;
+  if (span_starts(file, SPAN("./"))) file = span_from(file, 2);
+  c->file = arena_copy(&c->arena, file);
+  c->sources.folder = arena_copy(&c->sources.arena, path_folder(c->file));
+  watch_add(c, c->file, false);
+  const struct source *source = sources_read_at(&c->sources, c->file, &why);
+  if (source) load_run(l, source);
+  else problem_add(l, "%.*s: %s", SPAN_FMT(c->file), why);
+}
+
+struct conf *conf_load(const char *file, struct buf *errors, struct buf *warnings) {
+  struct conf *c = mem_zero(sizeof *c);
+  struct load l = { .conf = c };
+  c->refs = 1;
+  c->log_level = LOG_INFO;
+  file = file_found(c, file);
+  if (file) file_load(&l, span_cstr(file));
+  if (!file || c->sources.list) conf_finish(&l);
+  problems_write(&l, errors, warnings);
+  bool failed = l.error_count > 0;
+  arena_end(&l.scratch);
+  if (failed) conf_drop(c), c = NULL;
+  return c;
+}
+
+struct conf *conf_ref(struct conf *c) {
+  __atomic_add_fetch(&c->refs, 1, __ATOMIC_RELAXED);
+  return c;
+}
+
+void conf_drop(struct conf *c) {
+  if (!c || __atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL)) return;
+  arena_end(&c->arena);
+  arena_end(&c->sources.arena);
+  mem_free(c);
+}
+
+struct provider *conf_provider(const struct conf *c, struct span name) {
+  for (size_t i = 0; i < c->provider_count; i++)
+    if (span_eq(c->providers[i].name, name)) return &c->providers[i];
+  return NULL;
+}
+
+struct alias *conf_alias(const struct conf *c, struct span name) {
+  for (size_t i = 0; i < c->alias_count; i++)
+    if (span_eq(c->aliases[i].name, name)) return &c->aliases[i];
+  return NULL;
+}
+
+double conf_setting(const struct conf *c, const struct alias *a, const struct provider *p, enum setting s) {
+  if (a && a->settings.given & 1u << s) return a->settings.value[s];
+  if (p && p->settings.given & 1u << s) return p->settings.value[s];
+  return c->defaults.value[s];
+}
+
+static bool listeners_same(const struct conf *a, const struct conf *b) {
+  if (a->listener_count != b->listener_count) return false;
+  for (size_t i = 0; i < a->listener_count; i++)
+    if (!span_eq(a->listeners[i].spec, b->listeners[i].spec)) return false;
+  return true;
+}
+
+bool conf_restart_needed(const struct conf *running, const struct conf *next, struct buf *out) {
+  const struct { const char *word; bool same; } words[] = {
+    { "listen", listeners_same(running, next) },
+    { "admin", span_eq(running->admin.spec, next->admin.spec) },
+    { "workers", running->workers == next->workers },
+    { "state", span_eq(running->state_dir, next->state_dir) },
+    { "runtime", span_eq(running->runtime_dir, next->runtime_dir) },
+  };
+  bool needed = false;
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+    if (words[i].same) continue;
+    buf_printf(out, "%s%s", needed ? ", " : "", words[i].word);
+    needed = true;
+  }
+  return needed;
+}

@@ -1,0 +1,94 @@
+/* Clocks and bounds: their words, units, ranges and defaults. */
+#include "load.h"
+
+enum { DAY = 86400, YEAR = 365 * DAY };
+#define KB 1024.0
+#define MB (1024 * KB)
+#define GB (1024 * MB)
+
+#define NUMBERS \
+  "connect", "tls", "head", "first_event", "first_event_reasoning", "between_events", "total", "hold_head", \
+  "idle_pool", "queue", "drain", "header_time", "client_idle", "max_head", "max_body", "hold_answer", \
+  "max_answer", "warm"
+const char *const setting_words[SET_COUNT] = { NUMBERS };
+
+static const char seconds[] = "seconds", bytes[] = "bytes", count[] = "";
+static const struct spec { const char *unit; double low, high, usual; } specs[SET_COUNT] = {
+  [SET_CONNECT] = { seconds, 0.001, DAY, 3 },
+  [SET_TLS] = { seconds, 0.001, DAY, 5 },
+  [SET_HEAD] = { seconds, 0.001, YEAR, 600 },
+  [SET_FIRST_EVENT] = { seconds, 0.001, YEAR, 120 },
+  [SET_FIRST_EVENT_REASONING] = { seconds, 0.001, YEAR, 600 },
+  [SET_BETWEEN_EVENTS] = { seconds, 0.001, YEAR, 60 },
+  [SET_TOTAL] = { seconds, 0.001, YEAR, 1800 },
+  [SET_HOLD_HEAD] = { seconds, 0, YEAR, 15 },
+  [SET_IDLE_POOL] = { seconds, 0, YEAR, 55 },
+  [SET_QUEUE] = { seconds, 0, DAY, 2 },
+  [SET_DRAIN] = { seconds, 0, YEAR, 600 },
+  [SET_HEADER_TIME] = { seconds, 0.001, DAY, 10 },
+  [SET_CLIENT_IDLE] = { seconds, 0.001, YEAR, 75 },
+  [SET_MAX_HEAD] = { bytes, KB, 16 * MB, 64 * KB },
+  [SET_MAX_BODY] = { bytes, 1, 64 * GB, 64 * MB },
+  [SET_HOLD_ANSWER] = { bytes, 0, 64 * GB, 256 * KB },
+  [SET_MAX_ANSWER] = { bytes, 1, 64 * GB, 16 * MB },
+  [SET_WARM] = { count, 0, 10000, 2 },
+};
+
+/* Words beside the numbers. Their other values belong to later versions. */
+static const struct choice { const char *word, *usual, *later; } choices[] = {
+  { "whole", "buffer", "assemble" }, { "loss", "tell", "strict" }, { "on_store_loss", "refuse", "pass" },
+};
+enum { CHOICES = sizeof choices / sizeof *choices };
+
+const char *const *setting_names(size_t *n) {
+  static const char *const names[] = { NUMBERS, "whole", "loss", "on_store_loss" };
+  *n = sizeof names / sizeof *names;
+  return names;
+}
+
+void settings_fill(struct settings *s) {
+  for (int i = 0; i < SET_COUNT; i++)
+    if (!(s->given & 1u << i)) s->value[i] = specs[i].usual;
+  s->given = (1u << SET_COUNT) - 1;
+}
+
+static bool choice_read(struct load *l, const struct choice *c) {
+  size_t n;
+  const char *p = lua_type(l->lua, -1) == LUA_TSTRING ? lua_tolstring(l->lua, -1, &n) : NULL;
+  if (!p && sink_is(l->lua, -1)) return false;
+  if (p && !strcmp(p, c->usual)) return true;
+  if (p && !strcmp(p, c->later)) problem_add(l, "%s = \"%s\" is not in this version", c->word, c->later);
+  else problem_add(l, "%s must be \"%s\" or \"%s\"", c->word, c->usual, c->later);
+  return false;
+}
+
+bool setting_read(struct load *l, struct span word, struct settings *s) {
+  for (int i = 0; i < CHOICES; i++)
+    if (span_eq(word, span_cstr(choices[i].word))) return choice_read(l, &choices[i]);
+  for (int i = 0; i < SET_COUNT; i++) {
+    const struct spec *spec = &specs[i];
+    uint64_t whole;
+    double v;
+    if (!span_eq(word, span_cstr(setting_words[i]))) continue;
+    if (s->given & 1u << i) return problem_add(l, "%s stands twice", setting_words[i]), false;
+    if (spec->unit == seconds) {
+      if (!read_number(l, setting_words[i], spec->unit, spec->low, spec->high, &v)) return false;
+    } else {
+      if (!read_whole(l, setting_words[i], spec->unit, (uint64_t)spec->low, (uint64_t)spec->high, &whole)) return false;
+      v = (double)whole;
+    }
+    s->value[i] = v;
+    s->given |= 1u << i;
+    return true;
+  }
+  return false;
+}
+
+int word_defaults(lua_State *L) {
+  struct load *l = word_enter(L);
+  l->within = SPAN("defaults");
+  lua_settop(L, 1);
+  if (lua_istable(L, 1)) fields_read(l, 1, NULL, 0, NULL, &l->conf->defaults, false);
+  else if (!sink_is(L, 1)) problem_add(l, "a table { … } must follow, not %s", kind_of(L, 1));
+  return sink_push(L);
+}

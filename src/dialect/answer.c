@@ -1,0 +1,36 @@
+/* answer.c: whole answers, read. */
+#include "dialect_impl.h"
+
+static void answer_error(enum dialect d, struct json error, struct answer_facts *out) {
+  struct failure f;
+  error_read(d, 0, error, &f);
+  out->fault = f.fault;
+}
+
+void answer_read(const struct operation_info *o, struct span body, struct answer_facts *out) {
+  const struct dialect_impl *d = dialect_impl(o->dialect);
+  struct json document;
+  struct answer_parts parts = { 0 };
+  struct pieces p = { 0 };
+  *out = (struct answer_facts){ .fault = FAULT_INVALID, .usage = USAGE_NONE };
+  if (!json_read(body, &document, NULL) || document.type != JSON_OBJECT) return;
+  d->answer(o, document, &parts, &p);
+  out->finish = p.finish;
+  out->has_tools = p.tools;
+  out->model = string_raw(parts.model);
+  if (parts.usage.type == JSON_OBJECT) {
+    out->has_usage = true;
+    d->usage(parts.usage, &out->usage);
+  }
+  if (parts.pending) out->fault = FAULT_NONE;
+  else if (parts.error.type != JSON_NONE && !p.real) answer_error(o->dialect, parts.error, out);
+  else if (parts.shaped) out->fault = p.real ? FAULT_NONE : d->silence(p.finish);
+}
+
+void answer_text(const struct operation_info *o, struct json document, bool thinking, struct buf *out) {
+  struct arena scratch = { 0 };
+  struct answer_parts parts = { 0 };
+  struct pieces p = { .text = out, .scratch = &scratch, .thinking = thinking, .last_choice = -1 };
+  if (document.type == JSON_OBJECT) dialect_impl(o->dialect)->answer(o, document, &parts, &p);
+  arena_end(&scratch);
+}

@@ -1,0 +1,254 @@
+/* chat.c: OpenAI chat completions, its older sibling completions, embeddings, and what the many
+   compatible servers make of them. */
+#include "dialect_impl.h"
+
+static const char *const overflow[] = {
+  "maximum context length", "context length", "context_length", "context window", "context size", "prompt is too long",
+  "input is too long", "maximum prompt length", "reduce the length of the messages", "reduce your prompt",
+  "range of input length should be", "maximum number of tokens allowed", "exceeds the maximum number of input tokens",
+  "input token count", "longer than the maximum model length", NULL,
+};
+
+static enum fault chat_silence(struct span finish) {
+  if (span_eq(finish, SPAN("content_filter"))) return FAULT_CONTENT_FILTERED;
+  if (span_eq(finish, SPAN("refusal"))) return FAULT_REFUSED;
+  if (span_eq(finish, SPAN("insufficient_system_resource")) || span_eq(finish, SPAN("error"))) return FAULT_OVERLOADED;
+  return FAULT_EMPTY;
+}
+
+static bool media_type(struct span type) {
+  static const struct span media[] = { SPAN("image_url"), SPAN("image"), SPAN("audio"), SPAN("output_audio"), SPAN("video_url"), SPAN("file") };
+  for (size_t i = 0; i < sizeof media / sizeof *media; i++)
+    if (span_eq(type, media[i])) return true;
+  return false;
+}
+
+/* Mistral's reasoning models send content as an array of typed parts; thinking parts hold text parts again. */
+static void parts_read(struct pieces *p, int choice, struct json parts) {
+  struct json_iter i = json_iter(parts), inner;
+  struct json key, part, item;
+  while (json_next(&i, &key, &part)) {
+    if (part.type == JSON_STRING) piece_text(p, DELTA_TEXT, choice, part);
+    if (part.type != JSON_OBJECT) continue;
+    struct span type = string_raw(json_get(part, SPAN("type")));
+    if (span_eq(type, SPAN("thinking"))) {
+      struct json thinking = json_get(part, SPAN("thinking"));
+      piece_text(p, DELTA_THINKING, choice, thinking);
+      for (inner = json_iter(thinking); json_next(&inner, &key, &item);)
+        piece_text(p, DELTA_THINKING, choice, json_get(item, SPAN("text")));
+    } else if (media_type(type)) {
+      p->real = true;
+    } else {
+      piece_text(p, DELTA_TEXT, choice, json_get(part, SPAN("text")));
+      piece_text(p, DELTA_TEXT, choice, json_get(part, SPAN("refusal")));
+    }
+  }
+}
+
+static void tools_read(struct pieces *p, int choice, struct json calls) {
+  struct json_iter i = json_iter(calls);
+  struct json key, call;
+  for (int place = 0; json_next(&i, &key, &call); place++) {
+    int64_t index = json_count(json_get(call, SPAN("index")));
+    struct json function = json_get(call, SPAN("function")), custom = json_get(call, SPAN("custom"));
+    bool is_custom = function.type != JSON_OBJECT && custom.type == JSON_OBJECT;
+    struct json about = is_custom ? custom : function;
+    piece_tool(p, choice, index < 0 || index > INT32_MAX ? place : (int)index, json_get(call, SPAN("id")),
+               json_get(about, SPAN("name")), json_get(about, is_custom ? SPAN("input") : SPAN("arguments")));
+  }
+}
+
+/* OpenRouter's reasoning_details and LiteLLM's thinking_blocks; they repeat what reasoning or reasoning_content says, so they
+   are read where those say nothing. */
+static void details_read(struct pieces *p, int choice, struct json details) {
+  struct json_iter i = json_iter(details);
+  struct json key, item;
+  while (json_next(&i, &key, &item)) {
+    piece_text(p, DELTA_THINKING, choice, json_get(item, SPAN("text")));
+    piece_text(p, DELTA_THINKING, choice, json_get(item, SPAN("summary")));
+    piece_text(p, DELTA_THINKING, choice, json_get(item, SPAN("thinking")));
+  }
+}
+
+static bool any_item(struct json array) {
+  struct json_iter i = json_iter(array);
+  struct json key, item;
+  return array.type == JSON_ARRAY && json_next(&i, &key, &item);
+}
+
+/* A delta, or the message of a whole answer: the same members stand in both. */
+static void message_read(struct pieces *p, int choice, struct json message) {
+  struct json_iter i = json_iter(message);
+  struct json key, item, reasoning = json_absent, details = json_absent;
+  char room[64];
+  while (json_next(&i, &key, &item)) {
+    if (item.type == JSON_NULL) continue;
+  again:
+    if (key_is(key, SPAN("content"))) {
+      if (item.type == JSON_ARRAY) parts_read(p, choice, item);
+      else piece_text(p, DELTA_TEXT, choice, item);
+    } else if (key_is(key, SPAN("role"))) {
+      continue;
+    } else if (key_is(key, SPAN("reasoning_content")) || key_is(key, SPAN("reasoning"))) {
+      if (string_full(item)) reasoning = item;
+    } else if (key_is(key, SPAN("tool_calls"))) {
+      tools_read(p, choice, item);
+    } else if (key_is(key, SPAN("refusal"))) {
+      piece_text(p, DELTA_TEXT, choice, item);
+    } else if (key_is(key, SPAN("reasoning_details")) || key_is(key, SPAN("thinking_blocks"))) {
+      details = item;
+    } else if (key_is(key, SPAN("function_call"))) {
+      piece_tool(p, choice, 0, json_absent, json_get(item, SPAN("name")), json_get(item, SPAN("arguments")));
+    } else if (key_is(key, SPAN("audio"))) {
+      if (string_full(json_get(item, SPAN("data")))) p->real = true;
+      piece_text(p, DELTA_TEXT, choice, json_get(item, SPAN("transcript")));
+    } else if (key_is(key, SPAN("images"))) {
+      p->real |= any_item(item);
+    } else if (key_escaped(key)) {
+      key = key_plain(key, room);
+      if (!key_escaped(key)) goto again;
+    }
+  }
+  if (string_full(reasoning)) piece_text(p, DELTA_THINKING, choice, reasoning);
+  else if (details.type == JSON_ARRAY) details_read(p, choice, details);
+}
+
+static void state_choice(struct event_state *s, int choice, bool finished) {
+  if (choice >= EVENT_OPEN_CHOICES) return;
+  uint64_t bit = (uint64_t)1 << (choice % 64), *word = &s->choices[choice / 64];
+  *word = finished ? *word & ~bit : *word | bit;
+}
+
+static void choice_read(struct pieces *p, struct event_state *s, bool completions, int place, struct json choice) {
+  struct json_iter i = json_iter(choice);
+  struct json key, item, message = json_absent, text = json_absent, finish = json_absent;
+  char room[64];
+  while (json_next(&i, &key, &item)) {
+    if (item.type == JSON_NULL) continue;
+  again:
+    if (key_is(key, SPAN("delta"))) {
+      message = item;
+    } else if (key_is(key, SPAN("index"))) {
+      int64_t index = json_count(item);
+      if (index >= 0 && index <= INT32_MAX) place = (int)index;
+    } else if (key_is(key, SPAN("finish_reason"))) {
+      finish = item;
+    } else if (key_is(key, SPAN("text"))) {
+      text = item;
+    } else if (key_is(key, SPAN("message"))) {
+      if (message.type != JSON_OBJECT) message = item;
+    } else if (key_escaped(key)) {
+      key = key_plain(key, room);
+      if (!key_escaped(key)) goto again;
+    }
+  }
+  if (completions) piece_text(p, DELTA_TEXT, place, text);
+  else message_read(p, place, message);
+  bool ended = string_full(finish);
+  if (ended) piece_finish(p, place, string_raw(finish));
+  if (s) state_choice(s, place, ended);
+}
+
+static void choices_read(struct pieces *p, struct event_state *s, const struct operation_info *o, struct json choices) {
+  struct json_iter i = json_iter(choices);
+  struct json key, choice;
+  if (choices.type != JSON_ARRAY) return;
+  for (int place = 0; json_next(&i, &key, &choice); place++)
+    choice_read(p, s, o->operation == OP_COMPLETIONS, place, choice);
+}
+
+static void chat_usage(struct json usage, struct usage *out) {
+  static const struct usage_names names = { SPAN("prompt_tokens"), SPAN("prompt_tokens_details"), SPAN("completion_tokens"),
+                                            SPAN("completion_tokens_details") };
+  usage_read_openai(usage, &names, out);
+}
+
+/* The top level members of a chunk or an answer that mean something. */
+struct chat_members { struct json choices, usage, error, model, groq, object, data; };
+
+static void member_sort(struct chat_members *m, struct json key, struct json value) {
+  char room[64];
+again:
+  if (key_is(key, SPAN("choices"))) m->choices = value;
+  else if (key_is(key, SPAN("usage"))) m->usage = value;
+  else if (key_is(key, SPAN("model"))) m->model = value;
+  else if (key_is(key, SPAN("error"))) m->error = value;
+  else if (key_is(key, SPAN("x_groq"))) m->groq = value;
+  else if (key_is(key, SPAN("object"))) m->object = value;
+  else if (key_is(key, SPAN("data"))) m->data = value;
+  else if (key_escaped(key)) {
+    key = key_plain(key, room);
+    if (!key_escaped(key)) goto again;
+  }
+}
+
+static void members_of(struct json document, struct chat_members *m) {
+  struct json_iter i = json_iter(document);
+  struct json key, value;
+  *m = (struct chat_members){ 0 };
+  while (json_next(&i, &key, &value)) member_sort(m, key, value);
+  if (m->usage.type != JSON_OBJECT) m->usage = json_get(m->groq, SPAN("usage"));
+}
+
+/* {"object":"error",…} is how older vLLM and Mistral say it. */
+static bool flat_error(const struct chat_members *m) {
+  return m->choices.type == JSON_NONE && json_string_is(m->object, SPAN("error"));
+}
+
+static void chat_event(struct reading *r, struct pieces *p) {
+  struct chat_members m = { 0 };
+  struct json document = { JSON_OBJECT, r->data };
+  for (size_t i = 0; i < r->count; i++) member_sort(&m, r->members[i].key, r->members[i].value);
+  if (json_truthy(m.error) || flat_error(&m) || span_eq(r->name, SPAN("error"))) {
+    event_fail(DIALECT_CHAT, document, r->out);
+    return;
+  }
+  choices_read(p, r->state, r->operation, m.choices);
+  if (m.usage.type != JSON_OBJECT && m.groq.type == JSON_OBJECT) m.usage = json_get(m.groq, SPAN("usage"));
+  if (m.usage.type == JSON_OBJECT) {
+    r->out->has_usage = true;
+    chat_usage(m.usage, &r->out->usage);
+  }
+  r->out->model = string_raw(m.model);
+  if (!p->finish.n) return;
+  r->state->finished = true;
+  if (span_eq(p->finish, SPAN("error"))) {         /* Mistral, OpenRouter: generation failed */
+    r->out->class = EVENT_ERROR;
+    r->out->fault = FAULT_OVERLOADED;
+    r->out->code = p->finish;
+    return;
+  }
+  r->out->class = EVENT_FINISH;
+  r->out->finish = p->finish;
+  r->out->fault = chat_silence(p->finish);
+}
+
+static void chat_pieces(const struct operation_info *o, struct span name, struct json data, struct pieces *p) {
+  struct chat_members m;
+  struct usage usage;
+  members_of(data, &m);
+  if (json_truthy(m.error) || flat_error(&m) || span_eq(name, SPAN("error"))) return;
+  choices_read(p, NULL, o, m.choices);
+  if (m.usage.type != JSON_OBJECT) return;
+  chat_usage(m.usage, &usage);
+  piece_usage(p, &usage);
+}
+
+static void chat_answer(const struct operation_info *o, struct json document, struct answer_parts *parts, struct pieces *p) {
+  struct chat_members m;
+  members_of(document, &m);
+  parts->usage = m.usage;
+  parts->model = m.model;
+  if (json_truthy(m.error)) parts->error = document;
+  else if (flat_error(&m)) parts->error = document;
+  if (o->operation == OP_EMBEDDINGS) {
+    parts->shaped = m.data.type == JSON_ARRAY;
+    p->real = any_item(m.data);
+    return;
+  }
+  parts->shaped = m.choices.type == JSON_ARRAY;
+  parts->pending = !parts->shaped && string_full(json_get(document, SPAN("request_id")));   /* xAI's deferred */
+  choices_read(p, NULL, o, m.choices);
+}
+
+const struct dialect_impl dialect_chat = { chat_event, chat_pieces, chat_usage, chat_answer, chat_silence, overflow };

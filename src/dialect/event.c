@@ -1,0 +1,78 @@
+/* event.c: what is the same for all dialects when a stream's event is read. */
+#include "dialect_impl.h"
+
+const struct dialect_impl *dialect_impl(enum dialect d) {
+  static const struct dialect_impl *const all[DIALECT_COUNT] = { &dialect_chat, &dialect_responses, &dialect_messages };
+  return all[d];
+}
+
+void event_protocol(struct event_facts *out, struct span why) {
+  out->class = EVENT_ERROR;
+  out->fault = FAULT_PROTOCOL;
+  out->message = why;
+}
+
+void event_fail(enum dialect d, struct json document, struct event_facts *out) {
+  struct failure f;
+  error_read(d, 0, document, &f);
+  out->class = EVENT_ERROR;
+  out->fault = f.fault;
+  out->code = f.code;
+  out->message = f.message;
+  out->retry_after = f.retry_after > 0 ? f.retry_after : 0;
+}
+
+/* [DONE] ends the chat dialect; elsewhere some servers add it and clients skip it. */
+static void done_read(const struct operation_info *o, struct event_state *s, struct event_facts *out) {
+  if (o->dialect != DIALECT_CHAT) return;
+  out->class = EVENT_TERMINATOR;
+  out->terminal = true;
+  s->terminated = true;
+}
+
+static void facts_finish(struct event_state *s, const struct pieces *p, bool ended_before, struct event_facts *out) {
+  if (out->class == EVENT_ERROR) {
+    out->real = false;
+    return;
+  }
+  out->real = p->real;
+  out->deltas = p->content;
+  out->delta_bytes = p->bytes;
+  if (p->count + out->has_usage > DELTA_MOST) event_protocol(out, SPAN("an event holds too many pieces"));
+  else if (p->real && ended_before) event_protocol(out, SPAN("content after the end of the stream"));
+  else if (p->real && out->class < EVENT_TERMINATOR) out->class = EVENT_REAL;
+  if (p->real) s->said = true;
+}
+
+void event_read(const struct operation_info *o, struct event_state *s, const struct sse_event *e, struct arena *scratch,
+                struct event_facts *out) {
+  struct json_member members[EVENT_MEMBERS];
+  size_t count;
+  *out = (struct event_facts){ .class = EVENT_LIFECYCLE, .usage = USAGE_NONE };
+  if (!e->data_lines) return;
+  struct span data = e->data_lines == 1 ? e->data : sse_data(e, scratch);
+  if ((!data.n || data.p[0] != '{') && sse_is_done(e)) {
+    done_read(o, s, out);
+    return;
+  }
+  if (!json_read_object(data, members, EVENT_MEMBERS, &count, NULL)) {
+    event_protocol(out, SPAN("an event is no JSON object"));
+    return;
+  }
+  struct pieces p = { 0 };
+  struct reading r = { o, s, e->name, data, members, count, out };
+  bool ended_before = s->terminated;
+  dialect_impl(o->dialect)->event(&r, &p);
+  facts_finish(s, &p, ended_before, out);
+}
+
+bool event_may_end(const struct operation_info *o, const struct event_state *s) {
+  return o->streams ? s->terminated : true;
+}
+
+size_t event_deltas(const struct operation_info *o, struct span name, struct json data, struct delta out[DELTA_MOST]) {
+  struct pieces p = { .out = out };
+  if (data.type != JSON_OBJECT) return 0;
+  dialect_impl(o->dialect)->pieces(o, name, data, &p);
+  return p.count < DELTA_MOST ? p.count : DELTA_MOST;
+}

@@ -1,0 +1,93 @@
+/* request_text.c: the text a request carries, by role, for policies that look at it. */
+#include "dialect_impl.h"
+
+enum role { ROLE_SYSTEM = 1, ROLE_USER = 2, ROLE_ASSISTANT = 4, ROLE_TOOL = 8, ROLE_ALL = 15 };
+
+struct gather {
+  struct buf *out;
+  struct arena scratch;
+  unsigned wanted;
+  bool any;
+};
+
+static enum role role_of(struct span word) {
+  if (span_eq(word, SPAN("system")) || span_eq(word, SPAN("developer"))) return ROLE_SYSTEM;
+  if (span_eq(word, SPAN("assistant"))) return ROLE_ASSISTANT;
+  if (span_eq(word, SPAN("tool")) || span_eq(word, SPAN("function"))) return ROLE_TOOL;
+  return ROLE_USER;
+}
+
+static void text_add(struct gather *g, enum role role, struct json string) {
+  struct span text;
+  if (!(g->wanted & role) || !string_full(string)) return;
+  json_unescape(string, &g->scratch, &text);
+  if (g->any) buf_byte(g->out, '\n');
+  g->any = true;
+  buf_add(g->out, text);
+}
+
+/* The string in which a part carries text, or NONE. */
+static struct json part_text(struct json part) {
+  struct json text = json_get(part, SPAN("text"));
+  if (text.type != JSON_STRING) text = json_get(part, SPAN("refusal"));
+  if (text.type == JSON_STRING) return text;
+  struct json source = json_get(part, SPAN("source"));         /* a document given as plain text */
+  return json_string_is(json_get(source, SPAN("type")), SPAN("text")) ? json_get(source, SPAN("data")) : json_absent;
+}
+
+/* Content: a string, or a list of parts, which hold content again in tool results and documents. Depth of both is bounded by
+   the reader of the document. */
+static void content_add(struct gather *g, enum role role, struct json content) {
+  struct json_iter i = json_iter(content);
+  struct json key, part;
+  if (content.type == JSON_STRING) text_add(g, role, content);
+  if (content.type != JSON_ARRAY) return;
+  while (json_next(&i, &key, &part)) {
+    if (part.type == JSON_STRING) text_add(g, role, part);
+    if (part.type != JSON_OBJECT) continue;
+    struct span type = string_raw(json_get(part, SPAN("type")));
+    enum role inner = span_ends(type, SPAN("tool_result")) ? ROLE_TOOL : role;
+    text_add(g, inner, part_text(part));
+    content_add(g, inner, json_get(part, SPAN("content")));
+    content_add(g, inner, json_at(part, "source.content"));
+  }
+}
+
+static void messages_add(struct gather *g, struct json messages) {
+  struct json_iter i = json_iter(messages);
+  struct json key, message;
+  if (messages.type != JSON_ARRAY) return;
+  while (json_next(&i, &key, &message)) {
+    enum role role = role_of(string_raw(json_get(message, SPAN("role"))));
+    content_add(g, role, json_get(message, SPAN("content")));
+  }
+}
+
+static void input_add(struct gather *g, struct json input) {
+  struct json_iter i = json_iter(input);
+  struct json key, item;
+  if (input.type == JSON_STRING) text_add(g, ROLE_USER, input);
+  if (input.type != JSON_ARRAY) return;
+  while (json_next(&i, &key, &item)) {
+    struct span type = string_raw(json_get(item, SPAN("type")));
+    if (span_ends(type, SPAN("_output"))) content_add(g, ROLE_TOOL, json_get(item, SPAN("output")));
+    else content_add(g, role_of(string_raw(json_get(item, SPAN("role")))), json_get(item, SPAN("content")));
+  }
+}
+
+void request_text(const struct operation_info *o, const struct json_member *members, size_t count, struct span role, struct buf *out) {
+  struct gather g = { .out = out, .wanted = role.n ? role_of(role) : ROLE_ALL };
+  if (role.n && g.wanted == ROLE_USER && !span_eq(role, SPAN("user"))) return;       /* no such role */
+  switch (o->operation) {
+  case OP_COMPLETIONS: content_add(&g, ROLE_USER, json_member_of(members, count, SPAN("prompt"))); break;
+  case OP_EMBEDDINGS:  content_add(&g, ROLE_USER, json_member_of(members, count, SPAN("input"))); break;
+  case OP_RESPONSES:
+    content_add(&g, ROLE_SYSTEM, json_member_of(members, count, SPAN("instructions")));
+    input_add(&g, json_member_of(members, count, SPAN("input")));
+    break;
+  default:
+    if (o->dialect == DIALECT_MESSAGES) content_add(&g, ROLE_SYSTEM, json_member_of(members, count, SPAN("system")));
+    messages_add(&g, json_member_of(members, count, SPAN("messages")));
+  }
+  arena_end(&g.scratch);
+}

@@ -1,0 +1,219 @@
+/* responses.c: OpenAI Responses. */
+#include "dialect_impl.h"
+
+static const char *const overflow[] = {
+  "maximum context length", "context length", "context window", "prompt is too long", "input is too long",
+  "maximum prompt length", "exceeds the maximum number of input tokens", NULL,
+};
+
+static enum fault responses_silence(struct span finish) {
+  return span_eq(finish, SPAN("content_filter")) ? FAULT_CONTENT_FILTERED : FAULT_EMPTY;
+}
+
+static void responses_usage(struct json usage, struct usage *out) {
+  static const struct usage_names names = { SPAN("input_tokens"), SPAN("input_tokens_details"), SPAN("output_tokens"),
+                                            SPAN("output_tokens_details") };
+  usage_read_openai(usage, &names, out);
+}
+
+enum kind {
+  KIND_OTHER, KIND_TEXT, KIND_THINKING, KIND_ARGUMENTS, KIND_MEDIA, KIND_ITEM, KIND_OPENED, KIND_COMPLETED, KIND_INCOMPLETE,
+  KIND_FAILED, KIND_ERROR,
+};
+
+static enum kind kind_of(struct span type) {
+  static const struct { struct span type; enum kind kind; } kinds[] = {
+    { SPAN("response.output_text.delta"), KIND_TEXT },
+    { SPAN("response.function_call_arguments.delta"), KIND_ARGUMENTS },
+    { SPAN("response.reasoning_summary_text.delta"), KIND_THINKING },
+    { SPAN("response.reasoning_text.delta"), KIND_THINKING },
+    { SPAN("response.refusal.delta"), KIND_TEXT },
+    { SPAN("response.custom_tool_call_input.delta"), KIND_ARGUMENTS },
+    { SPAN("response.mcp_call_arguments.delta"), KIND_ARGUMENTS },
+    { SPAN("response.code_interpreter_call_code.delta"), KIND_ARGUMENTS },
+    { SPAN("response.audio.delta"), KIND_MEDIA },
+    { SPAN("response.audio.transcript.delta"), KIND_TEXT },
+    { SPAN("response.image_generation_call.partial_image"), KIND_MEDIA },
+    { SPAN("response.output_item.added"), KIND_ITEM },
+    { SPAN("response.created"), KIND_OPENED },
+    { SPAN("response.in_progress"), KIND_OPENED },
+    { SPAN("response.queued"), KIND_OPENED },
+    { SPAN("response.completed"), KIND_COMPLETED },
+    { SPAN("response.incomplete"), KIND_INCOMPLETE },
+    { SPAN("response.failed"), KIND_FAILED },
+    { SPAN("error"), KIND_ERROR },
+  };
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+    if (span_eq(type, kinds[i].type)) return kinds[i].kind;
+  return KIND_OTHER;
+}
+
+/* The top level members of an event that mean something. */
+struct event_members { struct json type, sequence, delta, output_index, item, response; };
+
+static void member_sort(struct event_members *m, struct json key, struct json value) {
+  char room[64];
+again:
+  if (key_is(key, SPAN("type"))) m->type = value;
+  else if (key_is(key, SPAN("delta"))) m->delta = value;
+  else if (key_is(key, SPAN("sequence_number"))) m->sequence = value;
+  else if (key_is(key, SPAN("output_index"))) m->output_index = value;
+  else if (key_is(key, SPAN("item"))) m->item = value;
+  else if (key_is(key, SPAN("response"))) m->response = value;
+  else if (key_escaped(key)) {
+    key = key_plain(key, room);
+    if (!key_escaped(key)) goto again;
+  }
+}
+
+static enum kind members_kind(const struct event_members *m, struct span name) {
+  struct span type = string_raw(m->type);
+  return kind_of(type.n ? type : name);
+}
+
+static int output_index(const struct event_members *m) {
+  int64_t index = json_count(m->output_index);
+  return index < 0 || index > INT32_MAX ? 0 : (int)index;
+}
+
+/* Texts of a list of parts: message content, reasoning summary or content. */
+static void parts_read(struct pieces *p, enum delta_kind kind, int index, struct json parts) {
+  struct json_iter i = json_iter(parts);
+  struct json key, part;
+  if (parts.type == JSON_STRING) piece_text(p, kind, index, parts);
+  while (json_next(&i, &key, &part)) {
+    if (part.type != JSON_OBJECT) continue;
+    piece_text(p, kind, index, json_get(part, SPAN("text")));
+    piece_text(p, kind, index, json_get(part, SPAN("refusal")));
+    if (span_eq(string_raw(json_get(part, SPAN("type"))), SPAN("output_audio"))) p->real = true;
+  }
+}
+
+/* An item of the output: as it is added in a stream (nearly empty), or whole in an answer. */
+static void item_read(struct pieces *p, int index, struct json item) {
+  struct span type = string_raw(json_get(item, SPAN("type")));
+  if (span_eq(type, SPAN("message"))) {
+    parts_read(p, DELTA_TEXT, index, json_get(item, SPAN("content")));
+  } else if (span_eq(type, SPAN("reasoning"))) {
+    parts_read(p, DELTA_THINKING, index, json_get(item, SPAN("summary")));
+    parts_read(p, DELTA_THINKING, index, json_get(item, SPAN("content")));
+  } else if (span_ends(type, SPAN("_call")) || span_eq(type, SPAN("mcp_approval_request"))) {
+    struct json arguments = json_get(item, SPAN("arguments")), id = json_get(item, SPAN("call_id"));
+    if (arguments.type != JSON_STRING) arguments = json_get(item, SPAN("input"));
+    if (arguments.type != JSON_STRING) arguments = json_get(item, SPAN("code"));
+    if (!string_full(id)) id = json_get(item, SPAN("id"));
+    struct json name = json_get(item, SPAN("name"));
+    if (string_full(name) || string_full(arguments)) piece_tool(p, index, index, id, name, arguments);
+    if (string_full(json_get(item, SPAN("result")))) p->real = true;          /* a generated image */
+  }
+}
+
+static void output_read(struct pieces *p, struct json output) {
+  struct json_iter i = json_iter(output);
+  struct json key, item;
+  if (output.type != JSON_ARRAY) return;
+  for (int index = 0; json_next(&i, &key, &item); index++) item_read(p, index, item);
+}
+
+static void content_read(struct pieces *p, enum kind kind, const struct event_members *m) {
+  int index = output_index(m);
+  switch (kind) {
+  case KIND_TEXT:      piece_text(p, DELTA_TEXT, index, m->delta); break;
+  case KIND_THINKING:  piece_text(p, DELTA_THINKING, index, m->delta); break;
+  case KIND_ARGUMENTS: piece_tool(p, index, index, json_absent, json_absent, m->delta); break;
+  case KIND_MEDIA:     p->real = true; break;
+  case KIND_ITEM:      item_read(p, index, m->item); break;
+  default: break;
+  }
+}
+
+/* There is no finish reason here: it is the status, or why the response is incomplete. */
+static struct span finish_of(struct json response) {
+  struct span reason = string_raw(json_at(response, "incomplete_details.reason"));
+  return reason.n ? reason : string_raw(json_get(response, SPAN("status")));
+}
+
+static void take_end(struct reading *r, struct pieces *p, const struct event_members *m, enum kind kind) {
+  struct json usage = json_get(m->response, SPAN("usage"));
+  struct span finish = finish_of(m->response);
+  if (!finish.n) finish = kind == KIND_COMPLETED ? SPAN("completed") : SPAN("incomplete");
+  if (!r->state->said) {                           /* some servers tell the text only here */
+    struct pieces whole = { 0 };
+    output_read(&whole, json_get(m->response, SPAN("output")));
+    p->real = whole.real;
+  }
+  r->state->finished = r->state->terminated = true;
+  r->out->class = EVENT_TERMINATOR;
+  r->out->terminal = true;
+  r->out->finish = p->finish = finish;
+  r->out->fault = responses_silence(finish);
+  r->out->model = string_raw(json_get(m->response, SPAN("model")));
+  if (usage.type != JSON_OBJECT) return;
+  r->out->has_usage = true;
+  responses_usage(usage, &r->out->usage);
+}
+
+static void take_failure(struct reading *r, const struct event_members *m) {
+  struct json error = json_get(m->response, SPAN("error")), usage = json_get(m->response, SPAN("usage"));
+  event_fail(DIALECT_RESPONSES, error.type == JSON_OBJECT ? error : (struct json){ JSON_OBJECT, r->data }, r->out);
+  r->out->terminal = true;
+  r->state->finished = true;
+  if (usage.type != JSON_OBJECT) return;
+  r->out->has_usage = true;
+  responses_usage(usage, &r->out->usage);
+}
+
+static void take_sequence(struct event_state *s, const struct event_members *m) {
+  int64_t n = json_count(m->sequence);
+  s->sequence = n >= 0 ? n : s->started ? s->sequence + 1 : 0;
+  s->started = true;
+}
+
+static void responses_event(struct reading *r, struct pieces *p) {
+  struct event_members m = { 0 };
+  for (size_t i = 0; i < r->count; i++) member_sort(&m, r->members[i].key, r->members[i].value);
+  enum kind kind = members_kind(&m, r->name);
+  take_sequence(r->state, &m);
+  switch (kind) {
+  case KIND_OPENED: r->out->model = string_raw(json_get(m.response, SPAN("model"))); break;
+  case KIND_COMPLETED: case KIND_INCOMPLETE: take_end(r, p, &m, kind); break;
+  case KIND_FAILED: take_failure(r, &m); break;
+  case KIND_ERROR: event_fail(DIALECT_RESPONSES, (struct json){ JSON_OBJECT, r->data }, r->out); break;
+  default: content_read(p, kind, &m); break;
+  }
+}
+
+static void responses_pieces(const struct operation_info *o, struct span name, struct json data, struct pieces *p) {
+  struct event_members m = { 0 };
+  struct json_iter i = json_iter(data);
+  struct json key, value;
+  (void)o;
+  while (json_next(&i, &key, &value)) member_sort(&m, key, value);
+  enum kind kind = members_kind(&m, name);
+  content_read(p, kind, &m);
+  if (kind != KIND_COMPLETED && kind != KIND_INCOMPLETE) return;
+  struct json usage = json_get(m.response, SPAN("usage"));
+  struct span finish = finish_of(m.response);
+  piece_finish(p, 0, finish.n ? finish : kind == KIND_COMPLETED ? SPAN("completed") : SPAN("incomplete"));
+  if (usage.type != JSON_OBJECT) return;
+  struct usage counts;
+  responses_usage(usage, &counts);
+  piece_usage(p, &counts);
+}
+
+static void responses_answer(const struct operation_info *o, struct json document, struct answer_parts *parts, struct pieces *p) {
+  struct json output = json_get(document, SPAN("output")), status = json_get(document, SPAN("status"));
+  (void)o;
+  parts->shaped = output.type == JSON_ARRAY;
+  parts->pending = json_string_is(status, SPAN("queued")) || json_string_is(status, SPAN("in_progress"));
+  parts->usage = json_get(document, SPAN("usage"));
+  parts->model = json_get(document, SPAN("model"));
+  if (json_string_is(status, SPAN("failed")) || json_truthy(json_get(document, SPAN("error")))) parts->error = document;
+  output_read(p, output);
+  struct span finish = finish_of(document);
+  if (finish.n) piece_finish(p, 0, finish);
+}
+
+const struct dialect_impl dialect_responses = {
+  responses_event, responses_pieces, responses_usage, responses_answer, responses_silence, overflow,
+};

@@ -1,0 +1,279 @@
+/* attempt.c: one try at a target: the request composed and sent, the answer taken as far as the content point. */
+#include "gateway.h"
+
+enum { FAILURE_MOST = 256 * 1024 };   /* of a refusal's body that is kept */
+
+static const struct call_calls attempt_calls;
+
+/* ---- clocks */
+static void phase_clock(struct attempt *a, enum setting s) {
+  a->phase_due_ms = a->exchange->worker->loop->now_ms + (uint64_t)(exchange_setting(a->exchange, s) * 1000);
+  if (a->deadline_ms && a->deadline_ms < a->phase_due_ms) a->phase_due_ms = a->deadline_ms;
+  exchange_clock(a->exchange);
+}
+
+void attempt_timer(struct attempt *a, uint64_t now_ms) {
+  struct exchange *x = a->exchange;
+  if (x->terminated) { exchange_end(x, SPAN("done")); return; }
+  if (a->call.paused && !a->judging && (!a->deadline_ms || now_ms < a->deadline_ms)) {   /* the client is slow, not the provider */
+    phase_clock(a, SET_BETWEEN_EVENTS);
+    return;
+  }
+  const char *phase = !a->head ? "head" : x->committed ? "stream" : "first_event";
+  attempt_fault(a, FAULT_TIMEOUT, phase,
+                a->deadline_ms && now_ms >= a->deadline_ms ? "the attempt's deadline is over"
+                : !a->head ? "no answer in time" : x->committed ? "no further event in time" : "no first event in time");
+}
+
+/* ---- failing */
+void attempt_fault(struct attempt *a, enum fault f, const char *phase, const char *why) {
+  struct exchange *x = a->exchange;
+  if (x->state == X_FAILED || x->state == X_ON_FAILURE || x->state == X_ENDED) return;
+  if (x->hook == RUN_WAITS) {                            /* a policy still judges what has just fallen apart */
+    if (x->fetch) fetch_cancel(x);
+    policy_run_cancel(&x->run);
+    x->hook = RUN_NONE;
+    x->resume_ms = 0;
+  }
+  a->fault = f;
+  a->phase = phase;
+  a->why = why ? arena_cstr(&a->arena, span_cstr(why)) : NULL;
+  a->phase_due_ms = 0;
+  call_stop(&a->call);
+  exchange_attempt_failed(x);
+}
+
+void attempt_stop(struct attempt *a) {
+  if (!a->call.ended) call_stop(&a->call);
+  worker_buf_back(a->exchange->worker, &a->call.head_bytes);
+  buf_free(&a->window);
+  buf_free(&a->held);
+  buf_free(&a->text);
+  arena_end(&a->arena);
+  mem_free(a);
+}
+
+/* ---- sending */
+void attempt_start(struct exchange *x) {
+  struct attempt *a = x->attempts[0];
+  struct call *c = &a->call;
+  const struct conf *conf = x->gen->conf;
+  c->calls = &attempt_calls;
+  c->worker = x->worker;
+  c->pool = pool_of(x->worker, a->target.endpoint, conf, a->target.provider);
+  c->method = x->req.method;
+  c->connect_s = exchange_setting(x, SET_CONNECT);
+  c->tls_s = exchange_setting(x, SET_TLS);
+  c->pin = exchange_pin;
+  c->unpin = exchange_unpin;
+  c->pin_arg = x;
+  c->streamed = x->raw && (!x->body_done || buf_size(&x->prefix));
+  c->body_parts = request_compose(x, a, &c->head_bytes, c->body);
+  if (!x->tried_count) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    x->overhead_ns = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec - x->worker->loop->now_ns;
+  }
+  phase_clock(a, !x->req.stream ? SET_HEAD : x->req.facts.reasoning ? SET_FIRST_EVENT_REASONING : SET_FIRST_EVENT);
+  call_start(c);
+}
+
+/* ---- the answer's head */
+static struct attempt *attempt_of(struct call *c) { return container(c, struct attempt, call); }
+
+static bool is_event_stream(const struct http_head *h) { return span_istarts(h->content_type, SPAN("text/event-stream")); }
+
+static bool encoded(const struct http_head *h) {
+  struct span e = http_header(h, SPAN("content-encoding"));
+  return e.n && !span_ieq(e, SPAN("identity"));
+}
+
+/* The head's bytes are lent for this turn only: what is kept is copied. */
+static struct http_head *head_keep(struct attempt *a, const struct http_head *h) {
+  struct http_head *kept = arena_alloc(&a->arena, sizeof *kept);
+  *kept = *h;
+  kept->reason = arena_copy(&a->arena, h->reason);
+  kept->content_type = arena_copy(&a->arena, h->content_type);
+  for (size_t i = 0; i < h->count; i++) {
+    kept->headers[i].name = arena_copy(&a->arena, h->headers[i].name);
+    kept->headers[i].value = arena_copy(&a->arena, h->headers[i].value);
+  }
+  return kept;
+}
+
+/* The body goes to the client as it comes, from here on: nothing can be taken back. */
+static void flow(struct attempt *a) {
+  struct exchange *x = a->exchange;
+  const struct http_head *h = a->head;
+  a->flowing = true;
+  x->committed = true;
+  x->state = X_STREAMING;
+  x->heartbeat_ms = 0;
+  answer_start(x, a->status, h, h->framing == HTTP_LENGTH ? (int64_t)h->length : h->framing == HTTP_NO_BODY ? 0 : -1);
+  x->sink->calls->write(x->sink, buf_span(&a->window));
+  buf_free(&a->window);
+}
+
+static void on_head(struct call *c, const struct http_head *h) {
+  struct attempt *a = attempt_of(c);
+  struct exchange *x = a->exchange;
+  a->head = head_keep(a, h);
+  a->status = h->status;
+  a->failing = !x->raw && (h->status < 200 || h->status > 299);
+  a->stream = !x->raw && !a->failing && x->req.stream && is_event_stream(h);
+  if (!a->stream) phase_clock(a, SET_BETWEEN_EVENTS);
+  if (x->raw || (!a->failing && encoded(h) && !x->started)) flow(a);
+}
+
+/* ---- its body */
+static void whole_piece(struct attempt *a, struct span data) {
+  struct exchange *x = a->exchange;
+  buf_add(&a->window, data);
+  bool judged = policy_has(x->gen->vms[x->worker->number], HOOK_RESPONSE);
+  if (buf_size(&a->window) <= (size_t)exchange_setting(x, judged ? SET_MAX_ANSWER : SET_HOLD_ANSWER)) return;
+  if (judged) attempt_fault(a, FAULT_INVALID, "head", "the answer is larger than max_answer");
+  else if (x->req.stream) attempt_fault(a, FAULT_INVALID, "head", "the answer is no event stream");
+  else flow(a);
+}
+
+static void on_body(struct call *c, struct span data) {
+  struct attempt *a = attempt_of(c);
+  struct exchange *x = a->exchange;
+  if (a->stream) { relay_feed(a, data); return; }
+  phase_clock(a, SET_BETWEEN_EVENTS);
+  if (a->flowing) {
+    x->answer_bytes += data.n;
+    x->sink->calls->write(x->sink, data);
+    if (x->sink->calls->waiting(x->sink) > SINK_HIGH) call_pause(c);
+  } else if (a->failing) {
+    size_t room = FAILURE_MOST - buf_size(&a->window);
+    buf_add(&a->window, span_of(data.p, data.n < room ? data.n : room));
+  } else {
+    whole_piece(a, data);
+  }
+}
+
+static void read_failure(struct attempt *a) {
+  failure_read(a->target.provider->dialect, a->status, a->head, buf_span(&a->window), &a->failure);
+  enum fault f = a->failure.fault ? a->failure.fault : FAULT_PROTOCOL;
+  attempt_fault(a, f, "head", arena_printf(&a->arena, "status %d", a->status).p);
+}
+
+/* A 2xx to a stream request that is no event stream: an error the provider hid in it, or nothing usable. */
+static void read_unasked(struct attempt *a) {
+  struct span body = buf_span(&a->window);
+  struct json_error e;
+  struct json document;
+  if (json_read(body, &document, &e) && json_get(document, SPAN("error")).type > JSON_FALSE)
+    failure_read(a->target.provider->dialect, a->status, a->head, body, &a->failure);
+  attempt_fault(a, a->failure.fault ? a->failure.fault : body.n ? FAULT_INVALID : FAULT_EMPTY, "head", "the answer is no event stream");
+}
+
+static void read_whole(struct attempt *a) {
+  struct exchange *x = a->exchange;
+  struct span body = buf_span(&a->window);
+  struct answer_facts f;
+  answer_read(x->req.operation, body, &f);
+  if (f.has_usage) {
+    usage_merge(&x->usage, &f.usage);
+    x->usage_reported = true;
+  }
+  if (f.model.n) x->served_model = arena_copy(&x->arena, f.model);
+  if (f.fault) {
+    attempt_fault(a, f.fault, "head", f.fault == FAULT_INVALID ? "the answer is not what this route answers" : f.fault == FAULT_EMPTY ? "the answer holds nothing" : NULL);
+    return;
+  }
+  a->response = (struct policy_response){ .status = a->status, .head = a->head, .body = body, .model = f.model, .finish = f.finish, .usage = f.usage, .done = true };
+  a->phase_due_ms = 0;
+  exchange_answer_ready(x);
+}
+
+static void on_end(struct call *c) {
+  struct attempt *a = attempt_of(c);
+  struct exchange *x = a->exchange;
+  a->ended = true;
+  if (a->stream) { relay_end(a); return; }
+  if (a->flowing) {
+    health_good(x->worker->health, &a->target);
+    metrics_attempt(x->worker->metrics, a->target.name, FAULT_NONE);
+    x->terminated = true;
+    x->sink->calls->end(x->sink);
+    exchange_end(x, SPAN("done"));
+  } else if (a->failing) {
+    read_failure(a);
+  } else if (x->req.stream) {
+    read_unasked(a);
+  } else {
+    read_whole(a);
+  }
+}
+
+static void on_fail(struct call *c, enum fault f, const char *phase, const char *why) {
+  struct attempt *a = attempt_of(c);
+  if (a->stream) {                                       /* words that came in one burst with the cut are delivered first */
+    a->why = arena_cstr(&a->arena, span_cstr(why));
+    relay_cut(a, f);
+    return;
+  }
+  if (a->failing && a->status) {                         /* its status already says what it is */
+    read_failure(a);
+    return;
+  }
+  attempt_fault(a, f, a->head ? "stream" : phase, why);
+}
+
+/* A streamed request body: what was read goes out once the connection stands, and asks for more. */
+static void push_body(struct exchange *x) {
+  struct call *c = &x->attempts[0]->call;
+  if (!c->conn || c->conn->state != UP_BUSY || !c->streamed) return;
+  if (buf_size(&x->prefix)) {
+    if (x->body_chunked) {
+      struct buf framed = { 0 };
+      http_write_chunk(&framed, buf_span(&x->prefix));
+      call_write(c, buf_span(&framed));
+      buf_free(&framed);
+    } else {
+      call_write(c, buf_span(&x->prefix));
+    }
+    buf_free(&x->prefix);
+  }
+  if (!x->body_done) return;
+  if (x->body_chunked) call_write(c, SPAN("0\r\n\r\n"));
+  call_written(c);
+}
+
+static void on_room(struct call *c) {
+  struct exchange *x = attempt_of(c)->exchange;
+  push_body(x);
+  if (x->client && !x->body_done && x->client->state == CLIENT_BODY) client_read_on(x->client);
+}
+
+static const struct call_calls attempt_calls = { on_head, on_body, on_end, on_fail, on_room };
+
+/* ---- accepted */
+void attempt_accept(struct attempt *a) {
+  struct exchange *x = a->exchange;
+  health_good(x->worker->health, &a->target);
+  if (a->stream) { relay_release(a); return; }
+  metrics_attempt(x->worker->metrics, a->target.name, FAULT_NONE);
+  struct span body = buf_span(&a->window);
+  x->committed = x->terminated = true;
+  x->answer_bytes += body.n;
+  answer_start(x, a->status, a->head, (int64_t)body.n);
+  x->sink->calls->write(x->sink, body);
+  x->sink->calls->end(x->sink);
+  exchange_end(x, SPAN("done"));
+}
+
+/* ---- a streamed request body */
+void exchange_body(struct exchange *x, struct span data, bool last) {
+  buf_add(&x->prefix, data);
+  if (last) x->body_done = true;
+  if (x->scanning) request_scan(x);
+  else if (x->attempts[0] && x->state != X_PICK && x->state != X_ON_ATTEMPT) push_body(x);
+}
+
+bool exchange_body_room(const struct exchange *x) {
+  const struct attempt *a = x->attempts[0];
+  return buf_size(&x->prefix) + (a ? call_waiting(&a->call) : 0) < SINK_HIGH;
+}

@@ -1,0 +1,537 @@
+/* exchange.c: the life of a request as one switch over its states. */
+#include "gateway.h"
+#include <stdio.h>
+
+enum { WAIT_MOST_S = 10, HEARTBEAT_MS = 15000, AFTER_TERMINATOR_MS = 1000 };
+
+static uint64_t now_ms(const struct exchange *x) { return x->worker->loop->now_ms; }
+
+double exchange_setting(const struct exchange *x, enum setting s) {
+  const struct attempt *a = x->attempts[0];
+  return conf_setting(x->gen->conf, x->route.alias, a ? a->target.provider : NULL, s);
+}
+
+/* ---- begin and end */
+static void clock_run(struct timer *t);
+
+struct exchange *exchange_new(struct worker *w, struct sink *sink, struct client *c) {
+  struct exchange *x = w->spare_exchanges;
+  if (x) w->spare_exchanges = x->next_spare;
+  else x = mem_alloc(sizeof *x);
+  memset(x, 0, sizeof *x);
+  x->worker = w;
+  x->gen = w->gen;
+  __atomic_add_fetch(&x->gen->refs, 1, __ATOMIC_RELAXED);
+  x->sink = sink;
+  x->client = c;
+  x->begun_ms = w->loop->now_ms;
+  x->begun_ns = w->loop->now_ns;
+  x->clock.done = clock_run;
+  x->usage = USAGE_NONE;
+  x->first_retry_after = -1;
+  x->req.arena = &x->arena;
+  x->req.ip = c ? span_cstr(c->ip) : (struct span){ 0 };
+  x->req.random = worker_random(w);
+  __atomic_add_fetch(&w->open_exchanges, 1, __ATOMIC_RELAXED);
+  return x;
+}
+
+static void exchange_free(struct exchange *x) {
+  struct worker *w = x->worker;
+  mem_free(x->body_memory);
+  buf_free(&x->prefix);
+  arena_end(&x->arena);
+  generation_drop(w->gateway, x->gen);
+  x->next_spare = w->spare_exchanges;
+  w->spare_exchanges = x;
+  __atomic_sub_fetch(&w->open_exchanges, 1, __ATOMIC_RELAXED);
+}
+
+void exchange_pin(void *x) { ((struct exchange *)x)->pins++; }
+
+void exchange_unpin(void *arg) {
+  struct exchange *x = arg;
+  if (!--x->pins && x->state == X_ENDED) exchange_free(x);
+}
+
+static void let_go(struct exchange *x) {
+  if (x->hook == RUN_WAITS) {
+    if (x->fetch) fetch_cancel(x);
+    policy_run_cancel(&x->run);
+  }
+  x->hook = RUN_NONE;
+  for (int i = 0; i < 2; i++)
+    if (x->attempts[i]) attempt_stop(x->attempts[i]);
+  x->attempts[0] = x->attempts[1] = NULL;
+}
+
+void exchange_end(struct exchange *x, struct span word) {
+  if (!check(x->state != X_ENDED)) return;
+  let_go(x);
+  x->state = X_ENDED;
+  x->end_word = word;
+  timer_stop(&x->worker->loop->wheel, &x->clock);
+  struct policy_vm *vm = x->gen->vms[x->worker->number];
+  if (policy_has(vm, HOOK_DONE) && x->req.path.p) {
+    struct policy_usage u = { x->usage, x->usage_reported, x->req.attempts, word };
+    struct policy_subject s = { .req = &x->req, .usage = &u };
+    policy_run_start(vm, &x->run, HOOK_DONE, &s);
+  }
+  answer_record(x);
+  policy_req_end(&x->req);
+  struct client *c = x->client;
+  bool gone = x->gone;
+  if (!x->pins) exchange_free(x);
+  if (c && !gone) client_next(c);
+}
+
+void exchange_gone(struct exchange *x) {
+  x->gone = true;
+  exchange_end(x, x->terminated ? SPAN("done") : SPAN("client_gone"));
+}
+
+void exchange_fail(struct exchange *x, int status, struct span word, struct span code, const char *message, const char *hint) {
+  struct error e = { .status = status, .word = word, .code = code, .message = arena_copy(&x->arena, span_cstr(message)), .hint = span_cstr(hint) };
+  if (!x->id[0]) request_choose_id(x);
+  answer_error(x, &e, -1);
+  exchange_end(x, word);
+}
+
+/* ---- clocks: one timer for all of them, armed for the earliest, looked at when it fires */
+static uint64_t earliest(uint64_t a, uint64_t b) { return !b ? a : !a || b < a ? b : a; }
+
+void exchange_clock(struct exchange *x) {
+  uint64_t due = earliest(earliest(x->deadline_ms, x->resume_ms), x->heartbeat_ms);
+  if (x->attempts[0]) due = earliest(due, x->attempts[0]->phase_due_ms);
+  if (!due || (timer_armed(&x->clock) && x->clock.due_ms <= due)) return;
+  timer_set(&x->worker->loop->wheel, &x->clock, due);
+}
+
+static void deadline_over(struct exchange *x) {
+  if (x->attempts[0] && x->state != X_FAILED && x->state != X_ON_FAILURE) {
+    x->attempts[0]->phase_due_ms = 0;
+    attempt_fault(x->attempts[0], FAULT_TIMEOUT, x->committed ? "stream" : "head", "the latency budget is spent");
+    return;
+  }
+  struct error e = { .status = 504, .fault = FAULT_TIMEOUT, .message = SPAN("the latency budget is spent"), .tried = x->tried, .tried_count = x->tried_count };
+  answer_error(x, &e, -1);
+  exchange_end(x, SPAN("timeout"));
+}
+
+static void clock_run(struct timer *t) {
+  struct exchange *x = container(t, struct exchange, clock);
+  uint64_t now = now_ms(x);
+  struct attempt *a = x->attempts[0];
+  if (x->heartbeat_ms && now >= x->heartbeat_ms) {
+    x->heartbeat_ms = x->committed ? 0 : now + HEARTBEAT_MS;
+    if (!x->committed) answer_early(x);
+  }
+  if (x->deadline_ms && now >= x->deadline_ms) {
+    x->deadline_ms = 0;
+    deadline_over(x);
+    return;
+  }
+  if (x->resume_ms && now >= x->resume_ms) {
+    x->resume_ms = 0;
+    exchange_clock(x);
+    if (x->hook == RUN_WAITS) exchange_resume(x, NULL);
+    else exchange_run(x);
+    return;
+  }
+  if (a && a->phase_due_ms && now >= a->phase_due_ms) {
+    a->phase_due_ms = 0;
+    exchange_clock(x);
+    attempt_timer(a, now);
+    return;
+  }
+  exchange_clock(x);
+}
+
+/* ---- hooks */
+static void wait_begin(struct exchange *x) {
+  x->hook = RUN_WAITS;
+  if (x->run.wait.kind == WAIT_FETCH) { fetch_start(x); return; }
+  double s = x->run.wait.seconds;
+  x->resume_ms = now_ms(x) + (uint64_t)((s < 0 ? 0 : s > 86400 ? 86400 : s) * 1000) + 1;
+  exchange_clock(x);
+}
+
+static struct policy_vm *vm_of_exchange(struct exchange *x) { return x->gen->vms[x->worker->number]; }
+
+/* True when the hook's decision is in x->run.decision; false while its policy waits. */
+static bool hook_ready(struct exchange *x, enum hook h, const struct policy_subject *s) {
+  if (x->hook == RUN_READY) {
+    x->hook = RUN_NONE;
+    return true;
+  }
+  x->req.attempts = (unsigned)x->tried_count;
+  if (policy_run_start(vm_of_exchange(x), &x->run, h, s) == POLICY_DONE) return true;
+  wait_begin(x);
+  return false;
+}
+
+void exchange_resume(struct exchange *x, const struct policy_answer *answer) {
+  if (policy_run_resume(&x->run, answer) == POLICY_WAITS) { wait_begin(x); return; }
+  x->hook = RUN_READY;
+  exchange_run(x);
+}
+
+/* A denial can come from any hook that may wait: a policy that failed with on_error = "deny" ends there. */
+static bool denied(struct exchange *x) {
+  const struct decision *d = &x->run.decision;
+  if (d->kind != DECIDE_DENY) return false;
+  struct error e = { .status = d->status, .word = d->error ? SPAN("internal") : SPAN("denied"), .message = d->message, .code = d->code,
+                     .tried = x->tried, .tried_count = x->tried_count };
+  answer_error(x, &e, d->retry_after);
+  exchange_end(x, e.word);
+  return true;
+}
+
+/* ---- the states; each gives whether the switch goes on */
+static bool begin(struct exchange *x) {
+  if (!request_understand(x)) return false;
+  x->state = X_SCANNING;
+  if (!x->scanning) return true;
+  request_scan(x);                                       /* what came with the head may hold it already */
+  return false;
+}
+
+static bool understood(struct exchange *x) {
+  double total = exchange_setting(x, SET_TOTAL);
+  x->deadline_ms = x->begun_ms + (uint64_t)(total * 1000);
+  if (x->req.deadline > 0 && x->req.deadline < total) x->deadline_ms = x->begun_ms + (uint64_t)(x->req.deadline * 1000);
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  x->req.deadline = (double)t.tv_sec + (double)t.tv_nsec / 1e9 + (double)(x->deadline_ms - now_ms(x)) / 1000;
+  double hold_head = exchange_setting(x, SET_HOLD_HEAD);
+  if (x->req.stream && !x->raw && hold_head > 0) x->heartbeat_ms = x->begun_ms + (uint64_t)(hold_head * 1000);
+  x->state = policy_has(vm_of_exchange(x), HOOK_REQUEST) ? X_ON_REQUEST : X_ROUTE;
+  return true;
+}
+
+static bool on_request(struct exchange *x) {
+  struct policy_subject s = { .req = &x->req };
+  if (!hook_ready(x, HOOK_REQUEST, &s) || denied(x)) return false;
+  if (x->run.decision.kind == DECIDE_ANSWER) {
+    answer_text_of_weir(x, x->run.decision.text, x->run.decision.json);
+    exchange_end(x, SPAN("done"));
+    return false;
+  }
+  x->state = X_ROUTE;
+  return true;
+}
+
+static bool route(struct exchange *x) {
+  if (x->raw) {
+    struct provider *p = x->raw_provider;
+    x->route.candidates[0] = (struct candidate){ p, x->req.model, p->name };
+    x->route.count = 1;
+  } else {
+    int status = 404;
+    struct policy_req *r = &x->req;
+    if (!r->model.n && !r->target_count) {
+      exchange_fail(x, 400, SPAN("bad_request"), SPAN("missing_required_parameter"), "'model' is missing from the request", NULL);
+      return false;
+    }
+    const char *why = r->target_count ? route_names(x->gen->conf, r->operation, r->targets, r->target_count, &x->arena, &x->route, &status)
+                                      : route_model(x->gen->conf, r->operation, r->model, &x->arena, &x->route, &status);
+    if (why) {
+      exchange_fail(x, status, status == 404 ? SPAN("not_found") : SPAN("bad_request"), status == 404 ? SPAN("model_not_found") : SPAN(""), why, NULL);
+      return false;
+    }
+    if (r->next_on) x->route.next_on = r->next_on;
+    if (r->facts.bound) x->route.count = 1;              /* state that lives at one provider only */
+  }
+  if (!x->route.next_on) x->route.next_on = route_default_next_on();
+  if (x->route.alias && x->route.alias->latency_budget > 0) {
+    uint64_t due = x->begun_ms + (uint64_t)(x->route.alias->latency_budget * 1000);
+    if (due < x->deadline_ms) x->deadline_ms = due;
+  }
+  x->state = X_PICK;
+  return true;
+}
+
+static struct attempt *attempt_new(struct exchange *x, const struct target *t) {
+  struct attempt *a = mem_zero(sizeof *a);
+  a->exchange = x;
+  a->target = *t;
+  a->target.name = x->route.candidates[x->at].name;
+  a->begun_ms = now_ms(x);
+  a->view = (struct policy_attempt){ .number = (unsigned)x->tried_count + 1, .target = &a->target, .arena = &a->arena };
+  a->view.deadline = (double)(x->deadline_ms - a->begun_ms) / 1000;
+  a->failure.retry_after = -1;
+  return a;
+}
+
+static bool pick(struct exchange *x) {
+  struct target t = { 0 };
+  route_pick(&x->route.candidates[x->at], x->worker->health, now_ms(x), worker_random(x->worker), &t);
+  x->attempts[0] = attempt_new(x, &t);
+  x->state = policy_has(vm_of_exchange(x), HOOK_ATTEMPT) ? X_ON_ATTEMPT : X_SEND;
+  return true;
+}
+
+static void note_tried(struct exchange *x, struct attempt *a, enum fault f) {
+  if (x->tried_count >= MOST_TRIED) return;
+  size_t i = x->tried_count++;
+  x->tried[i] = (struct tried){ arena_copy(&x->arena, a->target.name), f, a->status, (unsigned)(now_ms(x) - a->begun_ms) };
+  x->tried_endpoint[i] = a->target.endpoint;
+  x->tried_account[i] = a->target.account;
+}
+
+static void drop_attempt(struct exchange *x) {
+  attempt_stop(x->attempts[0]);
+  x->attempts[0] = NULL;
+}
+
+/* ---- when a chain has nothing left */
+static bool may_pass(const struct attempt *a) {
+  return a && a->failing && a->status >= 400 && a->status < 500 && !a->failure.account && a->head;
+}
+
+/* The provider's own refusal, byte for byte. */
+static void pass_failure(struct exchange *x, struct attempt *a) {
+  x->target_name = arena_copy(&x->arena, a->target.name);
+  struct span body = buf_span(&a->window);
+  answer_start(x, a->status, a->head, (int64_t)body.n);
+  x->sink->calls->write(x->sink, body);
+  x->sink->calls->end(x->sink);
+}
+
+static bool give_up(struct exchange *x, struct span why) {
+  struct attempt *a = x->attempts[0];
+  enum fault f = x->first_fault;
+  bool chain = x->tried_count > 1 && a && (x->route.next_on & 1u << a->fault);      /* spent, not ended by a refusal */
+  if (!x->started && may_pass(a) && !chain && !why.n) {
+    f = a->fault;
+    pass_failure(x, a);
+  } else {
+    struct error e = { .fault = f, .message = why, .tried = x->tried, .tried_count = x->tried_count };
+    if (!chain && a) e.fault = f = a->fault;
+    e.status = fault_status(f);
+    if (!e.message.n) {
+      const char *what = a && a->why ? a->why : "";
+      e.message = x->tried_count > 1 ? arena_printf(&x->arena, "all %zu attempts failed; the first: %s%s%s", x->tried_count, fault_word(f), x->first_why.n ? ": " : "", x->first_why.n ? x->first_why.p : "")
+                                     : arena_printf(&x->arena, "%.*s failed: %s%s%s", SPAN_FMT(x->tried[0].target), fault_word(f), *what ? ": " : "", what);
+    }
+    answer_error(x, &e, f == FAULT_RATE_LIMITED || f == FAULT_OVERLOADED ? x->first_retry_after : -1);
+  }
+  exchange_end(x, span_cstr(fault_word(f)));
+  return false;
+}
+
+/* Another account or endpoint of the same candidate that this exchange has not tried yet. */
+static bool elsewhere(struct exchange *x) {
+  const struct candidate *c = &x->route.candidates[x->at];
+  size_t ways = 0;
+  for (size_t i = 0; i < c->provider->endpoint_count; i++) ways += c->provider->endpoints[i].account_count ? c->provider->endpoints[i].account_count : 1;
+  if (ways < 2 || x->req.facts.bound) return false;
+  struct target t = { 0 };
+  route_pick(c, x->worker->health, now_ms(x), worker_random(x->worker), &t);
+  for (size_t i = 0; i < x->tried_count; i++)
+    if (x->tried_endpoint[i] == t.endpoint && x->tried_account[i] == t.account) return false;
+  return true;
+}
+
+static bool pause_then_pick(struct exchange *x, uint64_t ms) {
+  drop_attempt(x);
+  if (now_ms(x) + ms >= x->deadline_ms) return give_up(x, (struct span){ 0 });
+  x->state = X_BACKOFF;
+  if (!ms) return true;
+  x->resume_ms = now_ms(x) + ms;
+  exchange_clock(x);
+  return false;
+}
+
+/* What weir does when no policy says otherwise: elsewhere at once; the last target's short retry-after is waited for once. */
+static bool decide_failure(struct exchange *x) {
+  struct attempt *a = x->attempts[0];
+  if (x->raw || !(x->route.next_on & 1u << a->fault) || x->tried_count >= MOST_TRIED) return give_up(x, (struct span){ 0 });
+  if (elsewhere(x)) return pause_then_pick(x, 0);
+  if (x->at + 1 < x->route.count) {
+    x->at++;
+    return pause_then_pick(x, 0);
+  }
+  double after = a->failure.retry_after;
+  if (!x->waited && after >= 0 && after <= WAIT_MOST_S && (a->fault == FAULT_RATE_LIMITED || a->fault == FAULT_OVERLOADED)) {
+    x->waited = true;
+    return pause_then_pick(x, (uint64_t)(after * 1000) + worker_random(x->worker) % 100);
+  }
+  return give_up(x, (struct span){ 0 });
+}
+
+static void remember_health(struct exchange *x, struct attempt *a) {
+  uint64_t now = now_ms(x);
+  switch (a->fault) {
+  case FAULT_RATE_LIMITED: case FAULT_OVERLOADED:
+    health_avoid(x->worker->health, &a->target, now, now + (uint64_t)((a->failure.retry_after > 0 ? a->failure.retry_after : 1) * 1000));
+    break;
+  case FAULT_AUTH: case FAULT_QUOTA: health_avoid(x->worker->health, &a->target, now, now + 30000); break;
+  case FAULT_CONNECTION: case FAULT_TLS: case FAULT_TIMEOUT: health_avoid(x->worker->health, &a->target, now, now + 2000); break;
+  default: break;
+  }
+}
+
+/* Past the content point nothing can be hidden: the stream ends with its dialect's error event, a whole answer is cut. */
+static bool fail_visibly(struct exchange *x) {
+  struct attempt *a = x->attempts[0];
+  if (x->terminated) {                                   /* the client has everything: the provider's manners do not matter */
+    exchange_end(x, SPAN("done"));
+    return false;
+  }
+  if (x->error_forwarded) {
+    x->sink->calls->end(x->sink);
+  } else if (a->stream && !x->raw) {
+    struct error e = { .status = fault_status(a->fault), .fault = a->fault, .message = arena_copy(&x->arena, span_cstr(a->why ? a->why : "")),
+                       .tried = x->tried, .tried_count = x->tried_count };
+    if (!e.message.n) e.message = arena_printf(&x->arena, "the stream failed: %s", fault_word(a->fault));
+    answer_error(x, &e, -1);
+  } else {
+    x->sink->calls->cut(x->sink);
+  }
+  exchange_end(x, span_cstr(fault_word(a->fault)));
+  return false;
+}
+
+static bool failed(struct exchange *x) {
+  struct attempt *a = x->attempts[0];
+  note_tried(x, a, a->fault);
+  metrics_attempt(x->worker->metrics, a->target.name, a->fault);
+  log_info("%s: %.*s failed: %s in %s after %u ms%s%s", x->id, SPAN_FMT(a->target.name), fault_word(a->fault), a->phase ? a->phase : "head",
+           (unsigned)(now_ms(x) - a->begun_ms), a->why ? ": " : "", a->why ? a->why : "");
+  if (!x->first_fault) {
+    x->first_fault = a->fault;
+    x->first_status = a->status;
+    x->first_retry_after = a->failure.retry_after;
+    x->first_why = a->why ? arena_copy(&x->arena, span_cstr(a->why)) : (struct span){ 0 };
+  }
+  remember_health(x, a);
+  if (x->committed) return fail_visibly(x);
+  x->failure = (struct policy_fault){ a->fault, a->status, arena_copy(&x->arena, a->failure.code), a->target.name, a->phase ? a->phase : "head", a->failure.retry_after };
+  if (policy_has(vm_of_exchange(x), HOOK_FAILURE)) {
+    x->state = X_ON_FAILURE;
+    return true;
+  }
+  return decide_failure(x);
+}
+
+static bool on_failure(struct exchange *x) {
+  struct attempt *a = x->attempts[0];
+  struct policy_subject s = { .req = &x->req, .attempt = &a->view, .fault = &x->failure };
+  if (!hook_ready(x, HOOK_FAILURE, &s) || denied(x)) return false;
+  const struct decision *d = &x->run.decision;
+  if (x->raw && d->kind != DECIDE_FAIL) return give_up(x, (struct span){ 0 });
+  switch (d->kind) {
+  case DECIDE_RETRY: {
+    if (x->tried_count >= MOST_TRIED) return give_up(x, (struct span){ 0 });
+    double after = d->retry_after >= 0 ? d->retry_after : -1;
+    return pause_then_pick(x, after >= 0 ? (uint64_t)(after * 1000) : route_backoff_ms((unsigned)x->tried_count, worker_random(x->worker)));
+  }
+  case DECIDE_NEXT:
+    if (++x->at >= x->route.count || x->tried_count >= MOST_TRIED) return give_up(x, (struct span){ 0 });
+    return pause_then_pick(x, 0);
+  case DECIDE_FAIL: return give_up(x, arena_copy(&x->arena, d->message));
+  default: return decide_failure(x);
+  }
+}
+
+static bool on_attempt(struct exchange *x) {
+  struct attempt *a = x->attempts[0];
+  struct policy_subject s = { .req = &x->req, .attempt = &a->view };
+  if (!hook_ready(x, HOOK_ATTEMPT, &s) || denied(x)) return false;
+  if (x->run.decision.kind != DECIDE_SKIP) {
+    x->state = X_SEND;
+    return true;
+  }
+  log_info("%s: %.*s skipped: %.*s", x->id, SPAN_FMT(a->target.name), SPAN_FMT(x->run.decision.message));
+  drop_attempt(x);
+  if (++x->at < x->route.count) {
+    x->state = X_PICK;
+    return true;
+  }
+  if (x->tried_count) return give_up(x, (struct span){ 0 });
+  exchange_fail(x, 503, SPAN("denied"), (struct span){ 0 }, "every target was skipped by a policy", NULL);
+  return false;
+}
+
+static bool send_attempt(struct exchange *x) {
+  struct attempt *a = x->attempts[0];
+  if (a->view.deadline_set) {
+    uint64_t due = now_ms(x) + (uint64_t)((a->view.deadline > 0 ? a->view.deadline : 0) * 1000);
+    if (due < x->deadline_ms) a->deadline_ms = due;
+  }
+  x->state = X_UNDER_WAY;
+  attempt_start(x);
+  return false;
+}
+
+static bool on_response(struct exchange *x) {
+  struct attempt *a = x->attempts[0];
+  if (policy_has(vm_of_exchange(x), HOOK_RESPONSE)) {
+    struct policy_subject s = { .req = &x->req, .attempt = &a->view, .response = &a->response };
+    if (!hook_ready(x, HOOK_RESPONSE, &s) || denied(x)) return false;
+    const struct decision *d = &x->run.decision;
+    if (d->kind == DECIDE_REJECT) {
+      char *why = arena_cstr(&x->arena, d->message);
+      attempt_fault(a, FAULT_INVALID, a->stream ? "first_event" : "head", why);
+      return false;
+    }
+    if (d->kind == DECIDE_REPLACE) {
+      metrics_attempt(x->worker->metrics, a->target.name, FAULT_NONE);
+      answer_text_of_weir(x, d->text, (struct span){ 0 });
+      exchange_end(x, SPAN("done"));
+      return false;
+    }
+  }
+  x->state = X_STREAMING;
+  attempt_accept(a);
+  return false;
+}
+
+void exchange_run(struct exchange *x) {
+  for (bool on = true; on;) {
+    switch (x->state) {
+    case X_BEGIN: on = begin(x); break;
+    case X_SCANNING: on = understood(x); break;
+    case X_ON_REQUEST: on = on_request(x); break;
+    case X_ROUTE: on = route(x); break;
+    case X_BACKOFF: x->state = X_PICK; break;
+    case X_PICK: on = pick(x); break;
+    case X_ON_ATTEMPT: on = on_attempt(x); break;
+    case X_SEND: on = send_attempt(x); break;
+    case X_ON_RESPONSE: on = on_response(x); break;
+    case X_FAILED: on = failed(x); break;
+    case X_ON_FAILURE: on = on_failure(x); break;
+    case X_READING: case X_UNDER_WAY: case X_STREAMING: case X_ENDED: return;
+    }
+  }
+}
+
+/* ---- from its neighbours */
+void exchange_begin(struct exchange *x) {
+  x->state = X_BEGIN;
+  exchange_run(x);
+}
+
+void exchange_scanned(struct exchange *x) { exchange_run(x); }
+
+void exchange_attempt_failed(struct exchange *x) {
+  x->state = X_FAILED;
+  exchange_run(x);
+}
+
+void exchange_answer_ready(struct exchange *x) {
+  x->state = X_ON_RESPONSE;
+  exchange_run(x);
+}
+
+/* The client has its terminator: what the provider still sends is read for a moment, so that the connection can be reused. */
+void exchange_terminated(struct exchange *x) {
+  x->terminated = true;
+  x->attempts[0]->phase_due_ms = now_ms(x) + AFTER_TERMINATOR_MS;
+  exchange_clock(x);
+}
+
+void exchange_drained(struct exchange *x) {
+  if (x->attempts[0] && x->sink->calls->waiting(x->sink) <= SINK_LOW) call_resume(&x->attempts[0]->call);
+}

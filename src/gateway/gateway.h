@@ -1,0 +1,446 @@
+/* gateway.h: the rooms of the gateway and what they share.
+
+   Glossary
+     client     an accepted socket; keeps alive, one exchange at a time
+     exchange   one request and its answer; has a source (the request read whole, or streamed in), a
+                sink (where the answer goes), and up to two live attempts
+     attempt    one try of an exchange at a target; owns a call
+     call       one HTTP request and its response on a leased connection
+     upstream   a connection to a provider: in its pool when idle, in a call when leased
+     pool       the connections of one worker to one endpoint
+
+   Who may free what: a worker owns its clients, pools and upstreams; a client owns its exchange; an
+   exchange owns its attempts. A struct with ops in flight goes only through sock_close. */
+#ifndef WEIR_GATEWAY_H
+#define WEIR_GATEWAY_H
+
+#include <pthread.h>
+#include "weir/conf.h"
+#include "weir/dialect.h"
+#include "weir/http.h"
+#include "weir/io.h"
+#include "weir/log.h"
+#include "weir/metrics.h"
+#include "weir/policy.h"
+#include "weir/route.h"
+#include "weir/table.h"
+#include "weir/tls.h"
+
+#define container(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+
+struct gateway;
+struct worker;
+struct client;
+struct exchange;
+struct attempt;
+struct upstream;
+struct pool;
+struct call;
+
+/* One loaded set of weir.lua and policies. Workers and exchanges hold references; the last one hands it to
+   gateway->retire, so that Lua states are closed off the workers. */
+struct generation {
+  int refs;
+  unsigned number;
+  struct conf *conf;
+  unsigned worker_count;
+  struct policy_vm **vms;             /* one per worker */
+  struct trust_entry { struct span path; struct tls_trust *trust; } *trusts;   /* by CA path; "" = system roots */
+  size_t trust_count;
+  struct generation *next;            /* in the retired list */
+};
+struct generation *generation_load(const char *file, unsigned workers, unsigned number, struct buf *errors, struct buf *warnings);
+void generation_drop(struct gateway *g, struct generation *gen);   /* by reference count */
+void generation_free(struct generation *gen);
+void generation_publish(struct gateway *g, struct generation *gen);  /* takes the reference */
+void generation_bury(struct gateway *g);                           /* housekeeping: closes what was retired */
+
+/* The process. The main thread is housekeeping: its own loop, with names, admin, control socket and signals. */
+struct gateway {
+  struct worker *workers;
+  unsigned worker_count;
+  struct generation *newest;          /* atomic; workers take it between two turns */
+  struct generation *retired;         /* lock-free stack, emptied by housekeeping */
+  struct resolver *resolver;          /* NULL: only literal addresses (simulation) */
+  struct tls_pool *shakes;
+  struct tls_trust *system_trust;     /* atomic; for weir.fetch; loaded after the start, NULL until then */
+  struct log_sink *access_log;        /* NULL: off */
+  struct metrics *metrics;            /* housekeeping's own shard */
+  struct loop *house;                 /* housekeeping's loop; NULL in a simulation */
+  const char *config_file;            /* as given by --config, or NULL */
+  unsigned generations;               /* loaded so far */
+  bool draining;
+  uint64_t drain_due_ms;
+  unsigned workers_left;              /* atomic: threads still running */
+  struct reload *reload;              /* one at a time */
+  struct admin *admin;
+  struct control *control;
+  int *listeners;
+  size_t listener_count;
+  int admin_fd;
+  char *runtime_dir;
+};
+
+/* house.c: the process from start to end. Gives the exit code: 0, 1 configuration refused, 2 the machine refuses. */
+struct run_options {
+  const char *config;                 /* NULL: the search order */
+  bool watch;
+};
+int gateway_run(const struct run_options *o);
+/* reload.c: loads on a thread of its own; done runs on housekeeping's loop, text is lent for the call. One that comes while another
+   runs waits for a fresh load after it. */
+typedef void reload_done(void *arg, bool accepted, struct span text);
+void reload_start(struct gateway *g, reload_done *done, void *arg);
+void reload_free(struct gateway *g);
+/* admin.c: /livez /readyz /metrics on housekeeping's loop. control.c: control.sock in the runtime directory. */
+struct admin *admin_open(struct gateway *g, int fd);
+void admin_close(struct admin *a);                       /* ends its connections; memory goes when the loop has turned */
+struct control *control_open(struct gateway *g, const char *runtime_dir, const char **why);   /* NULL: another weir lives there, or no permission */
+void control_close(struct control *c);
+/* From another process: sends one command ("reload") to the weir of that runtime directory and prints its answer to *out.
+   0 accepted, 1 refused, 2 no weir there. */
+int control_ask(const char *runtime_dir, const char *command, struct buf *out);
+
+/* ---- worker */
+struct worker {
+  struct gateway *gateway;
+  unsigned number;
+  pthread_t thread;
+  struct loop *loop;
+  struct generation *gen;             /* the one new exchanges get */
+  struct table pools;                 /* pool_key -> struct pool */
+  struct health *health;
+  struct metrics *metrics;
+  struct client *clients;             /* all of them */
+  struct client *dirty;               /* have bytes to send */
+  struct upstream *dirty_up;
+  struct client *spare_clients;
+  struct exchange *spare_exchanges;
+  struct buf spare_bufs[32];          /* memory for send buffers, between uses */
+  unsigned spare_buf_count;
+  unsigned open_clients;              /* atomic: read by who hands over */
+  unsigned open_exchanges;            /* atomic */
+  uint64_t beat_ms;                   /* atomic: heartbeat for /livez */
+  uint64_t random[4];
+  struct accept_op *accepts;          /* worker 0: one per listener */
+  size_t accept_count;
+  bool simulated;                     /* descriptors are the simulation's own */
+  struct http_head *head;             /* scratch of the parser */
+  struct json_member *members;        /* scratch: MOST_MEMBERS */
+  struct arena scratch;               /* emptied after each event run */
+  struct message stop, reload, ended;
+  bool draining, stopping;
+};
+bool worker_init(struct worker *w, struct gateway *g, unsigned number, struct loop *loop);
+void worker_adopt(struct worker *w, int fd);             /* a connection accepted here or handed over; any thread's descriptor, this worker's thread */
+void worker_accept(struct worker *w, const int *fds, size_t count);
+void worker_turn_end(struct loop *l);
+void worker_drain(struct worker *w);                     /* no new requests; idle clients close */
+bool worker_idle(const struct worker *w);                /* no client is left: drained */
+bool worker_quiet(const struct worker *w);               /* nothing is in flight: may be freed */
+void worker_free(struct worker *w);                      /* clients and pools are closed; loop has turned until quiet */
+void worker_close_all(struct worker *w);
+uint64_t worker_random(struct worker *w);
+struct buf worker_buf(struct worker *w);
+void worker_buf_back(struct worker *w, struct buf *b);
+
+/* ---- sink: where an exchange's answer goes. The HTTP client is one; tests and sub-requests are others. */
+struct sink;
+struct sink_calls {
+  /* headers: ready "name: value\r\n" lines without framing; length -1: unknown (chunked, or until close). */
+  void (*start)(struct sink *s, int status, struct span headers, int64_t length);
+  void (*write)(struct sink *s, struct span body);
+  void (*end)(struct sink *s);                           /* whole and well */
+  void (*cut)(struct sink *s);                           /* the answer cannot be ended well: close without a clean end */
+  size_t (*waiting)(const struct sink *s);               /* bytes not taken yet */
+};
+struct sink { const struct sink_calls *calls; };
+enum { SINK_HIGH = 64 * 1024, SINK_LOW = 16 * 1024 };    /* above: upstream is not read; below again: it is */
+
+/* ---- client */
+enum client_state { CLIENT_IDLE, CLIENT_HEAD, CLIENT_BODY, CLIENT_BUSY, CLIENT_LINGER, CLIENT_CLOSED };
+struct client {
+  struct sock sock;
+  struct sink sink;
+  struct worker *worker;
+  struct client *next, **link, *next_dirty;
+  struct exchange *exchange;
+  struct buf in;                      /* bytes not understood yet: a partial head, or pipelined requests */
+  struct buf out, flying;             /* filled; being sent */
+  size_t scanned;
+  struct timer timer;
+  uint64_t due_ms;                    /* when the timer means it */
+  enum client_state state;
+  bool dirty, pumping, minor0, keep_alive, chunked, answered, ended, half_closed;
+  struct http_body body;              /* decoder of the request body */
+  size_t lingered;
+  char ip[46];
+};
+void client_open(struct worker *w, int fd, struct span ip);
+void client_flush(struct client *c);
+void client_close(struct client *c);
+void client_refuse(struct client *c, int status, const char *message);   /* syntax errors: answer in JSON, then close */
+void client_next(struct client *c);                      /* the exchange has ended: read on, or close */
+void client_read_on(struct client *c);                   /* a streamed request body has room again */
+
+enum { MOST_MEMBERS = 256 };          /* of a request body's top level */
+
+/* ---- exchange */
+enum exchange_state {
+  X_READING,                          /* the body is coming */
+  X_BEGIN,
+  X_SCANNING,                         /* multipart: its model part is looked for; else passed at once */
+  X_ON_REQUEST, X_ROUTE, X_PICK, X_ON_ATTEMPT, X_SEND,
+  X_UNDER_WAY,                        /* an attempt runs */
+  X_ON_RESPONSE,                      /* a whole answer or a held start is judged */
+  X_STREAMING,                        /* past the content point */
+  X_FAILED, X_ON_FAILURE, X_BACKOFF,
+  X_ENDED,                            /* answer complete, or given up */
+};
+enum { MOST_TRIED = 24 };
+struct exchange {
+  struct worker *worker;
+  struct generation *gen;
+  struct sink *sink;
+  struct client *client;              /* NULL when the sink is no HTTP client */
+  struct exchange *next_spare;
+  enum exchange_state state;
+  enum { RUN_NONE, RUN_WAITS, RUN_READY } hook;  /* of the policy run for this state */
+  int pins;                           /* the kernel still reads the body's memory */
+  bool started;                       /* head was sent (head point) */
+  bool committed;                     /* content was sent (content point) */
+  bool early;                         /* the head was sent before the provider's */
+  bool raw;                           /* streamed through: no failover */
+  bool gone;                          /* the client left */
+  bool terminated;                    /* the client has its stream's terminator, or the whole answer */
+  bool waited;                        /* a retry-after was waited for once */
+  bool error_forwarded;               /* the provider's own error event has ended the stream */
+  bool counted_open;                  /* in weir_streams_open */
+  bool scanning;                      /* multipart: its model part is looked for */
+  enum dialect dialect;               /* of weir's own words to this caller */
+  struct buf prefix;                  /* of a streamed request body: read, not sent yet */
+  int64_t length_change;              /* multipart: by the model part's new value */
+  bool body_chunked;                  /* a streamed request body goes upstream in chunks */
+  struct arena arena;
+  struct policy_req req;
+  struct policy_run run;
+  struct http_head *head;             /* the request's, in the arena */
+  struct span path, query;
+  struct span raw_path;               /* behind /{provider} */
+  bool traced;                        /* the caller sent a traceparent: the provider gets one too */
+  struct span body;                   /* whole, or what of a streamed one was read before routing */
+  char *body_memory;                  /* owned; holds body when it is too large for the arena */
+  size_t body_size, body_cap;
+  bool body_done;                     /* all of the request body is here (or went through) */
+  struct provider *raw_provider;
+  struct route route;
+  size_t at;                          /* candidate */
+  struct attempt *attempts[2];        /* live ones; [0] is the one under way */
+  struct tried tried[MOST_TRIED];
+  const struct endpoint *tried_endpoint[MOST_TRIED];
+  const struct account *tried_account[MOST_TRIED];
+  size_t tried_count;
+  enum fault first_fault;
+  int first_status;
+  double first_retry_after;
+  struct span first_why;
+  struct policy_fault failure;        /* of the attempt that just failed */
+  struct timer clock;
+  uint64_t begun_ms, deadline_ms, resume_ms, heartbeat_ms;
+  uint64_t begun_ns, overhead_ns;
+  struct event_state events;          /* what the client has seen of its stream */
+  struct usage usage;
+  bool usage_reported;
+  uint64_t deltas, answer_bytes;
+  int status;                         /* shown to the client; 0: none yet */
+  struct span end_word;               /* how it ended */
+  struct span served_model, target_name;
+  uint64_t first_event_ns;
+  struct fetch *fetch;
+  char id[72];
+  char trace[56];                     /* traceparent */
+};
+struct exchange *exchange_new(struct worker *w, struct sink *sink, struct client *c);
+void exchange_begin(struct exchange *x);                 /* the request is here, whole or (raw) its head */
+void exchange_body(struct exchange *x, struct span data, bool last);     /* raw: a piece of the request body */
+bool exchange_body_room(const struct exchange *x);
+double exchange_setting(const struct exchange *x, enum setting s);   /* nearest of alias, provider under way, defaults */
+void exchange_terminated(struct exchange *x);            /* the client has its stream's terminator */
+void exchange_run(struct exchange *x);                   /* the switch: goes on as far as it can */
+void exchange_gone(struct exchange *x);                  /* the client left: everything is let go at once */
+void exchange_scanned(struct exchange *x);               /* multipart: the provider is known */
+void exchange_drained(struct exchange *x);               /* the sink has room again */
+void exchange_fail(struct exchange *x, int status, struct span word, struct span code, const char *message, const char *hint);   /* weir's own refusal */
+void exchange_end(struct exchange *x, struct span word);
+void exchange_clock(struct exchange *x);                 /* arms the timer for the earliest of its clocks */
+void exchange_resume(struct exchange *x, const struct policy_answer *a); /* what the waiting policy asked for is here */
+void exchange_pin(void *x);
+void exchange_unpin(void *x);
+/* From the attempt; each may free the attempt before it returns: */
+void exchange_attempt_failed(struct exchange *x);
+void exchange_answer_ready(struct exchange *x);          /* whole answer, or the held start of a stream, stands in the attempt */
+
+/* request.c: understanding the request, composing what goes upstream */
+bool request_understand(struct exchange *x);             /* path, operation, facts, id; false: refused and ended */
+void request_choose_id(struct exchange *x);
+bool request_is_whole(const struct http_head *h, struct span path);       /* JSON on a known route */
+/* multipart: the model part is looked for in what came so far; when it is found, or cannot come, the exchange goes on */
+void request_scan(struct exchange *x);
+/* Head and body parts for a target; gives the number of parts, at most SEND_PARTS - 1. */
+int request_compose(struct exchange *x, struct attempt *a, struct buf *head, struct iovec *body);
+
+/* answer.c: the answer's head, errors, the records of an ended exchange */
+void answer_headers(struct exchange *x, const struct http_head *from, struct buf *out);
+void answer_start(struct exchange *x, int status, const struct http_head *from, int64_t length);   /* head, once */
+void answer_error(struct exchange *x, struct error *e, double retry_after);   /* whole error answer, or the error event of a running stream */
+void answer_text_of_weir(struct exchange *x, struct span text, struct span json);   /* weir.answer, weir.replace */
+void answer_early(struct exchange *x);                   /* head before the provider's, or one more heartbeat */
+void answer_record(struct exchange *x);                  /* metrics and access log */
+
+/* ---- attempt */
+struct call_calls;
+struct call {
+  const struct call_calls *calls;
+  struct worker *worker;
+  struct pool *pool;
+  struct upstream *conn;
+  struct span method;
+  struct buf head_bytes;              /* request head; kept for the stale retry */
+  struct iovec body[SEND_PARTS - 1];
+  int body_parts;
+  bool streamed;                      /* the request body comes piece by piece: no stale retry once a piece went */
+  bool sent_all, reused, retried, got_bytes, got_head, ended, paused;
+  uint64_t sent_ms;
+  struct http_body decoder;
+  double connect_s, tls_s;
+  void (*pin)(void *arg), (*unpin)(void *arg);           /* who holds the body's memory while the kernel reads it */
+  void *pin_arg;
+};
+struct call_calls {
+  void (*head)(struct call *c, const struct http_head *h);               /* once, not for 1xx */
+  void (*body)(struct call *c, struct span data);                        /* lent; may end the call */
+  void (*end)(struct call *c);                                           /* whole; the connection is back in its pool */
+  void (*fail)(struct call *c, enum fault f, const char *phase, const char *why);
+  void (*room)(struct call *c);                                          /* a streamed request body may go on; may be NULL */
+};
+void call_start(struct call *c);                         /* pool, head_bytes, body set; never calls back inside */
+void call_write(struct call *c, struct span piece);      /* streamed body, already framed */
+void call_written(struct call *c);                       /* no more pieces */
+size_t call_waiting(const struct call *c);
+void call_pause(struct call *c);                         /* backpressure: do not read on */
+void call_resume(struct call *c);
+void call_stop(struct call *c);                          /* no callback after this; the connection is closed unless it ended */
+
+struct attempt {
+  struct call call;
+  struct exchange *exchange;
+  struct target target;
+  struct arena arena;
+  struct policy_attempt view;
+  struct policy_response response;
+  enum fault fault;
+  struct failure failure;
+  const char *phase, *why;
+  int status;
+  uint64_t begun_ms, phase_due_ms;
+  uint64_t deadline_ms;               /* set by a policy; 0: the exchange's */
+  struct http_head *head;             /* the response's, in the arena */
+  struct buf window;                  /* stream: the unfinished event; whole: the answer so far */
+  struct buf held;                    /* stream: events before the content point */
+  struct buf text;                    /* held start as text, for on_response */
+  struct sse sse;
+  struct event_state events;
+  bool stream;                        /* the answer is an event stream */
+  bool flowing;                       /* the body goes straight through: raw, encoded, or over hold_answer */
+  bool failing;                       /* a non-2xx body is being read */
+  bool judging;                       /* the held start waits for on_response: nothing is relayed */
+  bool ended;                         /* the provider's bytes ended well */
+  enum fault cut;                     /* they broke off while the held start was judged */
+};
+void attempt_start(struct exchange *x);
+void attempt_stop(struct attempt *a);                    /* and free */
+void attempt_timer(struct attempt *a, uint64_t now_ms);  /* its phase clock has run out */
+void attempt_accept(struct attempt *a);                  /* the judged answer goes to the client */
+/* Fails the attempt: may free it before it returns. */
+void attempt_fault(struct attempt *a, enum fault f, const char *phase, const char *why);
+/* relay.c: events of a stream. Each may free the attempt before it returns. */
+void relay_feed(struct attempt *a, struct span data);
+void relay_release(struct attempt *a);                   /* the held start is accepted: content point */
+void relay_end(struct attempt *a);                       /* the provider's bytes ended */
+void relay_cut(struct attempt *a, enum fault f);         /* they broke off; a->why says how */
+
+/* ---- pool and upstream */
+enum upstream_state { UP_RESOLVING, UP_CONNECTING, UP_SHAKING, UP_IDLE, UP_BUSY, UP_FAILED, UP_CLOSED };
+struct upstream {
+  struct sock sock;
+  struct pool *pool;
+  struct call *call;                  /* NULL: idle, or being warmed */
+  struct upstream *next, **link;      /* in pool->idle */
+  struct upstream *next_dirty, *all_next, **all_link;
+  enum upstream_state state;
+  bool dirty, timed_out, junk;        /* junk: bytes came that nobody asked for: never reused */
+  bool shake_running;
+  unsigned uses;
+  struct buf in;                      /* TLS: bytes that are no whole record yet */
+  struct buf plain;                   /* a response head that is not whole yet */
+  size_t scanned;
+  struct buf out, flying;             /* filled; being sent */
+  struct iovec parts[SEND_PARTS - 1]; /* large body, lent by the call, sent after out */
+  int part_count;
+  void (*unpin)(void *arg);           /* runs when the kernel no longer reads the lent parts */
+  void *unpin_arg;
+  struct tls *tls;
+  struct tls_job job;
+  struct message shaken;
+  struct resolve_wait *resolving;
+  struct address *addresses;          /* while connecting */
+  int address_count, address_at;
+  struct timer timer;
+  uint64_t phase_due_ms;              /* all addresses together; then the handshake */
+  uint64_t idle_since_ms;
+  enum fault fail;                    /* UP_FAILED: told to the call by the timer */
+  char why[112];
+};
+struct pool {
+  struct worker *worker;
+  struct span key;                    /* owned */
+  char *host, *tls_name, *name;       /* owned; name "host:port" for metrics */
+  uint16_t port;
+  bool tls;
+  struct tls_trust *trust;
+  struct upstream *idle;              /* newest first */
+  struct upstream *all;
+  unsigned idle_count, warming;
+  int64_t *idle_gauge, *busy_gauge;   /* the shard's */
+  double idle_s;
+  unsigned warm;
+  struct tls_session session;
+  uint64_t used_ms;
+};
+/* The worker's pool for an endpoint; clocks are those of the newest configuration that asked. */
+struct pool *pool_of(struct worker *w, const struct endpoint *e, const struct conf *c, const struct provider *p);
+struct pool *pool_for_url(struct worker *w, const struct url *u, struct tls_trust *trust, struct arena *scratch);
+void pool_close(struct pool *p);                         /* closes every connection; the pool may go when `all` is empty */
+void pool_free(struct pool *p);
+/* A connection for the call, an idle one unless fresh. Answers by call_connected (may be inside this call) or
+   call_connect_failed (never inside). */
+void pool_lease(struct pool *p, struct call *c, bool fresh);
+/* Sends head bytes (copied) and parts (lent until unpin, or until the call lets the connection go). */
+void upstream_send(struct upstream *u, struct span bytes, const struct iovec *parts, int count);
+size_t upstream_waiting(const struct upstream *u);
+void upstream_flush(struct upstream *u);
+void upstream_read(struct upstream *u, bool soon);
+void upstream_idle(struct upstream *u);                  /* back to its pool */
+void upstream_close(struct upstream *u);                 /* from its call too: no callback follows */
+/* call.c, told by the connection: */
+void call_connected(struct call *c, struct upstream *u);
+void call_connect_failed(struct call *c, enum fault f, const char *why);
+void call_bytes(struct call *c, struct span bytes);
+void call_peer_ended(struct call *c, int result);
+void call_sent(struct call *c);                          /* everything given to upstream_send is out */
+
+/* fetch.c: what a waiting policy asked for */
+void fetch_start(struct exchange *x);
+void fetch_cancel(struct exchange *x);
+
+#endif

@@ -1,0 +1,345 @@
+/* house.c: the process from start to end: listeners, threads, signals, drain. */
+#include "gateway.h"
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "weir/vm.h"
+
+enum { BEAT_MS = 1000, WATCH_MS = 300, GONE_MS = 2000 };
+
+struct house {
+  struct gateway *gateway;
+  struct op signals;
+  int signal_fd;
+  struct timer watch, drain;
+  bool watching;
+  uint64_t fingerprint, seen;
+  pthread_mutex_t lock;               /* workers report that they stand */
+  pthread_cond_t stands;
+  unsigned standing;
+  const char *failed;
+};
+static struct house house;
+
+/* ---- workers */
+struct beat {
+  struct timer timer;
+  struct worker *worker;
+};
+
+/* An idle loop still turns, so that /livez sees it, and collects a little garbage while nothing else is to do. */
+static void beat(struct timer *t) {
+  struct beat *b = container(t, struct beat, timer);
+  struct worker *w = b->worker;
+  struct policy_vm *vm = w->gen->vms[w->number];
+  for (int i = 0; i < 8 && policy_idle(vm); i++) {}
+  metrics_memory(w->metrics, "lua", (int64_t)policy_memory(vm));
+  timer_set(&w->loop->wheel, t, w->loop->now_ms + BEAT_MS);
+}
+
+static void nothing(struct message *m) { (void)m; }
+
+static void stop_worker(struct message *m) {
+  struct worker *w = container(m, struct worker, stop);
+  if (w->draining) w->stopping = true;
+  else worker_drain(w);
+}
+
+static void report(const char *failed) {
+  pthread_mutex_lock(&house.lock);
+  if (failed) house.failed = failed;
+  house.standing++;
+  pthread_cond_signal(&house.stands);
+  pthread_mutex_unlock(&house.lock);
+}
+
+static void worker_end(struct worker *w) {
+  uint64_t due = w->loop->now_ms + GONE_MS;
+  worker_close_all(w);
+  while (!worker_quiet(w) && w->loop->now_ms < due) loop_turn(w->loop);
+}
+
+static void *worker_main(void *arg) {
+  struct worker *w = arg;
+  const char *why = NULL;
+  struct ring_options options = { 0 };
+  struct loop *l = ring_new(&options, &why);
+  if (!l) {
+    report(why);
+    return NULL;
+  }
+  if (!worker_init(w, w->gateway, w->number, l)) {
+    report("no randomness from the kernel");
+    return NULL;
+  }
+  struct beat b = { .timer = { .done = beat }, .worker = w };
+  timer_set(&l->wheel, &b.timer, l->now_ms + BEAT_MS);
+  if (!w->number) worker_accept(w, w->gateway->listeners, w->gateway->listener_count);
+  report(NULL);
+  while (!w->stopping && !(w->draining && worker_idle(w))) loop_turn(l);
+  worker_end(w);
+  timer_stop(&l->wheel, &b.timer);
+  __atomic_sub_fetch(&w->gateway->workers_left, 1, __ATOMIC_RELEASE);
+  loop_post(w->gateway->house, &w->ended);
+  return NULL;
+}
+
+static bool start_workers(struct gateway *g, const char **why) {
+  pthread_mutex_init(&house.lock, NULL);
+  pthread_cond_init(&house.stands, NULL);
+  g->workers_left = g->worker_count;
+  for (unsigned i = 0; i < g->worker_count; i++) {
+    struct worker *w = &g->workers[i];
+    w->gateway = g;
+    w->number = i;
+    w->stop.run = stop_worker;
+    w->reload.run = nothing;
+    w->ended.run = nothing;
+    w->metrics = metrics_new();
+    require(pthread_create(&w->thread, NULL, worker_main, w) == 0);
+  }
+  pthread_mutex_lock(&house.lock);
+  while (house.standing < g->worker_count) pthread_cond_wait(&house.stands, &house.lock);
+  *why = house.failed;
+  pthread_mutex_unlock(&house.lock);
+  return !*why;
+}
+
+/* ---- signals, drain, watch */
+static void stop_all(struct gateway *g) {
+  for (unsigned i = 0; i < g->worker_count; i++) loop_post(g->workers[i].loop, &g->workers[i].stop);
+}
+
+static void drain_over(struct timer *t) {
+  (void)t;
+  log_warn("the drain time is over: what still runs is cut");
+  stop_all(house.gateway);
+}
+
+static void drain(struct gateway *g) {
+  if (g->draining) {
+    log_info("ending at once");
+    timer_stop(&g->house->wheel, &house.drain);
+    stop_all(g);
+    return;
+  }
+  g->draining = true;
+  double seconds = conf_setting(g->newest->conf, NULL, NULL, SET_DRAIN);
+  log_info("draining for at most %g s; a second signal ends at once", seconds);
+  for (size_t i = 0; i < g->listener_count; i++) shutdown(g->listeners[i], SHUT_RD);   /* a waiting accept ends */
+  house.drain.done = drain_over;
+  timer_set(&g->house->wheel, &house.drain, g->house->now_ms + (uint64_t)(seconds * 1000));
+  stop_all(g);
+}
+
+static void on_signal(struct op *op, int result, struct span data, bool more) {
+  struct gateway *g = house.gateway;
+  struct signalfd_siginfo info;
+  (void)data;
+  if (result < 0) return;
+  while (read(house.signal_fd, &info, sizeof info) == sizeof info) {
+    if (info.ssi_signo == SIGHUP) reload_start(g, NULL, NULL);
+    else drain(g);
+  }
+  if (!more) g->house->calls->poll(g->house, op, house.signal_fd, POLLIN);
+}
+
+/* Files are looked at every 300 ms; a change is acted on once it has rested that long. */
+static void watch(struct timer *t) {
+  struct gateway *g = house.gateway;
+  uint64_t now = 0;
+  conf_files_changed(g->newest->conf, &now);
+  if (now != house.seen) house.seen = now;
+  else if (now != house.fingerprint) {
+    house.fingerprint = now;
+    reload_start(g, NULL, NULL);
+  }
+  generation_bury(g);
+  timer_set(&g->house->wheel, t, g->house->now_ms + WATCH_MS);
+}
+
+/* ---- start */
+static unsigned cores(void) {
+  cpu_set_t set;
+  return sched_getaffinity(0, sizeof set, &set) ? 1 : (unsigned)CPU_COUNT(&set);
+}
+
+static void say_lines(enum log_level level, struct span text) {
+  while (text.n) {
+    struct span line;
+    text = span_cut(text, '\n', &line);
+    if (line.n) log_line(level, "%.*s", SPAN_FMT(line));
+  }
+}
+
+static void raise_descriptors(void) {
+  struct rlimit r;
+  if (getrlimit(RLIMIT_NOFILE, &r)) return;
+  r.rlim_cur = r.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &r);
+  if (r.rlim_cur < 1024) log_warn("only %lu descriptors are allowed: each stream needs two", (unsigned long)r.rlim_cur);
+}
+
+static bool open_listeners(struct gateway *g) {
+  const struct conf *c = g->newest->conf;
+  char text[256];
+  g->listeners = mem_zero((c->listener_count + 1) * sizeof *g->listeners);
+  for (size_t i = 0; i < c->listener_count; i++) {
+    int fd = listen_open(c->listeners[i].spec, text, sizeof text);
+    if (fd < 0) {
+      log_error("cannot listen on %.*s: %s", SPAN_FMT(c->listeners[i].spec), text);
+      return false;
+    }
+    g->listeners[g->listener_count++] = fd;
+  }
+  g->admin_fd = listen_open(c->admin.spec, text, sizeof text);
+  if (g->admin_fd < 0) log_error("cannot listen on %.*s (admin): %s", SPAN_FMT(c->admin.spec), text);
+  return g->admin_fd >= 0;
+}
+
+static void *load_system_trust(void *arg) {
+  struct gateway *g = arg;
+  char text[256];
+  struct tls_trust *t = tls_trust_load(NULL, text, sizeof text);
+  if (!t) log_warn("weir.fetch cannot use https: %s", text);
+  __atomic_store_n(&g->system_trust, t, __ATOMIC_RELEASE);
+  return NULL;
+}
+
+static bool load_first(struct gateway *g) {
+  struct buf errors = { 0 }, warnings = { 0 };
+  struct conf *probe = conf_load(g->config_file, &errors, &warnings);
+  struct generation *gen = NULL;
+  if (probe) {
+    g->worker_count = probe->workers ? probe->workers : cores();
+    conf_drop(probe);
+    buf_clear(&warnings);
+    gen = generation_load(g->config_file, g->worker_count, 1, &errors, &warnings);
+  }
+  say_lines(LOG_WARN, buf_span(&warnings));
+  say_lines(LOG_ERROR, buf_span(&errors));
+  buf_free(&errors);
+  buf_free(&warnings);
+  if (!gen) return false;
+  g->generations = 1;
+  g->newest = gen;
+  log_set_level(gen->conf->log_level);
+  return true;
+}
+
+static bool open_access_log(struct gateway *g) {
+  struct span target = g->newest->conf->access_log;
+  const char *why = NULL;
+  if (span_eq(target, SPAN("off"))) return true;
+  g->access_log = log_sink_open(target, &why);
+  if (!g->access_log) log_error("access log %.*s: %s", SPAN_FMT(target), why);
+  return g->access_log != NULL;
+}
+
+static void block_signals(sigset_t *set) {
+  sigemptyset(set);
+  sigaddset(set, SIGTERM);
+  sigaddset(set, SIGINT);
+  sigaddset(set, SIGHUP);
+  pthread_sigmask(SIG_BLOCK, set, NULL);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+static void first_line(struct gateway *g) {
+  const struct conf *c = g->newest->conf;
+  for (size_t i = 0; i < c->listener_count; i++)
+    log_info("weir %s listens on %.*s (%s, %u worker%s, %zu provider%s, %s%.*s)", WEIR_VERSION, SPAN_FMT(c->listeners[i].spec), ring_description(g->house),
+             g->worker_count, g->worker_count == 1 ? "" : "s", c->provider_count, c->provider_count == 1 ? "" : "s",
+             c->file.n ? "" : "no weir.lua: providers from the environment", SPAN_FMT(c->file));
+}
+
+static int house_turns(struct gateway *g, const struct run_options *o, sigset_t *set) {
+  struct loop *l = g->house;
+  house.signal_fd = signalfd(-1, set, SFD_NONBLOCK | SFD_CLOEXEC);
+  house.signals.done = on_signal;
+  l->calls->poll(l, &house.signals, house.signal_fd, POLLIN);
+  if (o->watch) {
+    conf_files_changed(g->newest->conf, &house.fingerprint);
+    house.seen = house.fingerprint;
+    house.watch.done = watch;
+    timer_set(&l->wheel, &house.watch, l->now_ms + WATCH_MS);
+  }
+  if (g->newest->conf->use_count) {
+    pthread_t t;
+    if (!pthread_create(&t, NULL, load_system_trust, g)) pthread_detach(t);
+  }
+  first_line(g);
+  while (__atomic_load_n(&g->workers_left, __ATOMIC_ACQUIRE)) {
+    loop_turn(l);
+    if (g->retired) generation_bury(g);
+  }
+  log_info("weir has ended");
+  return 0;
+}
+
+static void house_end(struct gateway *g) {
+  for (unsigned i = 0; i < g->worker_count; i++) {
+    pthread_join(g->workers[i].thread, NULL);
+    worker_free(&g->workers[i]);
+    loop_free(g->workers[i].loop);
+  }
+  if (g->control) control_close(g->control);
+  if (g->admin) admin_close(g->admin);
+  reload_free(g);
+  g->house->calls->cancel(g->house, &house.signals);
+  timer_stop(&g->house->wheel, &house.watch);
+  timer_stop(&g->house->wheel, &house.drain);
+  loop_turn(g->house);
+  tls_pool_free(g->shakes);
+  resolver_free(g->resolver);
+  generation_drop(g, g->newest);
+  generation_bury(g);
+  if (g->system_trust) tls_trust_drop(g->system_trust);
+  log_sink_close(g->access_log);
+}
+
+int gateway_run(const struct run_options *o) {
+  struct gateway *g = mem_zero(sizeof *g);
+  const char *why = NULL;
+  sigset_t set;
+  g->config_file = o->config;
+  house.gateway = g;
+  block_signals(&set);
+  raise_descriptors();
+  vm_thread_enter();
+  if (!load_first(g) || !open_access_log(g)) return 1;
+  if (!open_listeners(g)) return 2;
+  struct ring_options options = { .entries = 256, .buffers = 16, .buffer_size = 16384 };
+  g->house = ring_new(&options, &why);
+  if (!g->house) {
+    log_error("%s", why);
+    return 2;
+  }
+  g->metrics = metrics_new();
+  g->runtime_dir = mem_cstr(g->newest->conf->runtime_dir);
+  g->control = control_open(g, g->runtime_dir, &why);
+  if (!g->control) {
+    log_error("%s: %s", g->runtime_dir, why);
+    return 2;
+  }
+  g->resolver = resolver_new(g->house, &why);
+  if (!g->resolver) {
+    log_error("names: %s", why);
+    return 2;
+  }
+  g->shakes = tls_pool_new(g->worker_count > 1 ? 2 : 1);
+  g->workers = mem_zero(g->worker_count * sizeof *g->workers);
+  if (!start_workers(g, &why)) {
+    log_error("%s", why);
+    return 2;
+  }
+  g->admin = admin_open(g, g->admin_fd);
+  int code = house_turns(g, o, &set);
+  house_end(g);
+  return code;
+}

@@ -1,0 +1,580 @@
+/* pool.c: connections to providers: found or made, kept, closed. */
+#include "gateway.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+
+enum {
+  WARM_FOR_MS = 300000,               /* a pool that was not used for so long is not kept warm */
+  SEAL_AHEAD = 64 * 1024,             /* ciphertext made before the socket took what is there */
+  SEAL_SLICE = 16 * 1024,
+};
+
+/* A question to the resolver outlives whoever asked. */
+struct resolve_wait {
+  struct resolve_ask ask;
+  struct upstream *upstream;          /* NULL: it went away meanwhile */
+};
+
+static void connect_next(struct upstream *u);
+static void upstream_ready(struct upstream *u);
+
+/* ---- pools */
+static struct pool *pool_new(struct worker *w, struct span key, struct span host, struct span tls_name, uint16_t port, bool tls,
+                             struct tls_trust *trust) {
+  struct pool *p = mem_zero(sizeof *p);
+  char name[300];
+  int n = snprintf(name, sizeof name, "%.*s:%u", SPAN_FMT(host), port);
+  p->worker = w;
+  p->key = span_of(mem_cstr(key), key.n);
+  p->host = mem_cstr(host);
+  p->tls_name = mem_cstr(tls_name);
+  p->name = mem_cstr(span_of(name, (size_t)n));
+  p->port = port;
+  p->tls = tls;
+  p->trust = trust ? tls_trust_ref(trust) : NULL;
+  p->idle_s = 55;
+  p->idle_gauge = metrics_connections(w->metrics, span_cstr(p->name), "idle");
+  p->busy_gauge = metrics_connections(w->metrics, span_cstr(p->name), "busy");
+  table_set(&w->pools, p->key, p);
+  return p;
+}
+
+struct pool *pool_of(struct worker *w, const struct endpoint *e, const struct conf *c, const struct provider *provider) {
+  struct pool *p = table_get(&w->pools, e->pool_key);
+  if (!p) p = pool_new(w, e->pool_key, e->url.host, e->tls_name, e->url.port, e->url.tls, e->trust);
+  if (p->trust != e->trust) {                            /* a newer generation loaded the roots again */
+    if (p->trust) tls_trust_drop(p->trust);
+    p->trust = e->trust ? tls_trust_ref(e->trust) : NULL;
+  }
+  p->idle_s = conf_setting(c, NULL, provider, SET_IDLE_POOL);
+  unsigned warm = (unsigned)conf_setting(c, NULL, provider, SET_WARM), n = w->gateway->worker_count;
+  p->warm = warm / n + (w->number < warm % n);           /* `warm` counts per process */
+  return p;
+}
+
+struct pool *pool_for_url(struct worker *w, const struct url *u, struct tls_trust *trust, struct arena *scratch) {
+  struct span key = arena_printf(scratch, "fetch %s %.*s:%u", u->tls ? "https" : "http", SPAN_FMT(u->host), u->port);
+  struct pool *p = table_get(&w->pools, key);
+  return p ? p : pool_new(w, key, u->host, u->host, u->port, u->tls, trust);
+}
+
+void pool_close(struct pool *p) {
+  p->warm = 0;
+  for (struct upstream *u = p->all, *next; u; u = next) {
+    next = u->all_next;
+    if (!u->call) upstream_close(u);
+  }
+}
+
+void pool_free(struct pool *p) {
+  check(!p->all);
+  mem_free((char *)p->key.p);
+  mem_free(p->host);
+  mem_free(p->tls_name);
+  mem_free(p->name);
+  if (p->trust) tls_trust_drop(p->trust);
+  mem_free(p);
+}
+
+
+static void idle_unlink(struct upstream *u) {
+  if (!u->link) return;
+  *u->link = u->next;
+  if (u->next) u->next->link = u->link;
+  u->link = NULL;
+  u->pool->idle_count--;
+  metrics_move(u->pool->idle_gauge, -1);
+}
+
+/* ---- a connection's end */
+static void upstream_free(struct upstream *u) {
+  if (u->shake_running || u->sock.fd >= 0) return;       /* each of the two calls here again */
+  if (u->unpin) u->unpin(u->unpin_arg);
+  *u->all_link = u->all_next;
+  if (u->all_next) u->all_next->all_link = u->all_link;
+  if (u->tls) tls_free(u->tls);
+  buf_free(&u->in);
+  buf_free(&u->plain);
+  buf_free(&u->job.in);
+  buf_free(&u->job.out);
+  worker_buf_back(u->pool->worker, &u->out);
+  worker_buf_back(u->pool->worker, &u->flying);
+  mem_free(u->addresses);
+  mem_free(u);
+}
+
+static void socket_closed(struct sock *s) {
+  struct upstream *u = container(s, struct upstream, sock);
+  s->fd = -1;
+  upstream_free(u);
+}
+
+static void dirty_unlink(struct upstream *u) {
+  if (!u->dirty) return;
+  struct upstream **at = &u->pool->worker->dirty_up;
+  while (*at && *at != u) at = &(*at)->next_dirty;
+  if (*at) *at = u->next_dirty;
+  u->dirty = false;
+}
+
+void upstream_close(struct upstream *u) {
+  if (u->state == UP_CLOSED) return;
+  struct worker *w = u->pool->worker;
+  if (u->state == UP_BUSY) metrics_move(u->pool->busy_gauge, -1);
+  if (u->state != UP_BUSY && u->state != UP_IDLE && !u->call && u->pool->warming) u->pool->warming--;
+  idle_unlink(u);
+  dirty_unlink(u);
+  timer_stop(&w->loop->wheel, &u->timer);
+  u->state = UP_CLOSED;
+  u->call = NULL;
+  if (u->resolving) u->resolving->upstream = NULL;
+  u->resolving = NULL;
+  if (u->sock.fd >= 0) sock_close(&u->sock, socket_closed);
+  else upstream_free(u);
+}
+
+/* ---- failing before the request could be sent */
+static void failed_timer(struct timer *t) {
+  struct upstream *u = container(t, struct upstream, timer);
+  struct call *c = u->call;
+  enum fault f = u->fail;
+  char why[sizeof u->why];
+  memcpy(why, u->why, sizeof why);
+  if (!c) log_info("warming a connection to %s failed: %s", u->pool->name, why);
+  upstream_close(u);
+  if (c) {
+    c->conn = NULL;
+    call_connect_failed(c, f, why);
+  }
+}
+
+static void upstream_fail(struct upstream *u, enum fault f, const char *why) {
+  u->fail = f;
+  snprintf(u->why, sizeof u->why, "%s", why);
+  u->state = UP_FAILED;
+  u->timer.done = failed_timer;
+  timer_set(&u->pool->worker->loop->wheel, &u->timer, u->pool->worker->loop->now_ms);
+}
+
+/* ---- connecting: each address gets its share of what is left of the connect clock */
+static void connect_timer(struct timer *t) {
+  struct upstream *u = container(t, struct upstream, timer);
+  u->timed_out = true;
+  u->sock.loop->calls->cancel(u->sock.loop, &u->sock.watch);
+}
+
+static void shake_timer(struct timer *t) {
+  struct upstream *u = container(t, struct upstream, timer);
+  upstream_fail(u, FAULT_TLS, "the TLS handshake took too long");
+}
+
+static void shake_submit(struct upstream *u) {
+  u->shake_running = true;
+  tls_pool_submit(u->pool->worker->gateway->shakes, &u->job);
+}
+
+static void shake_done(struct tls_job *j) {              /* on the handshake thread */
+  struct upstream *u = container(j, struct upstream, job);
+  loop_post(u->sock.loop, &u->shaken);
+}
+
+static void shaken_run(struct message *m) {
+  struct upstream *u = container(m, struct upstream, shaken);
+  u->shake_running = false;
+  if (u->state == UP_CLOSED) { upstream_free(u); return; }
+  if (u->state != UP_SHAKING) return;
+  if (buf_size(&u->job.out)) {
+    buf_add(&u->out, buf_span(&u->job.out));
+    buf_clear(&u->job.out);
+    if (!u->dirty) {
+      u->dirty = true;
+      u->next_dirty = u->pool->worker->dirty_up;
+      u->pool->worker->dirty_up = u;
+    }
+  }
+  if (u->job.step.kind == STEP_BAD) {
+    enum tls_failure f = tls_failure_of(u->tls);
+    char why[96];
+    if (f == TLS_ALERT) snprintf(why, sizeof why, "TLS: the peer sent alert %u", tls_alert_of(u->tls));
+    else snprintf(why, sizeof why, "TLS: %s", tls_failure_text(f));
+    u->pool->session.valid = false;
+    upstream_fail(u, FAULT_TLS, why);
+    return;
+  }
+  if (u->job.step.kind == STEP_DONE) {
+    tls_session_save(u->tls, &u->pool->session);
+    buf_add(&u->in, buf_span(&u->job.in));
+    buf_free(&u->job.in);
+    buf_free(&u->job.out);
+    upstream_ready(u);
+    return;
+  }
+  if (buf_size(&u->job.in) && u->job.step.used) { shake_submit(u); return; }
+  upstream_read(u, false);
+}
+
+static void shake_start(struct upstream *u) {
+  struct pool *p = u->pool;
+  u->state = UP_SHAKING;
+  u->tls = tls_new(p->trust, span_cstr(p->tls_name), &p->session);
+  u->job.tls = u->tls;
+  u->job.done = shake_done;
+  u->shaken.run = shaken_run;
+  double seconds = u->call ? u->call->tls_s : 5;
+  u->timer.done = shake_timer;
+  timer_set(&u->sock.loop->wheel, &u->timer, u->sock.loop->now_ms + (uint64_t)(seconds * 1000));
+  shake_submit(u);
+}
+
+static void connect_done(struct op *op, int result, struct span data, bool more) {
+  struct upstream *u = container(op, struct upstream, sock.watch);
+  (void)data;
+  (void)more;
+  timer_stop(&u->sock.loop->wheel, &u->timer);
+  if (result >= 0) {
+    if (u->pool->tls) shake_start(u);
+    else upstream_ready(u);
+    return;
+  }
+  u->sock.loop->calls->close(u->sock.loop, u->sock.fd);
+  u->sock.fd = -1;
+  snprintf(u->why, sizeof u->why, "connect to %s: %s", u->pool->name, u->timed_out ? "timed out" : io_result_text(result));
+  connect_next(u);
+}
+
+static void connect_next(struct upstream *u) {
+  struct loop *l = u->sock.loop;
+  while (u->address_at < u->address_count) {
+    struct address *a = &u->addresses[u->address_at++];
+    int fd = l->calls->socket(l, a->to.ss_family);
+    if (fd < 0) {
+      snprintf(u->why, sizeof u->why, "connect to %s: %s", u->pool->name, io_result_text(fd));
+      if (fd == IO_NO_DESCRIPTORS) break;
+      continue;
+    }
+    uint64_t left = u->phase_due_ms > l->now_ms ? u->phase_due_ms - l->now_ms : 0;
+    if (!left) { l->calls->close(l, fd); break; }
+    u->sock.fd = fd;
+    u->state = UP_CONNECTING;
+    u->timed_out = false;
+    u->timer.done = connect_timer;
+    timer_set(&l->wheel, &u->timer, l->now_ms + left / (uint64_t)(u->address_count - u->address_at + 1) + 1);
+    u->sock.watch.done = connect_done;
+    l->calls->connect(l, &u->sock.watch, fd, (struct sockaddr *)&a->to, a->n);
+    return;
+  }
+  upstream_fail(u, u->timed_out ? FAULT_TIMEOUT : FAULT_CONNECTION, u->why[0] ? u->why : "connect timed out");
+}
+
+static bool literal_address(const char *host, uint16_t port, struct address *out) {
+  struct sockaddr_in *v4 = (struct sockaddr_in *)&out->to;
+  struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&out->to;
+  memset(&out->to, 0, sizeof out->to);
+  if (inet_pton(AF_INET, host, &v4->sin_addr) == 1) {
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(port);
+    out->n = sizeof *v4;
+    return true;
+  }
+  if (inet_pton(AF_INET6, host, &v6->sin6_addr) == 1) {
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(port);
+    out->n = sizeof *v6;
+    return true;
+  }
+  return false;
+}
+
+static void resolved(struct resolve_ask *a) {
+  struct resolve_wait *wait = container(a, struct resolve_wait, ask);
+  struct upstream *u = wait->upstream;
+  if (u) {
+    struct pool *p = u->pool;
+    u->resolving = NULL;
+    int n = a->found ? resolver_cached(p->worker->gateway->resolver, span_cstr(p->host), p->port, u->addresses) : 0;
+    u->address_count = n > 0 ? n : 0;
+    if (n > 0) {
+      connect_next(u);
+    } else {
+      char why[112];
+      snprintf(why, sizeof why, "DNS: %s", a->why[0] ? a->why : "no address");
+      upstream_fail(u, FAULT_CONNECTION, why);
+    }
+  }
+  mem_free(wait);
+}
+
+static void upstream_resolve(struct upstream *u) {
+  struct pool *p = u->pool;
+  struct resolver *r = p->worker->gateway->resolver;
+  u->addresses = mem_alloc(RESOLVE_MOST * sizeof *u->addresses);
+  u->address_count = literal_address(p->host, p->port, &u->addresses[0]) ? 1
+                     : r ? resolver_cached(r, span_cstr(p->host), p->port, u->addresses) : -1;
+  if (u->address_count > 0) { connect_next(u); return; }
+  if (u->address_count < 0) {
+    char why[112];
+    snprintf(why, sizeof why, "DNS: no address for %.80s", p->host);
+    upstream_fail(u, FAULT_CONNECTION, why);
+    return;
+  }
+  struct resolve_wait *wait = mem_zero(sizeof *wait);
+  wait->upstream = u;
+  wait->ask.done = resolved;
+  u->resolving = wait;
+  resolver_ask(r, &wait->ask, p->worker->loop, span_cstr(p->host));
+}
+
+static struct upstream *upstream_new(struct pool *p, struct call *c) {
+  struct upstream *u = mem_zero(sizeof *u);
+  u->pool = p;
+  u->call = c;
+  u->sock.loop = p->worker->loop;
+  u->sock.fd = -1;
+  u->all_next = p->all;
+  u->all_link = &p->all;
+  if (u->all_next) u->all_next->all_link = &u->all_next;
+  p->all = u;
+  u->phase_due_ms = p->worker->loop->now_ms + (uint64_t)((c ? c->connect_s : 3) * 1000);
+  if (c) c->conn = u;
+  else p->warming++;
+  upstream_resolve(u);
+  return u;
+}
+
+/* TLS alone is worth warming: a plain connect costs less than keeping it. */
+static void keep_warm(struct pool *p) {
+  struct worker *w = p->worker;
+  if (!p->tls || w->draining || p->warming || p->idle_count >= p->warm) return;
+  if (w->loop->now_ms - p->used_ms > WARM_FOR_MS) return;
+  upstream_new(p, NULL);
+}
+
+static void upstream_ready(struct upstream *u) {
+  struct pool *p = u->pool;
+  timer_stop(&u->sock.loop->wheel, &u->timer);
+  mem_free(u->addresses);
+  u->addresses = NULL;
+  if (!u->call) {
+    if (p->warming) p->warming--;
+    upstream_idle(u);
+    return;
+  }
+  u->state = UP_BUSY;
+  metrics_move(p->busy_gauge, 1);
+  upstream_read(u, false);
+  call_connected(u->call, u);
+  keep_warm(p);
+}
+
+void pool_lease(struct pool *p, struct call *c, bool fresh) {
+  p->used_ms = p->worker->loop->now_ms;
+  struct upstream *u = fresh ? NULL : p->idle;
+  if (!u) { upstream_new(p, c); return; }
+  idle_unlink(u);
+  u->state = UP_BUSY;
+  metrics_move(p->busy_gauge, 1);
+  u->call = c;
+  c->conn = u;
+  c->reused = true;
+  call_connected(c, u);
+  if (p->tls) keep_warm(p);
+}
+
+static void idle_timer(struct timer *t) {
+  struct upstream *u = container(t, struct upstream, timer);
+  struct pool *p = u->pool;
+  if (u->state != UP_IDLE) return;                       /* armed again when it becomes idle */
+  uint64_t due = u->idle_since_ms + (uint64_t)(p->idle_s * 1000);
+  if (due > u->sock.loop->now_ms) { timer_set(&u->sock.loop->wheel, &u->timer, due); return; }
+  upstream_close(u);
+  keep_warm(p);
+}
+
+void upstream_idle(struct upstream *u) {
+  struct pool *p = u->pool;
+  struct loop *l = u->sock.loop;
+  if (u->state == UP_BUSY) metrics_move(p->busy_gauge, -1);
+  u->call = NULL;
+  u->uses++;
+  if (p->worker->draining || u->junk) { u->state = UP_IDLE; upstream_close(u); return; }
+  u->state = UP_IDLE;
+  u->idle_since_ms = l->now_ms;
+  u->next = p->idle;
+  u->link = &p->idle;
+  if (u->next) u->next->link = &u->next;
+  p->idle = u;
+  p->idle_count++;
+  metrics_move(p->idle_gauge, 1);
+  if (!timer_armed(&u->timer)) {
+    u->timer.done = idle_timer;
+    timer_set(&l->wheel, &u->timer, l->now_ms + (uint64_t)(p->idle_s * 1000));
+  }
+  worker_buf_back(p->worker, &u->out);
+  upstream_read(u, false);                               /* sees the peer close it */
+}
+
+/* ---- bytes out */
+static void mark_dirty(struct upstream *u) {
+  if (u->dirty) return;
+  u->dirty = true;
+  u->next_dirty = u->pool->worker->dirty_up;
+  u->pool->worker->dirty_up = u;
+}
+
+static void out_add(struct upstream *u, struct span bytes) {
+  if (!u->out.p) u->out = worker_buf(u->pool->worker);
+  if (u->tls) tls_seal(u->tls, bytes, &u->out);
+  else buf_add(&u->out, bytes);
+}
+
+/* TLS: encrypts what is left of the lent parts, a bounded piece ahead of the socket. */
+static void seal_parts(struct upstream *u) {
+  while (u->part_count && buf_size(&u->out) < SEAL_AHEAD) {
+    struct iovec *p = &u->parts[0];
+    size_t n = p->iov_len < SEAL_SLICE ? p->iov_len : SEAL_SLICE;
+    out_add(u, span_of(p->iov_base, n));
+    p->iov_base = (char *)p->iov_base + n;
+    p->iov_len -= n;
+    if (!p->iov_len) memmove(u->parts, u->parts + 1, sizeof *p * (size_t)--u->part_count);
+  }
+}
+
+void upstream_send(struct upstream *u, struct span bytes, const struct iovec *parts, int count) {
+  if (bytes.n) out_add(u, bytes);
+  for (int i = 0; i < count; i++)
+    if (parts[i].iov_len) u->parts[u->part_count++] = parts[i];
+  if (u->tls) seal_parts(u);
+  mark_dirty(u);
+}
+
+size_t upstream_waiting(const struct upstream *u) { return buf_size(&u->out) + buf_size(&u->flying); }
+
+static void send_done(struct op *op, int result, struct span data, bool more) {
+  struct upstream *u = container(op, struct upstream, sock.send.op);
+  (void)data;
+  (void)more;
+  worker_buf_back(u->pool->worker, &u->flying);
+  if (u->unpin) {
+    u->unpin(u->unpin_arg);
+    u->unpin = NULL;
+  }
+  if (result < 0) {                                      /* the reader hears of it as well, with what came before */
+    u->part_count = 0;
+    if (!op_busy(&u->sock.recv)) upstream_read(u, true);
+    return;
+  }
+  if (u->tls) seal_parts(u);
+  if (buf_size(&u->out)) { mark_dirty(u); return; }
+  if (u->call && u->state == UP_BUSY) call_sent(u->call);
+}
+
+void upstream_flush(struct upstream *u) {
+  u->dirty = false;
+  if (op_busy(&u->sock.send.op) || u->state == UP_CLOSED || u->sock.fd < 0) return;
+  struct iovec iov[SEND_PARTS];
+  int n = 0;
+  if (buf_size(&u->out)) {
+    struct buf full = u->out;
+    u->out = (struct buf){ 0 };
+    u->flying = full;
+    struct span s = buf_span(&u->flying);
+    iov[n++] = (struct iovec){ (void *)s.p, s.n };
+  }
+  if (!u->tls && u->part_count) {
+    for (int i = 0; i < u->part_count; i++) iov[n++] = u->parts[i];
+    u->part_count = 0;
+    struct call *c = u->call;
+    if (c && c->pin) {
+      c->pin(c->pin_arg);
+      u->unpin = c->unpin;
+      u->unpin_arg = c->pin_arg;
+    }
+  }
+  if (!n) return;
+  u->sock.send.op.done = send_done;
+  u->sock.loop->calls->send(u->sock.loop, &u->sock.send, u->sock.fd, iov, n);
+}
+
+/* ---- bytes in */
+static void peer_ended(struct upstream *u, int result) {
+  struct call *c = u->call;
+  switch (u->state) {
+  case UP_BUSY:
+    if (c) { call_peer_ended(c, result); return; }
+    break;
+  case UP_SHAKING:
+    upstream_fail(u, FAULT_TLS, "TLS: the peer closed the connection during the handshake");
+    return;
+  case UP_IDLE: {
+    struct pool *p = u->pool;
+    upstream_close(u);
+    keep_warm(p);
+    return;
+  }
+  default: break;
+  }
+  upstream_close(u);
+}
+
+/* Plaintext for whoever leases the connection. False: the connection is no longer to be touched. */
+static bool deliver(struct upstream *u, struct span plain) {
+  if (!plain.n) return true;
+  if (u->state != UP_BUSY || !u->call) {                 /* a server that talks unasked */
+    upstream_close(u);
+    return false;
+  }
+  call_bytes(u->call, plain);
+  return u->state == UP_BUSY || u->state == UP_IDLE;
+}
+
+/* Opens records in place; bytes of an unfinished record are left in u->in. */
+static bool open_records(struct upstream *u, char *bytes, size_t n) {
+  size_t at = 0;
+  while (at < n) {
+    struct span plain = { 0 };
+    struct step s = tls_open(u->tls, bytes + at, n - at, &plain);
+    if (s.kind == STEP_MORE) break;
+    at += s.used;
+    if (s.kind == STEP_EVENT) {
+      if (!deliver(u, plain)) return false;
+      continue;
+    }
+    if (s.kind == STEP_DONE) peer_ended(u, IO_END);
+    else peer_ended(u, IO_RESET);
+    return false;
+  }
+  if (bytes == u->in.p + u->in.at) {
+    buf_consume(&u->in, at);
+    if (!buf_size(&u->in)) buf_free(&u->in);             /* an idle stream holds no buffer */
+  } else if (at < n) {
+    buf_add(&u->in, span_of(bytes + at, n - at));
+  }
+  return true;
+}
+
+static bool take(struct upstream *u, struct span data) {
+  if (u->state == UP_SHAKING) {
+    buf_add(&u->job.in, data);
+    if (!u->shake_running) shake_submit(u);
+    return false;                                        /* read on when the handshake asks */
+  }
+  if (!u->tls) return deliver(u, data);
+  if (!buf_size(&u->in)) return open_records(u, (char *)data.p, data.n);    /* the loop's buffer is ours to write for this turn */
+  buf_add(&u->in, data);
+  return open_records(u, u->in.p + u->in.at, buf_size(&u->in));
+}
+
+static void recv_done(struct op *op, int result, struct span data, bool more) {
+  struct upstream *u = container(op, struct upstream, sock.recv);
+  (void)more;
+  if (result <= 0) { peer_ended(u, result); return; }
+  if (!take(u, data)) return;
+  if (u->state == UP_IDLE || (u->state == UP_BUSY && u->call && !u->call->paused)) upstream_read(u, data.n >= 16384);
+}
+
+void upstream_read(struct upstream *u, bool soon) {
+  if (op_busy(&u->sock.recv) || u->state == UP_CLOSED || u->sock.fd < 0) return;
+  u->sock.recv.done = recv_done;
+  u->sock.loop->calls->recv(u->sock.loop, &u->sock.recv, u->sock.fd, soon);
+}

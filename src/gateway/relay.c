@@ -1,0 +1,291 @@
+/* relay.c: a stream from provider to client, event by event.
+   Before the content point events are held, so that a failure stays invisible; after it each one is forwarded in the
+   bytes it came in, unless a policy changed it. The unfinished event is always held back: an error event of weir's own
+   could not be put behind half an event. */
+#include "gateway.h"
+
+enum { HELD_MOST = 64 * 1024 };       /* lifecycle events before content */
+
+static void gap_clock(struct attempt *a) {
+  struct exchange *x = a->exchange;
+  double s = exchange_setting(x, SET_BETWEEN_EVENTS);
+  uint64_t due = x->worker->loop->now_ms + (uint64_t)(s * 1000);
+  if (a->deadline_ms && a->deadline_ms < due && !x->committed) due = a->deadline_ms;
+  if (!x->terminated) a->phase_due_ms = due;             /* the timer is armed already and looks again when it fires */
+  exchange_clock(x);
+}
+
+static void note_facts(struct exchange *x, const struct event_facts *f) {
+  if (f->has_usage) {
+    usage_merge(&x->usage, &f->usage);
+    x->usage_reported = true;
+  }
+  if (f->model.n && !x->served_model.n) x->served_model = arena_copy(&x->arena, f->model);
+  x->deltas += f->deltas;
+}
+
+static void backpressure(struct attempt *a) {
+  if (a->exchange->sink->calls->waiting(a->exchange->sink) > SINK_HIGH) call_pause(&a->call);
+}
+
+/* ---- on_chunk */
+struct change { struct span from, to; };
+
+static void write_changed(struct exchange *x, const struct sse_event *e, struct span data, const struct change *changes, size_t count) {
+  struct buf out = { 0 }, whole = { 0 };
+  const char *at = data.p;
+  for (size_t i = 0; i < count; i++) {
+    buf_add(&whole, span_of(at, (size_t)(changes[i].from.p - at)));
+    buf_add(&whole, changes[i].to);
+    at = changes[i].from.p + changes[i].from.n;
+  }
+  buf_add(&whole, span_of(at, (size_t)(data.p + data.n - at)));
+  if (e->data_lines == 1) {                              /* everything around the data stays as it came */
+    buf_add(&out, span_of(e->raw.p, (size_t)(e->data.p - e->raw.p)));
+    buf_add(&out, buf_span(&whole));
+    const char *behind = e->data.p + e->data.n;
+    buf_add(&out, span_of(behind, (size_t)(e->raw.p + e->raw.n - behind)));
+  } else {
+    sse_write(&out, e->name, buf_span(&whole));
+  }
+  x->sink->calls->write(x->sink, buf_span(&out));
+  buf_free(&whole);
+  buf_free(&out);
+}
+
+/* The policy closes the stream. The exchange ends here. */
+static void stop_by_policy(struct attempt *a, const struct decision *d) {
+  struct exchange *x = a->exchange;
+  struct span why = arena_copy(&x->arena, d->message);
+  log_info("%s: stopped by %.*s: %.*s", x->id, SPAN_FMT(d->policy), SPAN_FMT(why));
+  if (d->kind == DECIDE_DENY || span_eq(d->as, SPAN("error"))) {
+    struct error e = { .status = d->kind == DECIDE_DENY ? d->status : 500, .word = d->kind == DECIDE_DENY ? SPAN("internal") : SPAN("stopped"), .message = why };
+    answer_error(x, &e, -1);
+  } else {
+    struct buf out = { 0 };
+    stop_write(x->req.operation, &x->events, d->as, span_cstr(x->id), x->served_model.n ? x->served_model : x->req.model, time(NULL), &out);
+    x->sink->calls->write(x->sink, buf_span(&out));
+    x->sink->calls->end(x->sink);
+    buf_free(&out);
+  }
+  x->terminated = true;
+  exchange_end(x, SPAN("stopped"));
+}
+
+/* Runs on_chunk for each piece of an event and forwards what is left of it. False: the exchange has ended. */
+static bool emit_judged(struct attempt *a, const struct sse_event *e) {
+  struct exchange *x = a->exchange;
+  struct policy_vm *vm = x->gen->vms[x->worker->number];
+  struct arena *scratch = &x->worker->scratch;
+  struct span data = sse_data(e, scratch);
+  struct json_error bad;
+  struct json document;
+  struct delta *deltas = arena_alloc(scratch, DELTA_MOST * sizeof *deltas);
+  struct change changes[DELTA_MOST];
+  size_t changed = 0, n = 0;
+  if (data.n && !sse_is_done(e) && json_read(data, &document, &bad)) n = event_deltas(x->req.operation, e->name, document, deltas);
+  for (size_t i = 0; i < n; i++) {
+    struct decision d = { 0 };
+    switch (policy_chunk(vm, &x->req, &deltas[i], &d)) {
+    case DECIDE_STOP: case DECIDE_DENY:
+      stop_by_policy(a, &d);
+      return false;
+    case DECIDE_DROP: changes[changed++] = (struct change){ deltas[i].text.text, SPAN("\"\"") }; break;
+    case DECIDE_REPLACE: {
+      struct buf text = { 0 };
+      json_write_string(&text, d.text);
+      changes[changed++] = (struct change){ deltas[i].text.text, arena_copy(scratch, buf_span(&text)) };
+      buf_free(&text);
+      break;
+    }
+    default: break;
+    }
+  }
+  if (changed) write_changed(x, e, data, changes, changed);
+  else x->sink->calls->write(x->sink, e->raw);
+  return true;
+}
+
+/* ---- after the content point */
+/* Forwards the whole events at the start of `window`; gives the bytes used, or SIZE_MAX when the exchange has ended
+   or failed, after which nothing of it may be touched. */
+static size_t relay_events(struct attempt *a, struct span window) {
+  struct exchange *x = a->exchange;
+  struct worker *w = x->worker;
+  bool judged = policy_has(x->gen->vms[w->number], HOOK_CHUNK);
+  size_t at = 0, sent = 0;
+  struct sse_event e;
+  struct step s;
+  while ((s = sse_feed(&a->sse, span_from(window, at), &e)).kind == STEP_EVENT) {
+    struct event_facts f;
+    event_read(x->req.operation, &a->events, &e, &w->scratch, &f);
+    note_facts(x, &f);
+    if (f.class == EVENT_ERROR && f.fault == FAULT_PROTOCOL && !x->terminated) {      /* not the provider's error event: unreadable */
+      x->sink->calls->write(x->sink, span_of(window.p + sent, at - sent));
+      attempt_fault(a, FAULT_PROTOCOL, "stream", "an event of the stream is not valid JSON");
+      return SIZE_MAX;
+    }
+    if (judged && !x->terminated) {
+      if (!emit_judged(a, &e)) return SIZE_MAX;
+      sent = at + s.used;
+    }
+    at += s.used;
+    x->events = a->events;
+    if (f.class == EVENT_ERROR && !x->terminated) {      /* said in the provider's own words: forwarded, and the end of it */
+      x->sink->calls->write(x->sink, span_of(window.p + sent, at - sent));
+      x->error_forwarded = true;
+      attempt_fault(a, f.fault ? f.fault : FAULT_OVERLOADED, "stream", "the provider reported an error in its stream");
+      return SIZE_MAX;
+    }
+    if (f.terminal && !x->terminated) exchange_terminated(x);
+    arena_end(&w->scratch);
+  }
+  x->sink->calls->write(x->sink, span_of(window.p + sent, at - sent));
+  x->answer_bytes += at;
+  if (s.kind == STEP_BAD) {
+    attempt_fault(a, FAULT_PROTOCOL, "stream", "an event of the stream is too large");
+    return SIZE_MAX;
+  }
+  return at;
+}
+
+/* ---- before it */
+static void add_text(struct attempt *a, const struct sse_event *e) {
+  struct exchange *x = a->exchange;
+  if (!policy_has(x->gen->vms[x->worker->number], HOOK_RESPONSE)) return;
+  struct arena *scratch = &x->worker->scratch;
+  struct delta *deltas = arena_alloc(scratch, DELTA_MOST * sizeof *deltas);
+  struct json_error bad;
+  struct json document;
+  if (!json_read(sse_data(e, scratch), &document, &bad)) return;
+  size_t n = event_deltas(x->req.operation, e->name, document, deltas);
+  for (size_t i = 0; i < n; i++) {
+    struct span text;
+    if (deltas[i].kind != DELTA_TEXT) continue;
+    json_unescape(deltas[i].text, scratch, &text);
+    buf_add(&a->text, text);
+  }
+}
+
+/* Holds events until one is real. Gives the bytes used; SIZE_MAX: the attempt has failed; *real: the content point. */
+static size_t hold_events(struct attempt *a, struct span window, bool *real) {
+  struct exchange *x = a->exchange;
+  size_t at = 0;
+  struct sse_event e;
+  struct step s;
+  while (!*real && (s = sse_feed(&a->sse, span_from(window, at), &e)).kind == STEP_EVENT) {
+    struct event_facts f;
+    event_read(x->req.operation, &a->events, &e, &x->worker->scratch, &f);
+    enum fault fault = f.class == EVENT_ERROR ? (f.fault ? f.fault : FAULT_OVERLOADED)
+                       : !f.real && (f.finish.n || f.terminal) ? (f.fault ? f.fault : FAULT_EMPTY) : FAULT_NONE;
+    if (fault) {
+      if (f.has_usage) note_facts(x, &f);
+      a->failure.retry_after = f.retry_after > 0 ? f.retry_after : -1;
+      a->failure.code = arena_copy(&a->arena, f.code);
+      char *why = f.message.n ? arena_cstr(&a->arena, f.message) : NULL;
+      arena_end(&x->worker->scratch);
+      attempt_fault(a, fault, "first_event", why ? why : f.class == EVENT_ERROR ? "the stream began with an error" : "the stream ended without content");
+      return SIZE_MAX;
+    }
+    note_facts(x, &f);
+    buf_add(&a->held, e.raw);
+    at += s.used;
+    *real = f.real;
+    if (*real) add_text(a, &e);
+    arena_end(&x->worker->scratch);
+  }
+  if (!*real && (s.kind == STEP_BAD || buf_size(&a->held) > HELD_MOST)) {
+    attempt_fault(a, FAULT_PROTOCOL, "first_event", s.kind == STEP_BAD ? "an event of the stream is too large" : "too much came before any content");
+    return SIZE_MAX;
+  }
+  return at;
+}
+
+static void keep_rest(struct attempt *a, bool own, struct span data, size_t used) {
+  if (own) {
+    buf_consume(&a->window, used);
+    if (!buf_size(&a->window)) buf_free(&a->window);     /* an idle stream holds no buffer */
+  } else if (used < data.n) {
+    buf_add(&a->window, span_from(data, used));
+  }
+}
+
+void relay_feed(struct attempt *a, struct span data) {
+  struct exchange *x = a->exchange;
+  bool own = buf_size(&a->window) > 0;
+  if (own || a->judging) buf_add(&a->window, data);
+  if (a->judging) { call_pause(&a->call); return; }
+  struct span window = own ? buf_span(&a->window) : data;
+  if (x->committed) {
+    size_t used = relay_events(a, window);
+    if (used == SIZE_MAX) return;
+    keep_rest(a, own, data, used);
+    if (used) gap_clock(a);
+    backpressure(a);
+    return;
+  }
+  bool real = false;
+  size_t used = hold_events(a, window, &real);
+  if (used == SIZE_MAX) return;
+  keep_rest(a, own, data, used);
+  if (!real) return;
+  a->judging = true;
+  a->phase_due_ms = 0;
+  a->response = (struct policy_response){ .status = a->status, .head = a->head, .text = buf_span(&a->text), .model = x->served_model, .usage = x->usage };
+  exchange_answer_ready(x);
+}
+
+void relay_release(struct attempt *a) {
+  struct exchange *x = a->exchange;
+  struct worker *w = x->worker;
+  a->judging = false;
+  x->committed = true;
+  x->heartbeat_ms = 0;
+  x->first_event_ns = w->loop->now_ns - x->begun_ns;
+  metrics_attempt(w->metrics, a->target.name, FAULT_NONE);
+  metrics_first_event(w->metrics, x->first_event_ns);
+  metrics_streams(w->metrics, 1);
+  x->counted_open = true;
+  x->deltas = 0;                                         /* counted again as they are released */
+  answer_start(x, a->status, a->head, -1);
+  gap_clock(a);
+  /* What was held goes the way of every other event, so that on_chunk sees it at its release. */
+  struct buf rest = a->window;
+  a->window = a->held;
+  a->held = (struct buf){ 0 };
+  a->sse = (struct sse){ 0 };
+  a->events = (struct event_state){ 0 };
+  buf_add(&a->window, buf_span(&rest));
+  buf_free(&rest);
+  buf_free(&a->text);
+  size_t used = relay_events(a, buf_span(&a->window));
+  if (used == SIZE_MAX) return;
+  keep_rest(a, true, (struct span){ 0 }, used);
+  if (a->ended) { relay_end(a); return; }
+  if (a->cut) { relay_cut(a, a->cut); return; }
+  call_resume(&a->call);
+  backpressure(a);
+}
+
+void relay_end(struct attempt *a) {
+  struct exchange *x = a->exchange;
+  if (a->judging) return;                                /* looked at again when the held start is released */
+  if (!x->committed) {
+    attempt_fault(a, buf_size(&a->held) + buf_size(&a->window) ? FAULT_PROTOCOL : FAULT_EMPTY, "first_event", "the stream ended before any content");
+    return;
+  }
+  if (!x->terminated && !event_may_end(x->req.operation, &a->events)) {
+    attempt_fault(a, FAULT_PROTOCOL, "stream", "the stream ended without its terminator");
+    return;
+  }
+  x->terminated = true;
+  x->sink->calls->write(x->sink, buf_span(&a->window));   /* what stood behind the last whole event, if anything */
+  x->sink->calls->end(x->sink);
+  exchange_end(x, SPAN("done"));
+}
+
+void relay_cut(struct attempt *a, enum fault f) {
+  a->cut = f;
+  if (a->judging) return;
+  attempt_fault(a, f, a->exchange->committed ? "stream" : "first_event", a->why);
+}

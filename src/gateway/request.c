@@ -1,0 +1,452 @@
+/* request.c: what a request asks for, and what is sent upstream in its name. */
+#include "gateway.h"
+#include <arpa/inet.h>
+#include <stdio.h>
+
+enum { SCAN_MOST = 64 * 1024 };       /* of a multipart body before its model part */
+
+bool request_is_whole(const struct http_head *h, struct span target) {
+  struct span path;
+  span_cut(target, '?', &path);
+  return span_eq(h->method, SPAN("POST")) && operation_by_path(path);
+}
+
+/* ---- identity */
+static bool id_ok(struct span s) {
+  if (!s.n || s.n > 64) return false;
+  for (size_t i = 0; i < s.n; i++) {
+    char c = s.p[i];
+    bool ok = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' || c == '_' || c == '-';
+    if (!ok) return false;
+  }
+  return true;
+}
+
+static void hex(char *out, uint64_t v) {
+  for (int i = 15; i >= 0; i--, v >>= 4) out[i] = "0123456789abcdef"[v & 15];
+}
+
+static bool trace_ok(struct span s) {
+  if (s.n != 55 || s.p[2] != '-' || s.p[35] != '-' || s.p[52] != '-' || !span_starts(s, SPAN("00-"))) return false;
+  for (size_t i = 3; i < 55; i++)
+    if (i != 35 && i != 52 && !memchr("0123456789abcdef", s.p[i], 16)) return false;
+  return true;
+}
+
+void request_choose_id(struct exchange *x) {
+  struct worker *w = x->worker;
+  struct span own = x->head ? http_header(x->head, SPAN("x-request-id")) : (struct span){ 0 };
+  uint64_t a = worker_random(w), b = worker_random(w);
+  if (id_ok(own)) {
+    memcpy(x->id, own.p, own.n);
+    x->id[own.n] = 0;
+  } else {
+    memcpy(x->id, "req_", 4);
+    hex(x->id + 4, a);
+    hex(x->id + 20, b);
+    x->id[36] = 0;
+  }
+  struct span trace = x->head ? http_header(x->head, SPAN("traceparent")) : (struct span){ 0 };
+  memcpy(x->trace, "00-", 3);
+  hex(x->trace + 3, b);
+  hex(x->trace + 19, a);
+  x->trace[35] = '-';
+  hex(x->trace + 36, worker_random(w));
+  memcpy(x->trace + 52, "-01", 4);
+  if (trace_ok(trace)) {                                 /* same trace, weir's own span */
+    memcpy(x->trace + 3, trace.p + 3, 32);
+    memcpy(x->trace + 53, trace.p + 53, 2);
+    x->traced = true;
+  }
+  x->req.id = span_cstr(x->id);
+}
+
+/* The last address of x-forwarded-for that no trusted proxy is; only when the peer itself is one. */
+static void choose_ip(struct exchange *x) {
+  const struct conf *c = x->gen->conf;
+  struct span list = http_header(x->head, SPAN("x-forwarded-for"));
+  if (!c->trusted_count || !list.p || !x->client) return;
+  struct span ip = x->req.ip;
+  while (ip.n) {
+    struct sockaddr_storage peer = { 0 };
+    struct sockaddr_in *v4 = (struct sockaddr_in *)&peer;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&peer;
+    char text[46];
+    if (ip.n >= sizeof text) return;
+    memcpy(text, ip.p, ip.n);
+    text[ip.n] = 0;
+    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) peer.ss_family = AF_INET;
+    else if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) peer.ss_family = AF_INET6;
+    else return;
+    x->req.ip = ip;
+    if (!conf_trusts(c, &peer)) return;
+    size_t comma = list.n;
+    while (comma && list.p[comma - 1] != ',') comma--;
+    ip = span_trim(span_from(list, comma));
+    list.n = comma ? comma - 1 : 0;
+  }
+}
+
+static void read_own_headers(struct exchange *x) {
+  struct policy_req *r = &x->req;
+  double seconds;
+  r->deadline = span_double(http_header(x->head, SPAN("x-weir-timeout")), &seconds) && seconds > 0 ? seconds : 0;
+  r->session = http_header(x->head, SPAN("x-weir-session"));
+  struct span tags = http_header(x->head, SPAN("x-weir-tags"));
+  while (tags.n) {
+    struct span one, key;
+    tags = span_cut(tags, ',', &one);
+    struct span value = span_cut(one, '=', &key);
+    key = span_trim(key);
+    if (!key.n) continue;
+    struct policy_note *n = arena_alloc(&x->arena, sizeof *n);
+    *n = (struct policy_note){ r->tags, key, span_trim(value), { 0 } };
+    r->tags = n;
+  }
+}
+
+/* ---- what is asked */
+static bool refuse(struct exchange *x, int status, const char *word, const char *code, const char *message) {
+  exchange_fail(x, status, span_cstr(word), span_cstr(code), message, NULL);
+  return false;
+}
+
+static bool read_body(struct exchange *x) {
+  struct policy_req *r = &x->req;
+  struct json_error e;
+  size_t n = 0;
+  r->body = x->body;
+  if (!json_read_object(x->body, x->worker->members, MOST_MEMBERS, &n, &e)) {
+    struct span why = arena_printf(&x->arena, "the request body is no JSON object: %s at byte %zu", e.why, e.at);
+    return refuse(x, 400, "bad_request", "", why.p);
+  }
+  r->members = arena_alloc(&x->arena, n * sizeof *r->members);
+  memcpy(r->members, x->worker->members, n * sizeof *r->members);
+  r->member_count = n;
+  const char *why = NULL;
+  if (!request_read(r->operation, r->members, n, &r->facts, &why)) return refuse(x, 400, "bad_request", "", why);
+  r->stream = r->facts.stream;
+  r->user = r->facts.user;
+  if (!r->session.n) r->session = r->facts.session;
+  if (r->facts.model.type == JSON_STRING) json_unescape(r->facts.model, &x->arena, &r->model);
+  return true;
+}
+
+static bool answer_models(struct exchange *x) {
+  const struct conf *c = x->gen->conf;
+  size_t n = c->alias_count, at = 0;
+  for (size_t i = 0; i < c->provider_count; i++) n += c->providers[i].model_count;
+  struct span *names = arena_alloc(&x->arena, (n + 1) * sizeof *names);
+  for (size_t i = 0; i < c->alias_count; i++) names[at++] = c->aliases[i].name;
+  for (size_t i = 0; i < c->provider_count; i++)
+    for (size_t m = 0; m < c->providers[i].model_count; m++)
+      names[at++] = arena_printf(&x->arena, "%.*s/%.*s", SPAN_FMT(c->providers[i].name), SPAN_FMT(c->providers[i].models[m].name));
+  struct buf out = { 0 };
+  models_write(x->dialect, names, at, time(NULL), &out);
+  answer_text_of_weir(x, (struct span){ 0 }, buf_span(&out));
+  buf_free(&out);
+  exchange_end(x, SPAN("done"));
+  return false;
+}
+
+static bool is_multipart(const struct exchange *x) {
+  return span_istarts(x->head->content_type, SPAN("multipart/form-data"));
+}
+
+/* Streamed through to one provider: no reading, no failover. */
+static bool go_raw(struct exchange *x, struct provider *p) {
+  x->raw = true;
+  x->raw_provider = p;
+  x->body_chunked = x->head->framing == HTTP_CHUNKED;
+  return true;
+}
+
+static bool default_raw(struct exchange *x) {
+  struct provider *p = route_provider(x->gen->conf, x->dialect);
+  if (!p) return refuse(x, 404, "not_found", "", x->dialect == DIALECT_MESSAGES ? "no provider of dialect messages is configured" : "no provider of dialect chat is configured");
+  if (is_multipart(x) && !x->body_done) {
+    x->raw_provider = p;
+    x->scanning = true;
+  }
+  return go_raw(x, p);
+}
+
+static bool named_raw(struct exchange *x) {
+  struct span name;
+  span_cut(span_from(x->path, 1), '/', &name);
+  struct provider *p = conf_provider(x->gen->conf, name);
+  if (p) {
+    x->raw_path = span_from(x->path, 1 + name.n);
+    x->dialect = p->dialect;
+    return go_raw(x, p);
+  }
+  static const char *const later[] = { "v1beta", "v2", "model" };
+  for (size_t i = 0; i < sizeof later / sizeof *later; i++)
+    if (span_eq(name, span_cstr(later[i]))) return refuse(x, 404, "not_found", "", arena_printf(&x->arena, "/%s/… is not in this version", later[i]).p);
+  return refuse(x, 404, "not_found", "", "no such path: weir serves /v1/… and /{provider}/…");
+}
+
+bool request_understand(struct exchange *x) {
+  struct policy_req *r = &x->req;
+  const char *why = NULL;
+  request_choose_id(x);
+  r->head = x->head;
+  struct span target = x->head->target;
+  x->dialect = http_header(x->head, SPAN("anthropic-version")).p ? DIALECT_MESSAGES : DIALECT_CHAT;
+  if (!target_split(target, &x->path, &x->query, &why)) return refuse(x, 400, "bad_request", "", why);
+  r->path = x->path;
+  read_own_headers(x);
+  choose_ip(x);
+  bool post = span_eq(r->method, SPAN("POST"));
+  r->operation = post ? operation_by_path(x->path) : NULL;
+  if (r->operation) {
+    x->dialect = r->operation->dialect;
+    return read_body(x);
+  }
+  if (span_eq(x->path, SPAN("/v1/models")) && span_eq(r->method, SPAN("GET"))) return answer_models(x);
+  if (span_starts(x->path, SPAN("/v1/"))) return default_raw(x);
+  if (x->path.n > 1 && x->path.p[0] == '/') return named_raw(x);
+  return refuse(x, 404, "not_found", "", "no such path: weir serves /v1/… and /{provider}/…");
+}
+
+/* ---- multipart: the model part decides the provider, and loses its provider prefix */
+static void scan_found(struct exchange *x, struct span value) {
+  struct route route = { 0 };
+  int status = 404;
+  x->scanning = false;
+  x->req.model = arena_copy(&x->arena, value);
+  const char *bad = route_model(x->gen->conf, operation_info(OP_CHAT), x->req.model, &x->arena, &route, &status);
+  if (bad) { refuse(x, status, "not_found", "model_not_found", bad); return; }
+  x->raw_provider = route.candidates[0].provider;
+  struct span to = route.candidates[0].model;
+  if (!span_eq(to, value)) {
+    struct buf whole = { 0 };
+    struct span seen = buf_span(&x->prefix);
+    buf_add(&whole, span_of(seen.p, (size_t)(value.p - seen.p)));
+    buf_add(&whole, to);
+    buf_add(&whole, span_of(value.p + value.n, (size_t)(seen.p + seen.n - value.p - value.n)));
+    buf_free(&x->prefix);
+    x->prefix = whole;
+    x->length_change = (int64_t)to.n - (int64_t)value.n;
+    x->req.model = to;
+  }
+  exchange_scanned(x);
+}
+
+void request_scan(struct exchange *x) {
+  struct span boundary = http_param(x->head->content_type, SPAN("boundary")), value = { 0 };
+  struct span window = buf_span(&x->prefix);
+  struct step s = boundary.n ? multipart_find(window, boundary, SPAN("model"), &value) : (struct step){ STEP_BAD, 0 };
+  if (s.kind == STEP_EVENT) {
+    scan_found(x, value);
+  } else if (s.kind == STEP_BAD) {
+    x->scanning = false;
+    refuse(x, 400, "bad_request", "", "the request body is no multipart/form-data");
+  } else if (s.kind == STEP_DONE || x->body_done || window.n > SCAN_MOST) {
+    x->scanning = false;                                 /* no model part, or too far in: the default provider */
+    exchange_scanned(x);
+  }
+}
+
+/* ---- composing: headers */
+static bool starts(struct span name, const char *with) { return span_istarts(name, span_cstr(with)); }
+static bool is(struct span name, const char *what) { return span_ieq(name, span_cstr(what)); }
+
+/* Never to a provider: the client's keys and cookies, its network path, hop-by-hop headers, what weir sets itself. */
+static bool header_stays(struct span n) {
+  switch (n.n) {
+  case 2: return is(n, "te");
+  case 3: return is(n, "via");
+  case 4: return is(n, "host");
+  case 6: return is(n, "cookie") || is(n, "expect");
+  case 7: return is(n, "api-key") || is(n, "trailer") || is(n, "upgrade");
+  case 9: return is(n, "x-api-key") || is(n, "x-real-ip") || is(n, "forwarded");
+  case 10: return is(n, "connection") || is(n, "keep-alive");
+  case 11: return is(n, "traceparent") || starts(n, "x-weir-");
+  case 13: return is(n, "authorization") || starts(n, "x-weir-");
+  case 14: return is(n, "content-length") || is(n, "x-goog-api-key") || starts(n, "x-weir-");
+  case 17: return is(n, "transfer-encoding") || starts(n, "x-weir-") || starts(n, "x-portkey-");
+  default: return starts(n, "x-weir-") || starts(n, "x-forwarded-") || starts(n, "proxy-") || starts(n, "x-portkey-") || starts(n, "x-litellm-");
+  }
+}
+
+static bool policy_sets(const struct attempt *a, struct span name) {
+  for (const struct policy_header *h = a->view.headers; h; h = h->next)
+    if (span_ieq(h->name, name)) return true;
+  return false;
+}
+
+static bool provider_sets(const struct provider *p, struct span name) {
+  for (size_t i = 0; i < p->header_count; i++)
+    if (span_ieq(p->headers[i].name, name)) return true;
+  return false;
+}
+
+static void compose_headers(struct exchange *x, struct attempt *a, struct buf *out) {
+  const struct http_head *h = x->head;
+  const struct provider *p = a->target.provider;
+  struct span listed = http_header(h, SPAN("connection"));
+  bool more = listed.n && !is(listed, "keep-alive") && !is(listed, "close");
+  for (size_t i = 0; i < h->count; i++) {
+    struct span n = h->headers[i].name;
+    if (header_stays(n) || (!x->raw && is(n, "accept-encoding"))) continue;
+    if (more && http_header_lists(h, SPAN("connection"), n)) continue;
+    if ((a->view.headers && policy_sets(a, n)) || (p->header_count && provider_sets(p, n))) continue;
+    http_write_header(out, n, h->headers[i].value);
+  }
+  for (size_t i = 0; i < p->header_count; i++)
+    if (!policy_sets(a, p->headers[i].name)) http_write_header(out, p->headers[i].name, p->headers[i].value);
+  for (const struct policy_header *ph = a->view.headers; ph; ph = ph->next) {
+    bool newer = false;                                  /* newest first: the first of a name counts */
+    for (const struct policy_header *q = a->view.headers; q != ph; q = q->next) newer |= span_ieq(q->name, ph->name);
+    if (!newer && ph->value.p) http_write_header(out, ph->name, ph->value);
+  }
+  if (x->traced) http_write_header(out, SPAN("traceparent"), span_of(x->trace, 55));
+  if (!x->raw) buf_add(out, SPAN("accept-encoding: identity\r\n"));
+}
+
+/* "/v1/files" at a provider whose base is ".../v1" is its ".../v1/files"; "/openai/v1/files" and "/openai/files" too. */
+static void compose_path(struct exchange *x, struct attempt *a, struct buf *out) {
+  struct span base = a->target.endpoint->url.path, rest;
+  bool versioned = span_ends(base, SPAN("/v1"));
+  if (!x->raw) {
+    rest = span_cstr(x->req.operation->suffix);
+    buf_add(out, base);
+    if (a->target.provider->dialect == DIALECT_MESSAGES && !versioned) buf_add(out, SPAN("/v1"));
+  } else {
+    rest = x->raw_path.p ? x->raw_path : x->path;
+    if (base.n && span_starts(rest, base) && (rest.n == base.n || rest.p[base.n] == '/')) rest = span_from(rest, base.n);
+    else if (versioned && span_starts(rest, SPAN("/v1/"))) rest = span_from(rest, 3);
+    buf_add(out, base);
+  }
+  buf_add(out, rest);
+  if (!rest.n && !base.n) buf_byte(out, '/');
+  struct span query = x->query.n ? query_without(x->query, SPAN("key"), &a->arena) : x->query;
+  struct span fixed = a->target.endpoint->url.query;
+  if (fixed.n) buf_byte(out, '?'), buf_add(out, fixed);
+  if (query.n) buf_byte(out, fixed.n ? '&' : '?'), buf_add(out, query);
+}
+
+/* ---- composing: the body */
+static const struct policy_edit *edit_of(const struct policy_edit *list, struct exchange *x, struct span member) {
+  for (; list; list = list->next) {
+    const char *name = request_member(x->req.operation, x->req.members, x->req.member_count, list->word);
+    if (span_eq(name ? span_cstr(name) : list->word, member)) return list;
+  }
+  return NULL;
+}
+
+static struct span key_text(struct exchange *x, struct json key) {
+  struct span s;
+  json_unescape(key, &x->arena, &s);
+  return s;
+}
+
+static const struct policy_edit *edit_for(struct exchange *x, struct attempt *a, struct span member) {
+  const struct policy_edit *e = edit_of(a->view.edits, x, member);
+  return e ? e : edit_of(x->req.edits, x, member);
+}
+
+/* Members that an edit names and the body lacks are added at its end. */
+static void add_missing(struct exchange *x, struct attempt *a, const struct policy_edit *list, struct buf *out, bool *first) {
+  for (const struct policy_edit *e = list; e; e = e->next) {
+    const char *name = request_member(x->req.operation, x->req.members, x->req.member_count, e->word);
+    struct span member = name ? span_cstr(name) : e->word;
+    if (span_eq(member, SPAN("model")) || edit_for(x, a, member) != e || !e->json.p) continue;
+    if (json_member_of(x->req.members, x->req.member_count, member).type != JSON_NONE) continue;
+    if (!*first) buf_byte(out, ',');
+    *first = false;
+    json_write_string(out, member);
+    buf_byte(out, ':');
+    buf_add(out, e->json);
+  }
+}
+
+/* The body with its edits: each member's bytes as they came unless it was changed. */
+static struct span edited_body(struct exchange *x, struct attempt *a) {
+  struct buf out = { 0 };
+  bool first = true, has_model = false;
+  buf_byte(&out, '{');
+  for (size_t i = 0; i < x->req.member_count; i++) {
+    const struct json_member *m = &x->req.members[i];
+    struct span name = key_text(x, m->key);
+    bool model = span_eq(name, SPAN("model"));
+    const struct policy_edit *e = model ? NULL : edit_for(x, a, name);
+    has_model |= model;
+    if (e && !e->json.p) continue;
+    if (!first) buf_byte(&out, ',');
+    first = false;
+    buf_add(&out, m->key.text);
+    buf_byte(&out, ':');
+    if (model) json_write_string(&out, a->target.model);
+    else buf_add(&out, e ? e->json : m->value.text);
+  }
+  if (!has_model) {
+    buf_add(&out, first ? SPAN("\"model\":") : SPAN(",\"model\":"));
+    json_write_string(&out, a->target.model);
+    first = false;
+  }
+  add_missing(x, a, a->view.edits, &out, &first);
+  add_missing(x, a, x->req.edits, &out, &first);
+  buf_byte(&out, '}');
+  struct span body = arena_copy(&x->arena, buf_span(&out));   /* the exchange's: the kernel may read it after the attempt */
+  buf_free(&out);
+  return body;
+}
+
+static bool edited(const struct exchange *x, const struct attempt *a) {
+  if (a->view.edits || x->req.facts.model.type != JSON_STRING) return true;
+  for (const struct policy_edit *e = x->req.edits; e; e = e->next)
+    if (!span_eq(e->word, SPAN("model"))) return true;
+  return false;
+}
+
+static int compose_body(struct exchange *x, struct attempt *a, struct iovec *parts) {
+  struct span body = x->body, model = x->req.facts.model.text;
+  if (edited(x, a)) {
+    body = edited_body(x, a);
+  } else if (!json_string_is(x->req.facts.model, a->target.model)) {
+    struct buf name = { 0 };
+    json_write_string(&name, a->target.model);
+    struct span fresh = arena_copy(&x->arena, buf_span(&name));
+    buf_free(&name);
+    size_t before = (size_t)(model.p - body.p), behind = before + model.n;
+    parts[0] = (struct iovec){ (void *)body.p, before };
+    parts[1] = (struct iovec){ (void *)fresh.p, fresh.n };
+    parts[2] = (struct iovec){ (void *)(body.p + behind), body.n - behind };
+    return 3;
+  }
+  parts[0] = (struct iovec){ (void *)body.p, body.n };
+  return 1;
+}
+
+static void compose_framing(struct exchange *x, struct buf *head, size_t length) {
+  const struct http_head *h = x->head;
+  if (!x->raw) http_write_header_u64(head, SPAN("content-length"), length);
+  else if (h->framing == HTTP_CHUNKED) http_write_header(head, SPAN("transfer-encoding"), SPAN("chunked"));
+  else if (h->framing == HTTP_LENGTH) http_write_header_u64(head, SPAN("content-length"), (uint64_t)((int64_t)h->length + x->length_change));
+}
+
+int request_compose(struct exchange *x, struct attempt *a, struct buf *head, struct iovec *parts) {
+  struct endpoint *e = a->target.endpoint;
+  int count = x->raw ? 0 : compose_body(x, a, parts);
+  size_t length = 0;
+  for (int i = 0; i < count; i++) length += parts[i].iov_len;
+  if (!head->p) *head = worker_buf(x->worker);
+  buf_add(head, x->req.method);
+  buf_byte(head, ' ');
+  compose_path(x, a, head);
+  buf_add(head, SPAN(" HTTP/1.1\r\nhost: "));
+  buf_add(head, e->host_header);
+  buf_add(head, SPAN("\r\n"));
+  if (a->target.account && a->target.account->auth_line) buf_add(head, secret_use(a->target.account->auth_line));
+  compose_headers(x, a, head);
+  compose_framing(x, head, length);
+  http_write_end(head);
+  /* Small bodies travel in one piece with the head: no lent memory, one send. */
+  if (length <= 16384) {
+    for (int i = 0; i < count; i++) buf_add(head, span_of(parts[i].iov_base, parts[i].iov_len));
+    return 0;
+  }
+  return count;
+}

@@ -1,0 +1,255 @@
+/* worker.c: one loop and what hangs on it; the turn of the loop; connections handed over. */
+#include "gateway.h"
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "weir/vm.h"
+
+enum { SPARE_BUF = 4096, SPARE_BUF_MOST = 65536, SPARE_BUFS = 32 };
+
+/* ---- memory and chance */
+struct buf worker_buf(struct worker *w) {
+  if (w->spare_buf_count) return w->spare_bufs[--w->spare_buf_count];
+  struct buf b = { 0 };
+  buf_reserve(&b, SPARE_BUF);
+  return b;
+}
+
+void worker_buf_back(struct worker *w, struct buf *b) {
+  if (!b->p) return;
+  if (w->spare_buf_count < SPARE_BUFS && b->cap <= SPARE_BUF_MOST) {
+    buf_clear(b);
+    w->spare_bufs[w->spare_buf_count++] = *b;
+    *b = (struct buf){ 0 };
+  } else {
+    buf_free(b);
+  }
+}
+
+/* xoshiro256**: for ids, jitter and choice, not for secrets. */
+uint64_t worker_random(struct worker *w) {
+  uint64_t *s = w->random, r = s[1] * 5, t = s[1] << 17;
+  r = (r << 7 | r >> 57) * 9;
+  s[2] ^= s[0];
+  s[3] ^= s[1];
+  s[1] ^= s[2];
+  s[0] ^= s[3];
+  s[2] ^= t;
+  s[3] = s[3] << 45 | s[3] >> 19;
+  return r;
+}
+
+/* ---- generations: taken between two turns, so that nothing can fail after the decision to reload */
+static void take_newest(struct worker *w) {
+  struct generation *newest = __atomic_load_n(&w->gateway->newest, __ATOMIC_ACQUIRE);
+  if (newest == w->gen) return;
+  struct generation *old = w->gen;
+  __atomic_add_fetch(&newest->refs, 1, __ATOMIC_RELAXED);
+  w->gen = newest;
+  if (old) generation_drop(w->gateway, old);
+}
+
+/* ---- the turn */
+static void flush_all(struct worker *w) {
+  while (w->dirty_up) {
+    struct upstream *u = w->dirty_up;
+    w->dirty_up = u->next_dirty;
+    upstream_flush(u);
+  }
+  while (w->dirty) {
+    struct client *c = w->dirty;
+    w->dirty = c->next_dirty;
+    client_flush(c);
+  }
+}
+
+void worker_turn_end(struct loop *l) {
+  struct worker *w = l->owner;
+  take_newest(w);
+  flush_all(w);
+  __atomic_store_n(&w->beat_ms, l->now_ms, __ATOMIC_RELAXED);
+}
+
+/* ---- connections in */
+struct handover {
+  struct message message;
+  struct worker *worker;
+  int fd;
+};
+
+static struct span peer_ip(int fd, char *text, size_t size) {
+  struct sockaddr_storage a;
+  socklen_t n = sizeof a;
+  if (getpeername(fd, (struct sockaddr *)&a, &n) < 0) return (struct span){ 0 };
+  if (a.ss_family == AF_UNIX) return SPAN("unix");
+  const void *ip = a.ss_family == AF_INET ? (const void *)&((struct sockaddr_in *)&a)->sin_addr : (const void *)&((struct sockaddr_in6 *)&a)->sin6_addr;
+  return inet_ntop(a.ss_family, ip, text, (socklen_t)size) ? span_cstr(text) : (struct span){ 0 };
+}
+
+void worker_adopt(struct worker *w, int fd) {
+  char text[INET6_ADDRSTRLEN];
+  struct span ip = w->simulated ? SPAN("127.0.0.1") : peer_ip(fd, text, sizeof text);
+  if (w->draining) { w->loop->calls->close(w->loop, fd); return; }
+  client_open(w, fd, ip);
+}
+
+static void handed_over(struct message *m) {
+  struct handover *h = container(m, struct handover, message);
+  worker_adopt(h->worker, h->fd);
+  mem_free(h);
+}
+
+static struct worker *least_loaded(struct gateway *g) {
+  struct worker *best = &g->workers[0];
+  for (unsigned i = 1; i < g->worker_count; i++)
+    if (__atomic_load_n(&g->workers[i].open_clients, __ATOMIC_RELAXED) < __atomic_load_n(&best->open_clients, __ATOMIC_RELAXED)) best = &g->workers[i];
+  return best;
+}
+
+struct accept_op {
+  struct op op;
+  struct worker *worker;
+  struct timer again;
+  int fd;
+};
+
+static void accept_arm(struct accept_op *a);
+
+static void accept_again(struct timer *t) { accept_arm(container(t, struct accept_op, again)); }
+
+static void accepted(struct op *op, int result, struct span data, bool more) {
+  struct accept_op *a = container(op, struct accept_op, op);
+  struct worker *w = a->worker;
+  (void)data;
+  if (result >= 0) {
+    struct worker *to = least_loaded(w->gateway);
+    if (to == w) {
+      worker_adopt(w, result);
+    } else {
+      struct handover *h = mem_zero(sizeof *h);
+      h->message.run = handed_over;
+      h->worker = to;
+      h->fd = result;
+      loop_post(to->loop, &h->message);
+    }
+  } else if (result == IO_CANCELLED) {
+    return;
+  } else {
+    log_warn("accepting connections: %s", io_result_text(result));
+  }
+  if (more) return;
+  if (result >= 0) accept_arm(a);
+  else timer_set(&w->loop->wheel, &a->again, w->loop->now_ms + 100);     /* out of descriptors: some will close */
+}
+
+static void accept_arm(struct accept_op *a) {
+  if (a->worker->draining) return;
+  a->op.done = accepted;
+  a->worker->loop->calls->accept(a->worker->loop, &a->op, a->fd);
+}
+
+void worker_accept(struct worker *w, const int *fds, size_t count) {
+  w->accepts = mem_zero((count + 1) * sizeof *w->accepts);
+  w->accept_count = count;
+  for (size_t i = 0; i < count; i++) {
+    w->accepts[i].worker = w;
+    w->accepts[i].fd = fds[i];
+    w->accepts[i].again.done = accept_again;
+    accept_arm(&w->accepts[i]);
+  }
+}
+
+/* ---- life */
+bool worker_init(struct worker *w, struct gateway *g, unsigned number, struct loop *loop) {
+  w->gateway = g;
+  w->number = number;
+  w->loop = loop;
+  loop->owner = w;
+  loop->turn_end = worker_turn_end;
+  w->health = health_new();
+  if (!w->metrics) w->metrics = metrics_new();
+  w->head = mem_zero(sizeof *w->head);
+  w->members = mem_zero(MOST_MEMBERS * sizeof *w->members);
+  if (getrandom(w->random, sizeof w->random, 0) != sizeof w->random) return false;
+  vm_thread_enter();
+  take_newest(w);
+  return true;
+}
+
+void worker_drain(struct worker *w) {
+  if (w->draining) return;
+  w->draining = true;
+  for (size_t i = 0; i < w->accept_count; i++) {
+    w->loop->calls->cancel(w->loop, &w->accepts[i].op);
+    timer_stop(&w->loop->wheel, &w->accepts[i].again);
+  }
+  for (struct client *c = w->clients, *next; c; c = next) {
+    next = c->next;
+    if (c->state == CLIENT_IDLE) client_close(c);
+    else if (!c->answered) c->keep_alive = false;
+  }
+  for (size_t at = 0;;) {
+    struct table_entry *e = table_next(&w->pools, &at);
+    if (!e) break;
+    pool_close(e->value);
+  }
+}
+
+bool worker_idle(const struct worker *w) { return !w->clients; }
+
+void worker_close_all(struct worker *w) {
+  worker_drain(w);
+  for (struct client *c = w->clients, *next; c; c = next) {
+    next = c->next;
+    client_close(c);
+  }
+  for (size_t at = 0;;) {
+    struct table_entry *e = table_next(&w->pools, &at);
+    if (!e) break;
+    struct pool *p = e->value;
+    for (struct upstream *u = p->all, *next; u; u = next) {
+      next = u->all_next;
+      upstream_close(u);
+    }
+  }
+}
+
+bool worker_quiet(const struct worker *w) {
+  if (w->clients || w->open_exchanges) return false;
+  for (size_t i = 0; i < w->accept_count; i++)
+    if (op_busy(&w->accepts[i].op)) return false;
+  for (size_t at = 0;;) {
+    struct table_entry *e = table_next(&w->pools, &at);
+    if (!e) return true;
+    if (((struct pool *)e->value)->all) return false;
+  }
+}
+
+void worker_free(struct worker *w) {
+  for (size_t at = 0;;) {
+    struct table_entry *e = table_next(&w->pools, &at);
+    if (!e) break;
+    pool_free(e->value);
+  }
+  table_free(&w->pools);
+  while (w->spare_clients) {
+    struct client *c = w->spare_clients;
+    w->spare_clients = c->next;
+    mem_free(c);
+  }
+  while (w->spare_exchanges) {
+    struct exchange *x = w->spare_exchanges;
+    w->spare_exchanges = x->next_spare;
+    mem_free(x);
+  }
+  while (w->spare_buf_count) buf_free(&w->spare_bufs[--w->spare_buf_count]);
+  health_free(w->health);
+  arena_end(&w->scratch);
+  mem_free(w->accepts);
+  mem_free(w->head);
+  mem_free(w->members);
+  if (w->gen) generation_drop(w->gateway, w->gen);
+  w->gen = NULL;
+}

@@ -1,0 +1,104 @@
+/* room.h: what the files of this folder share.
+
+   Glossary
+     call     what the clock measures: the outermost vm_call, vm_resume or vm_coroutine_drop of a thread. What
+              a binding calls from inside is part of it
+     run      one lua_resume inside a call; runs nest when a binding calls back into Lua
+     abandon  to leave a run by longjmp. Its coroutine is never run again, only read for the traceback and then
+              collected, so that no pcall, no handler and no __close can delay the end
+     doomed   the call has used its CPU time; every run of it ends at its next Lua instruction
+     step     the unit of the budget of library functions, about 4 ns */
+#ifndef LUA_ROOM_H
+#define LUA_ROOM_H
+
+#include <setjmp.h>
+#include <signal.h>
+
+#include "weir/log.h"
+#include "weir/vm.h"
+
+enum {
+  DEFAULT_MEMORY = 8 << 20, DEFAULT_CALL_MS = 5,
+  STEPS_PER_MS = 200000,              /* a fifth less than a millisecond holds */
+  SPARES = 64,                        /* coroutines kept for the next call */
+};
+
+struct run {
+  struct run *outer;
+  lua_State *co;
+  jmp_buf abandon;
+};
+
+struct vm {
+  lua_State *main;
+  struct run *volatile run;           /* innermost; read by the signal handler */
+  volatile sig_atomic_t doomed;
+  unsigned depth;                     /* calls of this vm within each other */
+  unsigned call_ms;
+  uint64_t steps_left, steps_given;   /* steps_given 0: by call_ms */
+  size_t used, limit, cap;            /* bytes; cap is the limit, or all there is while weir itself must not fail */
+  size_t full_at;                     /* bytes in use after the last full collection */
+  size_t idle_from;                   /* bytes from which an idle moment is worth a collection */
+  bool collecting;
+  bool frozen;
+  lua_State *spares[SPARES];
+  unsigned spare_count;
+  void *owner;
+};
+
+/* ---- state.c. Between lift and unlift allocations do not fail, so that API calls need no protection. */
+size_t vm_lift(struct vm *vm);
+void vm_unlift(struct vm *vm, size_t cap);
+void coroutine_forget(struct vm *vm, lua_State *co);
+/* After a call: garbage near the limit is collected now, for else the emergency collection would be counted as time
+   of the next call, which has done nothing. */
+void vm_tidy(struct vm *vm);
+
+/* ---- clock.c */
+struct call { struct vm *outer; };
+void call_begin(struct call *c, struct vm *vm);
+void call_end(struct call *c, struct vm *vm);
+
+/* ---- run.c */
+/* As lua_resume, but a run that was abandoned gives ABANDONED + the reason. */
+enum { ABANDONED = 100 };
+int run_resume(struct vm *vm, lua_State *co, int nargs, int *nresults);
+/* True when co may be used again. */
+bool run_reset(struct vm *vm, lua_State *co);
+/* Called by the signal handler and when a nested run ends: the innermost run stops at its next instruction. */
+void run_interrupt(struct vm *vm);
+_Noreturn void run_abandon(lua_State *L, enum vm_result why);
+enum vm_result run_result(int status);
+
+/* ---- fault.c */
+/* Why a run ended, with traceback. Takes the error object off co. */
+void fault_tell(struct vm *vm, lua_State *co, int status, struct buf *out);
+
+/* ---- sandbox.c and what it opens; each leaves the table it made on the stack. They raise. */
+void sandbox_open(lua_State *L);
+void base_open(lua_State *L);
+void string_open(lua_State *L);
+void table_open(lua_State *L);
+void utf8_open(lua_State *L);
+void math_open(lua_State *L);
+/* Copies the named functions and values of the table at -2 into the one at -1. */
+void copy_named(lua_State *L, const char *const *names);
+/* Field `name` of the table at -1 becomes f with the field of the table at -2 as its upvalue; stock() calls that. */
+struct wrapped { const char *name; lua_CFunction f; };
+void wrap_named(lua_State *L, const struct wrapped *list);
+int stock(lua_State *L);
+
+int pairs(lua_State *L);
+int pattern_find(lua_State *L);
+int pattern_match(lua_State *L);
+int pattern_gmatch(lua_State *L);
+int pattern_gsub(lua_State *L);
+
+/* Pushes the text that tostring gives: no addresses. */
+const char *tostring_push(lua_State *L, int at, size_t *n);
+
+/* ---- freeze.c */
+/* True, and the table behind pushed, when the value at index `at` is a frozen table. */
+bool frozen_push(lua_State *L, int at);
+
+#endif

@@ -1,0 +1,132 @@
+#include "room.h"
+
+/* Registry key of the table that keeps the coroutines alive: light userdata of each to itself. */
+static const char coroutines_key;
+
+/* ---- the memory account */
+static void *account(void *arg, void *p, size_t had, size_t wants) {
+  struct vm *vm = arg;
+  if (!p) had = 0;                                 /* then it tells the kind of object */
+  if (!wants) {
+    vm->used -= had;
+    mem_free(p);
+    return NULL;
+  }
+  if (wants > had && wants - had > vm->cap - (vm->used < vm->cap ? vm->used : vm->cap)) return NULL;
+  void *to = p ? mem_grow(p, wants) : mem_try(wants);
+  if (to) vm->used += wants - had;
+  return to;
+}
+
+size_t vm_lift(struct vm *vm) {
+  size_t cap = vm->cap;
+  vm->cap = SIZE_MAX;
+  return cap;
+}
+
+void vm_unlift(struct vm *vm, size_t cap) { vm->cap = cap; }
+size_t vm_memory(const struct vm *vm) { return vm->used; }
+
+/* ---- the state */
+static int panic(lua_State *L) {
+  log_error("Lua error outside of a call: %s", lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "no text");
+  require(!"a protected call around Lua");
+  return 0;
+}
+
+static int open_all(lua_State *L) {
+  lua_newtable(L);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &coroutines_key);
+  sandbox_open(L);
+  return 0;
+}
+
+struct vm *vm_new(const struct vm_limits *limits) {
+  struct vm *vm = mem_zero(sizeof *vm);
+  vm->limit = limits->memory ? limits->memory : DEFAULT_MEMORY;
+  vm->steps_given = limits->steps;
+  vm_set_call_ms(vm, limits->call_ms);
+  vm->cap = SIZE_MAX;
+  vm->main = lua_newstate(account, vm);
+  require(vm->main);
+  *(struct vm **)lua_getextraspace(vm->main) = vm;
+  lua_atpanic(vm->main, panic);
+  lua_pushcfunction(vm->main, open_all);
+  lua_call(vm->main, 0, 0);
+  lua_gc(vm->main, LUA_GCCOLLECT);
+  vm->full_at = vm->idle_from = vm->used;
+  vm->cap = vm->limit;
+  return vm;
+}
+
+void vm_free(struct vm *vm) {
+  if (!vm) return;
+  check(!vm->depth);
+  vm->cap = SIZE_MAX;
+  lua_close(vm->main);
+  check(!vm->used);
+  mem_free(vm);
+}
+
+lua_State *vm_state(struct vm *vm) { return vm->main; }
+struct vm *vm_of(lua_State *L) { return *(struct vm **)lua_getextraspace(L); }
+void vm_set_owner(struct vm *vm, void *owner) { vm->owner = owner; }
+void *vm_owner(lua_State *L) { return vm_of(L)->owner; }
+
+void vm_set_call_ms(struct vm *vm, unsigned ms) {
+  vm->call_ms = ms ? ms : DEFAULT_CALL_MS;
+  vm->steps_left = vm->steps_given ? vm->steps_given : (uint64_t)vm->call_ms * STEPS_PER_MS;
+}
+
+/* ---- collection */
+/* A cycle is begun when a quarter more is in use than after the last one, and then carried to its end, some tens of
+   microseconds at a time; so most of them are done before the running collector would begin one inside a call. */
+bool vm_idle(struct vm *vm) {
+  if (vm->depth) return false;
+  if (!vm->collecting && vm->used < vm->idle_from + vm->idle_from / 4 + 65536) return false;
+  vm->collecting = !lua_gc(vm->main, LUA_GCSTEP, 0);
+  if (!vm->collecting) vm->idle_from = vm->used;
+  return vm->collecting;
+}
+
+void vm_tidy(struct vm *vm) {
+  if (vm->used < vm->limit / 4 * 3 || vm->used < vm->full_at + vm->limit / 8) return;
+  lua_gc(vm->main, LUA_GCCOLLECT);
+  vm->full_at = vm->idle_from = vm->used;
+  vm->collecting = false;
+}
+
+/* ---- the pool of coroutines */
+lua_State *vm_coroutine(struct vm *vm) {
+  if (vm->spare_count) return vm->spares[--vm->spare_count];
+  lua_State *L = vm->main;
+  size_t cap = vm_lift(vm);
+  require(lua_checkstack(L, 4));
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &coroutines_key);
+  lua_State *co = lua_newthread(L);
+  lua_rawsetp(L, -2, co);
+  lua_pop(L, 1);
+  vm_unlift(vm, cap);
+  return co;
+}
+
+void coroutine_forget(struct vm *vm, lua_State *co) {
+  lua_State *L = vm->main;
+  size_t cap = vm_lift(vm);
+  require(lua_checkstack(L, 4));
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &coroutines_key);
+  lua_pushnil(L);
+  lua_rawsetp(L, -2, co);
+  lua_pop(L, 1);
+  vm_unlift(vm, cap);
+}
+
+void vm_coroutine_drop(struct vm *vm, lua_State *co) {
+  lua_Debug frame;
+  bool clean = lua_status(co) == LUA_OK;
+  if (clean && lua_getstack(co, 0, &frame)) return coroutine_forget(vm, co);  /* it was abandoned */
+  if (!clean && !run_reset(vm, co)) return coroutine_forget(vm, co);
+  lua_settop(co, 0);
+  if (vm->spare_count == SPARES) return coroutine_forget(vm, co);
+  vm->spares[vm->spare_count++] = co;
+}

@@ -1,0 +1,246 @@
+#include "room.h"
+#include <time.h>
+
+const char *const hook_words[HOOK_COUNT] = { "on_request", "on_attempt", "on_response", "on_chunk", "on_failure", "on_done" };
+
+bool policy_has(const struct policy_vm *pv, enum hook h) { return pv->lists[h].count; }
+
+static double real_now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+double policy_now(struct policy_vm *pv) { return pv->now ? pv->now(pv->now_arg) : real_now(); }
+
+void policy_set_clock(struct policy_vm *pv, double (*now)(void *arg), void *arg) {
+  pv->now = now;
+  pv->now_arg = arg;
+}
+
+/* ---- into Lua: everything that allocates happens inside the protected call */
+
+static int hook_over(lua_State *L, int status, lua_KContext context) {
+  (void)L, (void)status, (void)context;
+  return 1;
+}
+
+static int push_subject(lua_State *L, const struct frame *f) {
+  switch (f->hook) {
+  case HOOK_ATTEMPT:  handle_push(L, &kind_attempt, f->serial, 0); return 1;
+  case HOOK_RESPONSE: handle_push(L, &kind_response, f->serial, 0); return 1;
+  case HOOK_DONE:     handle_push(L, &kind_usage, f->serial, 0); return 1;
+  case HOOK_FAILURE:
+    handle_push(L, &kind_attempt, f->serial, 0);
+    handle_push(L, &kind_fault, f->serial, 0);
+    return 2;
+  case HOOK_CHUNK:                                     /* one for all chunks of the exchange */
+    handle_push(L, &kind_chunk, f->subject->req->serial, 0);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, -3, REQ_CHUNK);
+    return 1;
+  default: return 0;
+  }
+}
+
+static int hook_enter(lua_State *L) {
+  struct policy_vm *pv = policy_of(L);
+  lua_rawgeti(L, LUA_REGISTRYINDEX, pv->frame->instance->hooks[pv->frame->hook]);
+  req_push(L, pv, pv->frame->subject->req);
+  int more = push_subject(L, pv->frame);
+  lua_callk(L, 1 + more, 1, 0, hook_over);
+  return 1;
+}
+
+/* ---- failures */
+
+static const char *remedy(enum vm_result r) {
+  switch (r) {
+  case VM_TIMEOUT: return "do less in one call: what is the same for every request belongs in a local of the file, and searching text to weir.matcher";
+  case VM_MEMORY: return "keep less of a request, or raise lua_memory in weir.lua";
+  default: return "mend the policy, or write on_error = \"pass\" in it if requests shall go on without it";
+  }
+}
+
+/* message is "file:line: what" and, behind it, the traceback. */
+static void failure_log(struct policy_vm *pv, const struct frame *f, enum vm_result r, struct span message) {
+  const struct instance *in = f->instance;
+  uint64_t missed = 0;
+  if (!error_count_add(in->errors[f->hook], policy_now(pv), &missed)) return;
+  size_t cut = span_search(message, SPAN("\n\t"));
+  struct span what = span_of(message.p, cut), trace = span_from(message, cut);
+  struct span id = f->subject->req->id;
+  if (trace.n > 1000) trace.n = 1000;
+  log_error("%.*s (policy '%.*s' in %s, request %.*s; on_error = \"%s\"): %s.%.*s", SPAN_FMT(what), SPAN_FMT(in->name), hook_words[f->hook],
+            SPAN_FMT(id), in->pass ? "pass" : "deny", remedy(r), SPAN_FMT(trace));
+  if (missed) log_error("policy '%.*s' failed in %s %llu times more since the line before", SPAN_FMT(in->name), hook_words[f->hook], (unsigned long long)missed);
+}
+
+static void failure_decide(const struct frame *f, struct decision *out) {
+  static const enum decision_kind kinds[HOOK_COUNT] = {
+    [HOOK_REQUEST] = DECIDE_DENY, [HOOK_ATTEMPT] = DECIDE_DENY, [HOOK_RESPONSE] = DECIDE_DENY, [HOOK_CHUNK] = DECIDE_STOP,
+    [HOOK_FAILURE] = DECIDE_FAIL, [HOOK_DONE] = DECIDE_PASS,
+  };
+  *out = (struct decision){ .kind = kinds[f->hook], .policy = f->instance->name, .retry_after = -1, .error = true };
+  if (out->kind == DECIDE_PASS) return;
+  out->message = arena_printf(f->subject->req->arena, "the policy '%.*s' failed; the log of weir says why", SPAN_FMT(f->instance->name));
+  out->code = SPAN("policy_error");
+  if (out->kind == DECIDE_DENY) out->status = 500;
+  if (out->kind == DECIDE_STOP) out->as = SPAN("error");
+}
+
+/* True when the chain ends with it. */
+static bool failed(struct policy_vm *pv, const struct frame *f, enum vm_result r, struct span message, struct decision *out) {
+  failure_log(pv, f, r, message);
+  if (f->instance->pass) return false;
+  failure_decide(f, out);
+  return out->kind != DECIDE_PASS;
+}
+
+static bool failed_value(struct policy_vm *pv, const struct frame *f, struct buf *why, struct decision *out) {
+  struct buf message = { 0 };
+  buf_printf(&message, "%.*s:%u: %.*s", SPAN_FMT(f->instance->file), f->instance->lines[f->hook], SPAN_FMT(buf_span(why)));
+  bool ends = failed(pv, f, VM_ERROR, buf_span(&message), out);
+  buf_free(&message);
+  return ends;
+}
+
+static struct span error_text(lua_State *L) {
+  struct span s = SPAN("an error that is no text");
+  if (lua_type(L, -1) == LUA_TSTRING) s.p = lua_tolstring(L, -1, &s.n);
+  return s;
+}
+
+/* ---- out of Lua */
+
+static void unreturned(const struct frame *f) {
+  if (f->instance->told_unreturned) return;
+  f->instance->told_unreturned = true;
+  log_warn("%.*s:%u: %s made a decision and did not return it, so it has no effect: write return weir.… (policy '%.*s')", SPAN_FMT(f->instance->file),
+           f->instance->lines[f->hook], hook_words[f->hook], SPAN_FMT(f->instance->name));
+}
+
+/* The decision on top of L joins what earlier policies said. True when the chain ends. */
+static bool take(struct policy_vm *pv, lua_State *L, struct frame *f, struct decision *all) {
+  struct decision d = { .kind = DECIDE_PASS };
+  struct buf why = { 0 };
+  if (lua_isnil(L, -1)) {
+    if (__builtin_expect(f->chose, false)) unreturned(f);
+    return false;
+  }
+  if (!choice_take(L, -1, f, &d, &why)) {
+    bool ends = failed_value(pv, f, &why, all);
+    buf_free(&why);
+    return ends;
+  }
+  if (d.kind == DECIDE_PASS || (d.kind == DECIDE_ACCEPT && all->kind == DECIDE_REPLACE)) return false;
+  if (d.kind == DECIDE_DENY && !d.message.n) d.message = arena_printf(f->subject->req->arena, "refused by the policy '%.*s'", SPAN_FMT(d.policy));
+  *all = d;
+  return d.kind != DECIDE_ACCEPT && d.kind != DECIDE_REPLACE;
+}
+
+/* ---- runs */
+
+static void coroutine_drop(struct policy_run *run) {
+  if (run->co) vm_coroutine_drop(run->vm->vm, run->co);
+  run->co = NULL;
+}
+
+enum outcome { GOES_ON, ENDS, WAITS };
+
+/* Starts or resumes the policy whose turn it is. */
+static enum outcome step(struct policy_run *run, bool fresh) {
+  struct policy_vm *pv = run->vm;
+  struct frame f = {
+    .instance = pv->lists[run->hook].of[run->at], .hook = run->hook, .subject = &run->subject, .run = run, .serial = run->serial,
+  };
+  int results = 0;
+  bool ends;
+  if (!run->co) run->co = vm_coroutine(pv->vm);
+  lua_State *co = run->co;
+  if (fresh) lua_pushcfunction(co, hook_enter);
+  pv->frame = &f;
+  enum vm_result r = vm_resume(co, 0, &results);
+  pv->frame = NULL;
+  if (r == VM_YIELD) return WAITS;
+  if (r == VM_OK) {
+    ends = take(pv, co, &f, &run->decision);
+    lua_settop(co, 0);
+  } else {
+    ends = failed(pv, &f, r, error_text(co), &run->decision);
+    coroutine_drop(run);
+  }
+  return ends ? ENDS : GOES_ON;
+}
+
+static enum policy_result run_on(struct policy_run *run, bool fresh) {
+  size_t count = run->vm->lists[run->hook].count;
+  for (; run->at < count; run->at++, fresh = true) {
+    enum outcome o = step(run, fresh);
+    if (o == WAITS) return POLICY_WAITS;
+    if (o == ENDS) break;
+  }
+  run->wait.kind = WAIT_NONE;
+  coroutine_drop(run);
+  return POLICY_DONE;
+}
+
+enum policy_result policy_run_start(struct policy_vm *pv, struct policy_run *run, enum hook h, const struct policy_subject *s) {
+  *run = (struct policy_run){ .vm = pv, .hook = h, .subject = *s, .decision = { .kind = DECIDE_PASS, .retry_after = -1 } };
+  if (!pv->lists[h].count) return POLICY_DONE;
+  run->serial = ++pv->serial;
+  return run_on(run, true);
+}
+
+enum policy_result policy_run_resume(struct policy_run *run, const struct policy_answer *a) {
+  if (!check(run->co && run->wait.kind != WAIT_NONE)) return POLICY_DONE;
+  run->answer = a;
+  enum policy_result r = run_on(run, false);
+  run->answer = NULL;
+  return r;
+}
+
+void policy_run_cancel(struct policy_run *run) {
+  if (run->co) coroutine_drop(run);
+  run->wait.kind = WAIT_NONE;
+}
+
+/* ---- chunks */
+
+static enum vm_result chunk_call(struct policy_vm *pv, struct frame *f) {
+  lua_State *L = pv->lua;
+  if (f->subject->req->lua) {
+    lua_rawgeti(L, LUA_REGISTRYINDEX, f->instance->hooks[HOOK_CHUNK]);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, f->subject->req->lua);
+    if (lua_getiuservalue(L, -1, REQ_CHUNK) != LUA_TNIL) return vm_call(L, 2, 1);
+    lua_pop(L, 3);
+  }
+  lua_pushcfunction(L, hook_enter);
+  return vm_call(L, 0, 1);
+}
+
+static bool chunk_step(struct policy_vm *pv, struct frame *f, struct decision *out) {
+  lua_State *L = pv->lua;
+  bool ends;
+  pv->frame = f;
+  enum vm_result r = chunk_call(pv, f);
+  pv->frame = NULL;
+  if (r == VM_OK) ends = take(pv, L, f, out);
+  else ends = failed(pv, f, r, error_text(L), out);
+  lua_pop(L, 1);
+  if (out->kind == DECIDE_REPLACE) f->replaced = true, f->text = out->text;
+  return ends;
+}
+
+enum decision_kind policy_chunk(struct policy_vm *pv, struct policy_req *req, const struct delta *d, struct decision *out) {
+  const struct hook_list *list = &pv->lists[HOOK_CHUNK];
+  struct policy_subject s = { .req = req, .chunk = d };
+  struct frame f = { .hook = HOOK_CHUNK, .subject = &s };
+  *out = (struct decision){ .kind = DECIDE_PASS, .retry_after = -1 };
+  for (size_t i = 0; i < list->count; i++) {
+    f.instance = list->of[i];
+    f.chose = false;
+    if (chunk_step(pv, &f, out)) break;
+  }
+  return out->kind;
+}

@@ -1,0 +1,78 @@
+/* Targets and endpoints to be avoided for a while. Keys are hashes of names, since configurations come
+   and go; the seed is the worker's own, so that no client can choose names that meet. */
+#include "health.h"
+#include <sys/random.h>
+
+enum { SLOTS = 1024, PROBES = 16 };
+
+struct health {
+  uint64_t seed;
+  struct { uint64_t key, until_ms; } slots[SLOTS];     /* until 0: free */
+};
+
+struct health *health_new(void) {
+  struct health *h = mem_zero(sizeof *h);
+  if (getrandom(&h->seed, sizeof h->seed, 0) != sizeof h->seed) h->seed = (uintptr_t)h;
+  return h;
+}
+
+void health_free(struct health *h) { mem_free(h); }
+
+static uint64_t endpoint_key(const struct health *h, const struct target *t) {
+  return span_hash(t->endpoint->text, span_hash(t->provider->name, h->seed));
+}
+
+/* Two endpoints of one URL with keys of their own are two, hence the place. */
+static uint64_t target_key(const struct health *h, const struct target *t) {
+  uint64_t place[2] = { (uint64_t)(t->endpoint - t->provider->endpoints), t->account->index };
+  return span_hash(t->model, span_hash(span_of((const char *)place, sizeof place), endpoint_key(h, t)));
+}
+
+static uint64_t until(const struct health *h, uint64_t key) {
+  for (size_t i = 0; i < PROBES; i++) {
+    size_t at = (key + i) % SLOTS;
+    if (h->slots[at].until_ms && h->slots[at].key == key) return h->slots[at].until_ms;
+  }
+  return 0;
+}
+
+/* In a full neighbourhood what ends first gives way: forgetting early is harmless. */
+static void set(struct health *h, uint64_t key, uint64_t now_ms, uint64_t until_ms) {
+  size_t best = key % SLOTS;
+  for (size_t i = 0; i < PROBES; i++) {
+    size_t at = (key + i) % SLOTS;
+    if (h->slots[at].until_ms && h->slots[at].key == key) {
+      if (h->slots[at].until_ms < until_ms) h->slots[at].until_ms = until_ms;
+      return;
+    }
+    if (h->slots[at].until_ms <= now_ms) h->slots[at].until_ms = 0;
+    if (h->slots[at].until_ms < h->slots[best].until_ms) best = at;
+  }
+  h->slots[best].key = key;
+  h->slots[best].until_ms = until_ms;
+}
+
+static void forget(struct health *h, uint64_t key) {
+  for (size_t i = 0; i < PROBES; i++)
+    if (h->slots[(key + i) % SLOTS].key == key) h->slots[(key + i) % SLOTS].until_ms = 0;
+}
+
+void health_avoid(struct health *h, const struct target *t, uint64_t now_ms, uint64_t until_ms) {
+  if (until_ms > now_ms) set(h, target_key(h, t), now_ms, until_ms);
+}
+
+void health_avoid_endpoint(struct health *h, const struct target *t, uint64_t now_ms, uint64_t until_ms) {
+  if (until_ms > now_ms) set(h, endpoint_key(h, t), now_ms, until_ms);
+}
+
+void health_good(struct health *h, const struct target *t) {
+  forget(h, target_key(h, t));
+  forget(h, endpoint_key(h, t));
+}
+
+uint64_t health_until(const struct health *h, const struct target *t, uint64_t now_ms) {
+  if (!h) return 0;
+  uint64_t a = until(h, target_key(h, t)), b = until(h, endpoint_key(h, t));
+  if (b > a) a = b;
+  return a > now_ms ? a : 0;
+}
