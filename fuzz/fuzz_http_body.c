@@ -1,4 +1,5 @@
-// links: src/wire/http_body.c src/wire/http_chars.c src/wire/http_write.c src/wire/http_text.c src/base/span.c src/base/mem.c src/base/log.c
+// links: src/wire/http_body.c src/wire/http_chars.c src/wire/http_write.c src/wire/http_text.c
+// links: src/base/span.c src/base/mem.c src/base/log.c
 /* The first byte is the framing, the next two say how the input is cut, the rest is the body. */
 #include <stdlib.h>
 #include "weir/http.h"
@@ -60,7 +61,8 @@ static void same(struct outcome *a, struct outcome *b) {
 static void round_trip(struct span data, size_t step) {
   struct http_head head = { .framing = HTTP_CHUNKED };
   struct buf b = { 0 };
-  for (size_t at = 0; at < data.n; at += step) http_write_chunk(&b, span_of(data.p + at, data.n - at < step ? data.n - at : step));
+  for (size_t at = 0; at < data.n; at += step)
+    http_write_chunk(&b, span_of(data.p + at, data.n - at < step ? data.n - at : step));
   http_write_last_chunk(&b);
   struct outcome o = feed(&head, buf_span(&b), step, 3);
   MUST(o.kind == STEP_DONE && o.used == buf_size(&b) && span_eq(buf_span(&o.data), data));

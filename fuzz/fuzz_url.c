@@ -23,8 +23,8 @@ static void url_check(struct span text) {
   struct arena a = { 0 };
   struct span host = url_host_header(&u, &a);
   struct span mark = u.query.p ? SPAN("?") : SPAN("");
-  struct span built = arena_printf(&a, "%s://%.*s%.*s%.*s%.*s", u.tls ? "https" : "http", SPAN_FMT(host), SPAN_FMT(u.path),
-                                   SPAN_FMT(mark), SPAN_FMT(u.query));
+  struct span built = arena_printf(&a, "%s://%.*s%.*s%.*s%.*s", u.tls ? "https" : "http", SPAN_FMT(host),
+                                   SPAN_FMT(u.path), SPAN_FMT(mark), SPAN_FMT(u.query));
   MUST(url_split(built, &again, &why));
   MUST(again.tls == u.tls && again.port == u.port && again.ipv6 == u.ipv6 && span_eq(again.host, u.host));
   MUST(span_eq(again.path, u.path) && span_eq(again.query, u.query));

@@ -43,6 +43,7 @@ struct op {                           /* zeroed: idle */
   uint32_t slot;                      /* 0: idle; else place in the loop's table of ops in flight */
   uint8_t kind;
   bool cancelled;
+  bool ready;                         /* the last recv left bytes behind, so the next need not poll first */
   int fd;
   unsigned mask;                      /* poll: the events asked for */
 };
@@ -72,6 +73,7 @@ struct message {
 };
 
 struct loop_calls {
+  bool simulated;                     /* its descriptors are not the kernel's */
   /* Multishot: done for every accepted descriptor (result), cloexec, TCP_NODELAY set where it applies.
      After an error with more=false the owner re-arms. */
   void (*accept)(struct loop *l, struct op *op, int fd);
@@ -122,6 +124,8 @@ struct loop *ring_new(const struct ring_options *o, const char **why);
 const char *ring_description(const struct loop *l);
 
 void loop_turn(struct loop *l);       /* one turn as the glossary says; waits until something happens */
+/* From any thread. The loop must outlive the call, not only the run of the message: so threads that post to a loop
+   have ended, or said so, before it is freed. */
 void loop_post(struct loop *l, struct message *m);
 void loop_free(struct loop *l);       /* no op may be in flight */
 void loop_init(struct loop *l, const struct loop_calls *calls, uint64_t now_ns);   /* for backends */
@@ -152,31 +156,37 @@ struct span address_text(const struct sockaddr *a, socklen_t n, char *text, size
 /* Splits "host:port", "[v6]:port"; false when it is neither. */
 bool address_split(struct span spec, struct span *host, uint16_t *port);
 
-/* Names to addresses (c-ares) on a loop of a thread that may own it. Answers are cached by TTL (at least 1 s, at most
-   5 min; a failure 1 s) and shared by all threads. */
+/* Names to addresses (c-ares: hosts file, then A and AAAA) on a loop of a thread that may own it. Answers are cached
+   by TTL (at least 1 s, at most 5 min; a failure 1 s) and shared by all threads. Families this machine has no route
+   for are left out. A NULL resolver knows literals only: what a simulation uses. */
 enum { RESOLVE_MOST = 16 };
 struct address {
   struct sockaddr_storage to;
   socklen_t n;
 };
 struct resolver;
-struct resolver *resolver_new(struct loop *l, const char **why);
+struct resolver *resolver_new(struct loop *l, const char **why);   /* NULL and *why on failure, and on a simulated loop */
+/* Asks under way end as not found; its loop must turn until in_flight is 0 before it is freed. No other thread may
+   use the resolver any more. */
 void resolver_free(struct resolver *r);
+/* Name servers to ask instead of the system's, "127.0.0.1:5353,…"; on the resolver's thread. */
+bool resolver_servers(struct resolver *r, const char *servers);
 /* Looks in the cache, from any thread: number of addresses with their port set (rotated from call to call so that one dead
-   address does not meet everybody first), 0: not known (ask), -1: known to fail. Literals (v4, v6) are
-   answered at once. */
+   address does not meet everybody first), 0: not known (ask), -1: known to fail. Literals (v4, v6, also in
+   brackets) are answered at once. */
 int resolver_cached(struct resolver *r, struct span host, uint16_t port, struct address out[RESOLVE_MOST]);
 struct resolve_ask {
   struct message message;             /* posted to the resolver's loop, and back */
   struct loop *back;                  /* done runs on this loop's thread */
-  void (*done)(struct resolve_ask *a);
+  void (*done)(struct resolve_ask *a);   /* the owner's, set before asking */
   struct resolve_ask *next;           /* the resolver's: several may wait for one name */
   struct resolver *resolver;
   char host[256];
   bool found;
   char why[96];                       /* "NXDOMAIN for api.example", when not found */
 };
-/* From any thread: fills the cache, then runs done on `back`. Not cancellable; it always ends (5 s). */
+/* From any thread: fills the cache, then runs done on `back`, never inside this call. Not cancellable; it always ends
+   (5 s). */
 void resolver_ask(struct resolver *r, struct resolve_ask *a, struct loop *back, struct span host);
 
 /* The simulated loop: sockets in memory, time that moves only when everybody waits, all choices (order of completions, read

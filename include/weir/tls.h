@@ -13,16 +13,18 @@
 #include "weir/mem.h"
 #include "weir/step.h"
 
-/* Trust anchors: decoded once, immutable, shared by reference between all threads. */
+/* Trust anchors: decoded once, shared by reference between all threads. Chains found good under them are remembered for
+   a day at most, so that their signatures are not computed again. */
 struct tls_trust;
-/* path NULL: the system's roots (/etc/ssl/certs/ca-certificates.crt, /etc/pki/tls/certs/ca-bundle.crt). NULL and text on failure. */
+/* A file of PEM certificates. path NULL: the system's roots (/etc/ssl/certs/ca-certificates.crt,
+   /etc/pki/tls/certs/ca-bundle.crt). NULL and text on failure. A certificate that is no authority is trusted as itself. */
 struct tls_trust *tls_trust_load(const char *path, char *text, size_t text_size);
 struct tls_trust *tls_trust_ref(struct tls_trust *t);
 void tls_trust_drop(struct tls_trust *t);
 size_t tls_trust_count(const struct tls_trust *t);
 size_t tls_trust_skipped(const struct tls_trust *t);   /* certificates of a kind BearSSL cannot use */
 
-/* What is remembered to resume a session; plain bytes, no pointers, belongs to a pool. */
+/* What is remembered to resume a session; plain bytes, no pointers, belongs to a pool. Holds a secret. */
 struct tls_session {
   bool valid;
   unsigned char bytes[96];
@@ -35,13 +37,16 @@ enum tls_failure {
 const char *tls_failure_text(enum tls_failure f);      /* "certificate expired", … */
 
 struct tls;
-/* server_name: DNS name for SNI and for the certificate. session: resumed from when valid; lent for the call. */
+/* server_name: the DNS name that the certificate must bear (case-blind; "*." stands for one label) and that is sent as
+   SNI. An IP address is not sent, and matches no certificate that has it as an address: give such an endpoint a name.
+   session: resumed from when valid, made under the same name and trust, and not a day old; lent for the call. */
 struct tls *tls_new(struct tls_trust *trust, struct span server_name, const struct tls_session *session);
 void tls_free(struct tls *t);
 
 /* Handshake, pure computation. Takes bytes from the peer (none on the first call), adds what must be sent to *out.
    MORE: send *out, bring more bytes. DONE: the connection is ready (bytes after step.used are records for tls_open).
-   BAD: tls_failure_of says why; *out may hold an alert to send. */
+   BAD: tls_failure_of says why; *out may hold an alert to send. An end of file before DONE is TLS_CUT, which only the
+   caller can see. TLS_NO_COMMON may come with an alert number, too. */
 struct step tls_shake(struct tls *t, struct span in, struct buf *out);
 enum tls_failure tls_failure_of(const struct tls *t);
 unsigned tls_alert_of(const struct tls *t);            /* alert number when TLS_ALERT */

@@ -90,5 +90,5 @@ int word_defaults(lua_State *L) {
   lua_settop(L, 1);
   if (lua_istable(L, 1)) fields_read(l, 1, NULL, 0, NULL, &l->conf->defaults, false);
   else if (!sink_is(L, 1)) problem_add(l, "a table { … } must follow, not %s", kind_of(L, 1));
-  return sink_push(L);
+  return 0;
 }

@@ -37,6 +37,7 @@ struct endpoint_draft {
   unsigned weight;
   struct accounts accounts;
   bool taken;                         /* stands in a provider */
+  bool url_bad;                       /* was given and complained about */
 };
 struct provider_draft {
   struct place at;
@@ -51,6 +52,7 @@ struct alias_draft {
   struct place at;
   struct alias alias;
   struct place *places;               /* of its targets */
+  bool target_bad;                    /* one was complained about */
 };
 struct use_draft {
   struct place at;

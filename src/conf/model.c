@@ -45,6 +45,8 @@ static void targets_read(struct load *l, struct alias_draft *d) {
       d->places = list_add(&l->scratch, d->places, &place_count, sizeof *d->places);
       if (at.source) l->at.line = line_of_string(at.source->bytes, at.line, name);
       d->places[place_count - 1] = l->at;
+    } else {
+      d->target_bad = true;
     }
     lua_pop(L, 1);
   }
@@ -101,6 +103,7 @@ static struct provider *target_provider(struct load *l, struct span target) {
 
 static void alias_check(struct load *l, const struct alias_draft *d) {
   bool openai = false, messages = false;
+  if (!d->alias.target_count && d->target_bad) return;
   if (!d->alias.target_count) return problem_add(l, "it has no target: model \"smart\" { \"openai/gpt-5\" }");
   if (d->alias.target_count > MOST_TARGETS) problem_add(l, "it has more than %d targets", MOST_TARGETS);
   for (size_t i = 0; i < d->alias.target_count; i++) {

@@ -17,6 +17,13 @@ static bool read_ca(struct load *l, const struct field *f, void *into) {
   return true;
 }
 
+static bool read_url(struct load *l, const struct field *f, void *into) {
+  struct endpoint_draft *e = (struct endpoint_draft *)((char *)into + f->offset);
+  struct field plain = { f->name, read_span, 0 };
+  e->url_bad = !read_span(l, &plain, &e->url);
+  return !e->url_bad;
+}
+
 static bool read_weight(struct load *l, const struct field *f, void *into) {
   uint64_t n;
   if (!read_whole(l, f->name, "", 1, 1000000, &n)) return false;
@@ -27,7 +34,7 @@ static bool read_weight(struct load *l, const struct field *f, void *into) {
 /* ---- endpoint */
 #define AT(member) offsetof(struct endpoint_draft, member)
 static const struct field endpoint_fields[] = {
-  { "url", read_span, AT(url) }, { "key", read_accounts, AT(accounts) }, { "region", read_span, AT(region) },
+  { "url", read_url, 0 }, { "key", read_accounts, AT(accounts) }, { "region", read_span, AT(region) },
   { "weight", read_weight, 0 }, { "tls_name", read_span, AT(tls_name) }, { "ca", read_ca, AT(ca) },
 };
 #undef AT
@@ -155,7 +162,7 @@ static bool read_models(struct load *l, const struct field *f, void *into) {
 
 #define AT(member) offsetof(struct provider_draft, member)
 static const struct field provider_fields[] = {
-  { "dialect", read_dialect, 0 }, { "url", read_span, AT(self.url) }, { "key", read_accounts, AT(self.accounts) },
+  { "dialect", read_dialect, 0 }, { "url", read_url, AT(self) }, { "key", read_accounts, AT(self.accounts) },
   { "headers", read_headers, 0 }, { "models", read_models, 0 }, { "region", read_span, AT(self.region) },
   { "tls_name", read_span, AT(self.tls_name) }, { "ca", read_ca, AT(self.ca) },
   { "price", NULL, 0 }, { "proxy", NULL, 0 },

@@ -15,7 +15,7 @@ static const struct word words[] = {
   { "hours", word_hours }, { "days", word_days }, { "kb", word_kb }, { "mb", word_mb }, { "usd", word_usd },
   { "key", NULL }, { "prices", NULL },
 };
-enum { WORDS = sizeof words / sizeof *words };
+enum { WORDS = sizeof words / sizeof *words, LATER_WORDS = 2 };       /* those stand last */
 
 static const char environment_key, sink_key, handle_name[] = "weir.word", sink_name[] = "weir.sink";
 
@@ -68,15 +68,15 @@ static int handle_call(lua_State *L) {
   l->at = h->at;
   l->within = h->within;
   if (sink_is(L, 2)) return sink_push(L);
-  if (h->amended) {
-    problem_add(l, "it has two tables");
-  } else if (!lua_istable(L, 2)) {
-    problem_add(l, "a table { … } must follow, not %s", kind_of(L, 2));
-  } else {
-    h->amended = true;
-    h->amend(l, h->index);
+  if (h->amended || !lua_istable(L, 2)) {
+    if (h->amended) problem_add(l, "it has two tables");
+    else problem_add(l, "a table { … } must follow, not %s", kind_of(L, 2));
+    return sink_push(L);
   }
-  return sink_push(L);
+  h->amended = true;
+  h->amend(l, h->index);
+  lua_settop(L, 1);
+  return 1;
 }
 
 int handle_push(lua_State *L, void (*amend)(struct load *l, size_t index), size_t index) {
@@ -109,7 +109,7 @@ static int environment_index(lua_State *L) {
   lua_pushglobaltable(L);
   lua_pushvalue(L, 2);
   if (lua_rawget(L, -2) != LUA_TNIL) return 1;
-  problem_unknown(word_enter(L), "word", span_of(p, n), names, WORDS);
+  problem_unknown(word_enter(L), "word", span_of(p, n), names, WORDS - LATER_WORDS);
   return sink_push(L);
 }
 
@@ -225,7 +225,7 @@ int word_include(lua_State *L) {
   if (wild) watch_add(l->conf, pattern, true);
   struct span *paths = wild ? glob_sorted(&l->scratch, pattern, &count) : (count = 1, &pattern);
   for (size_t i = 0; i < count; i++) include_one(l, paths[i]);
-  return sink_push(L);
+  return 0;
 }
 
 void load_run(struct load *l, const struct source *source) {

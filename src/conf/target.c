@@ -91,6 +91,7 @@ static void endpoint_build(struct load *l, struct provider_draft *d, const struc
   const char *why;
   out->text = nearer(e->url, d->self.url);
   if (!out->text.n && d->known && d->known->url) out->text = span_cstr(d->known->url);
+  if (e->url_bad || (!e->url.n && d->self.url_bad)) return;
   if (!out->text.n) return problem_add(l, "url is missing");
   if (!url_split(out->text, &out->url, &why)) return problem_add(l, "url: %s", why);
   if (own_listener(l, &out->url))

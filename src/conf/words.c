@@ -46,7 +46,7 @@ int word_listen(lua_State *L) {
   if (!spec_read(l, fields, 1, &t)) return sink_push(L);
   l->listeners = list_add(&l->scratch, l->listeners, &l->listener_count, sizeof *l->listeners);
   l->listeners[l->listener_count - 1] = (struct listener_draft){ l->at, { t.spec, t.open } };
-  return sink_push(L);
+  return 0;
 }
 
 int word_admin(lua_State *L) {
@@ -58,7 +58,7 @@ int word_admin(lua_State *L) {
   l->admin_at = l->at;
   l->conf->admin.spec = t.spec;
   l->conf->admin_token = t.token;
-  return sink_push(L);
+  return 0;
 }
 
 /* ---- one value */
@@ -67,14 +67,14 @@ static int number_word(lua_State *L, enum once which, const char *name, const ch
   struct load *l = word_enter(L);
   lua_settop(L, 1);
   if (word_once(l, which, name)) read_whole(l, name, unit, low, high, out);
-  return sink_push(L);
+  return 0;
 }
 
 int word_workers(lua_State *L) {
   uint64_t n = 0;
   number_word(L, ONCE_WORKERS, "workers", "", 1, 1024, &n);
-  load_of(L)->conf->workers = (unsigned)n;
-  return 1;
+  if (n) load_of(L)->conf->workers = (unsigned)n;
+  return 0;
 }
 
 int word_memory(lua_State *L) {
@@ -91,7 +91,7 @@ static int folder_word(lua_State *L, enum once which, const char *name, const ch
   struct span given;
   if (word_once(l, which, name) && argument_name(l, name, example, &given))
     *out = path_join(&l->conf->arena, path_folder(l->at.source->path), given);
-  return sink_push(L);
+  return 0;
 }
 
 int word_state(lua_State *L) {
@@ -106,7 +106,7 @@ int word_default_provider(lua_State *L) {
   struct load *l = word_enter(L);
   if (word_once(l, ONCE_DEFAULT_PROVIDER, "default_provider"))
     argument_name(l, "default_provider", "default_provider \"openai\"", &l->default_provider);
-  return sink_push(L);
+  return 0;
 }
 
 /* ---- trusted_proxies */
@@ -129,14 +129,14 @@ int word_trusted_proxies(lua_State *L) {
   lua_settop(L, 1);
   l->within = SPAN("trusted_proxies");
   if (!word_once(l, ONCE_TRUSTED_PROXIES, "trusted_proxies")) return sink_push(L);
-  if (!lua_istable(L, 1)) return network_add(l), sink_push(L);
+  if (!lua_istable(L, 1)) return network_add(l), 0;
   fields_read(l, 1, NULL, 0, NULL, NULL, true);
   for (size_t i = 0; i < lua_rawlen(L, 1); i++) {
     lua_rawgeti(L, 1, (lua_Integer)i + 1);
     network_add(l);
     lua_pop(L, 1);
   }
-  return sink_push(L);
+  return 0;
 }
 
 /* ---- log */
@@ -173,7 +173,7 @@ int word_log(lua_State *L) {
   if (!word_once(l, ONCE_LOG, "log")) return sink_push(L);
   if (lua_istable(L, 1)) fields_read(l, 1, fields, 2, l->conf, NULL, false);
   else if (!sink_is(L, 1)) problem_add(l, "a table { … } must follow, not %s", kind_of(L, 1));
-  return sink_push(L);
+  return 0;
 }
 
 /* ---- secret */

@@ -23,6 +23,19 @@ static bool media_type(struct span type) {
   return false;
 }
 
+/* Every text in a part, in the order it stands there: a change of several is spliced from left to right. */
+static void part_texts(struct pieces *p, enum delta_kind kind, int choice, struct json part) {
+  struct json_iter i = json_iter(part);
+  struct json key, item;
+  if (part.type != JSON_OBJECT) return;
+  while (json_next(&i, &key, &item)) {
+    if (item.type != JSON_STRING || json_string_is(key, SPAN("type"))) continue;
+    if (json_string_is(key, SPAN("text")) || json_string_is(key, SPAN("refusal")) || json_string_is(key, SPAN("summary")) ||
+        json_string_is(key, SPAN("thinking")))
+      piece_text(p, kind, choice, item);
+  }
+}
+
 /* Mistral's reasoning models send content as an array of typed parts; thinking parts hold text parts again. */
 static void parts_read(struct pieces *p, int choice, struct json parts) {
   struct json_iter i = json_iter(parts), inner;
@@ -31,16 +44,13 @@ static void parts_read(struct pieces *p, int choice, struct json parts) {
     if (part.type == JSON_STRING) piece_text(p, DELTA_TEXT, choice, part);
     if (part.type != JSON_OBJECT) continue;
     struct span type = string_raw(json_get(part, SPAN("type")));
-    if (span_eq(type, SPAN("thinking"))) {
-      struct json thinking = json_get(part, SPAN("thinking"));
-      piece_text(p, DELTA_THINKING, choice, thinking);
-      for (inner = json_iter(thinking); json_next(&inner, &key, &item);)
-        piece_text(p, DELTA_THINKING, choice, json_get(item, SPAN("text")));
-    } else if (media_type(type)) {
+    struct json thinking = json_get(part, SPAN("thinking"));
+    if (media_type(type)) {
       p->real = true;
+    } else if (thinking.type == JSON_ARRAY) {
+      for (inner = json_iter(thinking); json_next(&inner, &key, &item);) part_texts(p, DELTA_THINKING, choice, item);
     } else {
-      piece_text(p, DELTA_TEXT, choice, json_get(part, SPAN("text")));
-      piece_text(p, DELTA_TEXT, choice, json_get(part, SPAN("refusal")));
+      part_texts(p, span_eq(type, SPAN("thinking")) ? DELTA_THINKING : DELTA_TEXT, choice, part);
     }
   }
 }
@@ -58,16 +68,16 @@ static void tools_read(struct pieces *p, int choice, struct json calls) {
   }
 }
 
-/* OpenRouter's reasoning_details and LiteLLM's thinking_blocks; they repeat what reasoning or reasoning_content says, so they
-   are read where those say nothing. */
-static void details_read(struct pieces *p, int choice, struct json details) {
+/* Thinking is often told twice: as reasoning_content or reasoning, and again in OpenRouter's reasoning_details or LiteLLM's
+   thinking_blocks. The plain string is the one that counts. */
+static bool details_read(struct pieces *p, int choice, struct json message, struct json details) {
   struct json_iter i = json_iter(details);
   struct json key, item;
-  while (json_next(&i, &key, &item)) {
-    piece_text(p, DELTA_THINKING, choice, json_get(item, SPAN("text")));
-    piece_text(p, DELTA_THINKING, choice, json_get(item, SPAN("summary")));
-    piece_text(p, DELTA_THINKING, choice, json_get(item, SPAN("thinking")));
-  }
+  size_t before = p->content;
+  if (string_full(json_get(message, SPAN("reasoning"))) || string_full(json_get(message, SPAN("reasoning_content")))) return false;
+  if (details.type != JSON_ARRAY) return false;
+  while (json_next(&i, &key, &item)) part_texts(p, DELTA_THINKING, choice, item);
+  return p->content > before;
 }
 
 static bool any_item(struct json array) {
@@ -79,8 +89,10 @@ static bool any_item(struct json array) {
 /* A delta, or the message of a whole answer: the same members stand in both. */
 static void message_read(struct pieces *p, int choice, struct json message) {
   struct json_iter i = json_iter(message);
-  struct json key, item, reasoning = json_absent, details = json_absent;
+  struct json key, item;
   char room[64];
+  bool thought = false;
+  if (message.type != JSON_OBJECT) return;
   while (json_next(&i, &key, &item)) {
     if (item.type == JSON_NULL) continue;
   again:
@@ -90,13 +102,14 @@ static void message_read(struct pieces *p, int choice, struct json message) {
     } else if (key_is(key, SPAN("role"))) {
       continue;
     } else if (key_is(key, SPAN("reasoning_content")) || key_is(key, SPAN("reasoning"))) {
-      if (string_full(item)) reasoning = item;
+      if (!thought) piece_text(p, DELTA_THINKING, choice, item);
+      thought |= string_full(item);
     } else if (key_is(key, SPAN("tool_calls"))) {
       tools_read(p, choice, item);
     } else if (key_is(key, SPAN("refusal"))) {
       piece_text(p, DELTA_TEXT, choice, item);
     } else if (key_is(key, SPAN("reasoning_details")) || key_is(key, SPAN("thinking_blocks"))) {
-      details = item;
+      if (!thought) thought = details_read(p, choice, message, item);
     } else if (key_is(key, SPAN("function_call"))) {
       piece_tool(p, choice, 0, json_absent, json_get(item, SPAN("name")), json_get(item, SPAN("arguments")));
     } else if (key_is(key, SPAN("audio"))) {
@@ -109,8 +122,6 @@ static void message_read(struct pieces *p, int choice, struct json message) {
       if (!key_escaped(key)) goto again;
     }
   }
-  if (string_full(reasoning)) piece_text(p, DELTA_THINKING, choice, reasoning);
-  else if (details.type == JSON_ARRAY) details_read(p, choice, details);
 }
 
 static void state_choice(struct event_state *s, int choice, bool finished) {
@@ -123,6 +134,7 @@ static void choice_read(struct pieces *p, struct event_state *s, bool completion
   struct json_iter i = json_iter(choice);
   struct json key, item, message = json_absent, text = json_absent, finish = json_absent;
   char room[64];
+  if (choice.type != JSON_OBJECT) return;
   while (json_next(&i, &key, &item)) {
     if (item.type == JSON_NULL) continue;
   again:
@@ -186,6 +198,7 @@ static void members_of(struct json document, struct chat_members *m) {
   struct json_iter i = json_iter(document);
   struct json key, value;
   *m = (struct chat_members){ 0 };
+  if (document.type != JSON_OBJECT) return;
   while (json_next(&i, &key, &value)) member_sort(m, key, value);
   if (m->usage.type != JSON_OBJECT) m->usage = json_get(m->groq, SPAN("usage"));
 }

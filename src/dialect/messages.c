@@ -93,6 +93,7 @@ static void delta_read(struct pieces *p, int index, struct json delta) {
   struct json_iter i = json_iter(delta);
   struct json key, item;
   char room[64];
+  if (delta.type != JSON_OBJECT) return;
   while (json_next(&i, &key, &item)) {
   again:
     if (key_is(key, SPAN("type"))) continue;

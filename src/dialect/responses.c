@@ -83,8 +83,8 @@ static void parts_read(struct pieces *p, enum delta_kind kind, int index, struct
   if (parts.type == JSON_STRING) piece_text(p, kind, index, parts);
   while (json_next(&i, &key, &part)) {
     if (part.type != JSON_OBJECT) continue;
-    piece_text(p, kind, index, json_get(part, SPAN("text")));
-    piece_text(p, kind, index, json_get(part, SPAN("refusal")));
+    struct json text = json_get(part, SPAN("text"));
+    piece_text(p, kind, index, text.type == JSON_STRING ? text : json_get(part, SPAN("refusal")));
     if (span_eq(string_raw(json_get(part, SPAN("type"))), SPAN("output_audio"))) p->real = true;
   }
 }

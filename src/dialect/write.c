@@ -51,6 +51,7 @@ static void model_write(struct json_writer *w, enum dialect d, struct span name,
     field_str(w, SPAN("id"), name);
     field_str(w, SPAN("display_name"), name);
     field_str(w, SPAN("created_at"), span_cstr(when));
+    field_str(w, SPAN("lifecycle"), SPAN("active"));
   } else {
     field_str(w, SPAN("id"), name);
     field_str(w, SPAN("object"), SPAN("model"));

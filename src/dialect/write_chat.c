@@ -53,9 +53,13 @@ static void chunk_write(struct buf *out, const struct saying *s, int choice, str
 static const struct span none = { NULL, 0 };
 
 void chat_stream(const struct saying *s, struct buf *out) {
-  if (!is_completions(s)) chunk_write(out, s, 0, SPAN("assistant"), SPAN(""), none, false);
-  if (s->text.n) chunk_write(out, s, 0, none, s->text, none, false);
-  chunk_write(out, s, 0, none, none, SPAN("stop"), true);
+  if (is_completions(s)) {
+    chunk_write(out, s, 0, none, s->text, SPAN("stop"), true);
+  } else {
+    chunk_write(out, s, 0, SPAN("assistant"), SPAN(""), none, false);
+    if (s->text.n) chunk_write(out, s, 0, none, s->text, none, false);
+    chunk_write(out, s, 0, none, none, SPAN("stop"), true);
+  }
   sse_write(out, none, SPAN("[DONE]"));
 }
 

@@ -62,7 +62,7 @@ static void response_fields(struct json_writer *w, const struct saying *s, struc
   field_null(w, SPAN("top_p"));
   field_str(w, SPAN("truncation"), SPAN("disabled"));
   if (ended && !reason.n)
-    field_raw(w, SPAN("usage"), SPAN("{\"input_tokens\":0,\"input_tokens_details\":{\"cached_tokens\":0},\"output_tokens\":0,"
+    field_raw(w, SPAN("usage"), SPAN("{\"input_tokens\":0,\"input_tokens_details\":{\"cache_write_tokens\":0,\"cached_tokens\":0},\"output_tokens\":0,"
                                      "\"output_tokens_details\":{\"reasoning_tokens\":0},\"total_tokens\":0}"));
   else
     field_null(w, SPAN("usage"));

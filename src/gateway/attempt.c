@@ -173,6 +173,7 @@ static void read_whole(struct attempt *a) {
   struct exchange *x = a->exchange;
   struct span body = buf_span(&a->window);
   struct answer_facts f;
+  if (!body.n) { attempt_fault(a, FAULT_EMPTY, "head", "the answer is empty"); return; }
   answer_read(x->req.operation, body, &f);
   if (f.has_usage) {
     usage_merge(&x->usage, &f.usage);

@@ -267,6 +267,9 @@ static bool pick(struct exchange *x) {
   struct target t = { 0 };
   route_pick(&x->route.candidates[x->at], x->worker->health, now_ms(x), worker_random(x->worker), &t);
   x->attempts[0] = attempt_new(x, &t);
+  x->usage = USAGE_NONE;                                 /* told of the attempt that answers */
+  x->usage_reported = false;
+  x->served_model = (struct span){ 0 };
   x->state = policy_has(vm_of_exchange(x), HOOK_ATTEMPT) ? X_ON_ATTEMPT : X_SEND;
   return true;
 }
@@ -301,7 +304,9 @@ static void pass_failure(struct exchange *x, struct attempt *a) {
 static bool give_up(struct exchange *x, struct span why) {
   struct attempt *a = x->attempts[0];
   enum fault f = x->first_fault;
-  bool chain = x->tried_count > 1 && a && (x->route.next_on & 1u << a->fault);      /* spent, not ended by a refusal */
+  bool several = false;
+  for (size_t i = 1; i < x->tried_count; i++) several |= !span_eq(x->tried[i].target, x->tried[0].target);
+  bool chain = several && a && (x->route.next_on & 1u << a->fault);                 /* spent, not ended by a refusal */
   if (!x->started && may_pass(a) && !chain && !why.n) {
     f = a->fault;
     pass_failure(x, a);

@@ -405,6 +405,7 @@ static void recv_came(struct ring *r, struct op *op, const struct io_uring_cqe *
   }
   if (c->res > 0 && check(c->flags & IORING_CQE_F_BUFFER))
     data = span_of(r->buffers + (size_t)(c->flags >> IORING_CQE_BUFFER_SHIFT) * r->buffer_size, (size_t)c->res);
+  op->ready = c->flags & IORING_CQE_F_SOCK_NONEMPTY;
   lent_show(data.p, data.n);
   r->lending = data;
   op_end(r, op, c->res < 0 ? result_of(-c->res) : c->res, data);
@@ -412,6 +413,7 @@ static void recv_came(struct ring *r, struct op *op, const struct io_uring_cqe *
 }
 
 static void plain_came(struct ring *r, struct op *op, const struct io_uring_cqe *c) {
+  op->ready = c->flags & IORING_CQE_F_SOCK_NONEMPTY;
   op_end(r, op, c->res < 0 ? result_of(-c->res) : c->res, (struct span){ 0 });
 }
 
@@ -559,11 +561,11 @@ static void ring_close(struct loop *l, int fd) {
 
 static void ring_wake(struct loop *l) {
   uint64_t one = 1;
-  while (write(ring_of(l)->wake.fd, &one, sizeof one) < 0 && errno == EINTR) {}
+  while (write(ring_of(l)->wake_fd, &one, sizeof one) < 0 && errno == EINTR) {}
 }
 
 static void wake_arm(struct ring *r) {
-  int fd = r->wake.fd;
+  int fd = r->wake_fd;
   struct io_uring_sqe *e = entry_for(r, &r->wake, KIND_READ, fd);
   io_uring_prep_read(e, fd, &r->wake_value, sizeof r->wake_value, 0);
   io_uring_sqe_set_data64(e, op_data(r, &r->wake));

@@ -36,6 +36,7 @@ struct ring {
   unsigned starved_count, starved_cap;
   struct sockaddr_storage to[ADDRESSES];   /* of connects that the kernel has not taken yet */
   unsigned to_count;
+  int wake_fd;                        /* an eventfd; other threads write it */
   struct op wake;
   uint64_t wake_value;
   bool ending;

@@ -22,7 +22,7 @@ void ring_drop(struct ring *r) {
   if (r->buffer_ring) munmap(r->buffer_ring, r->buffer_ring_bytes);
   lent_show(r->buffers, r->buffers_bytes);         /* others may get these addresses */
   if (r->buffers) munmap(r->buffers, r->buffers_bytes);
-  if (r->wake.fd >= 0) close(r->wake.fd);
+  if (r->wake_fd >= 0) close(r->wake_fd);
   mem_free(r->slots);
   mem_free(r->got);
   mem_free(r->starved);
@@ -125,9 +125,9 @@ struct ring *ring_made(const struct ring_options *o, const struct loop_calls *ca
   r->buffer_count = o->buffers ? o->buffers : BUFFERS;
   r->buffer_size = o->buffer_size ? o->buffer_size : BUFFER_SIZE;
   r->batch_end = &r->batch;
-  r->wake.fd = eventfd(0, EFD_CLOEXEC);
+  r->wake_fd = eventfd(0, EFD_CLOEXEC);
   buffers_map(r);
-  int error = r->wake.fd < 0 ? (step = "wake", errno) : ring_start(r, &step);
+  int error = r->wake_fd < 0 ? (step = "wake", errno) : ring_start(r, &step);
   while (error == ENOMEM && r->entries / 2 >= LEAST_ENTRIES) {
     r->entries /= 2;
     error = ring_start(r, &step);

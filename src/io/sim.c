@@ -428,7 +428,7 @@ static void sim_free(struct loop *l) {
 }
 
 static const struct loop_calls sim_calls = {
-  .accept = sim_accept_op, .recv = sim_recv, .recv_into = sim_recv_into, .send = sim_send, .connect = sim_connect_op,
+  .simulated = true, .accept = sim_accept_op, .recv = sim_recv, .recv_into = sim_recv_into, .send = sim_send, .connect = sim_connect_op,
   .poll = sim_poll, .cancel = sim_cancel, .socket = sim_socket, .shutdown = sim_shutdown, .close = sim_close,
   .turn = sim_turn, .wake = sim_wake, .free = sim_free,
 };

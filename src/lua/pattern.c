@@ -186,7 +186,7 @@ static const char *capture_end(struct pattern *m, const char *s, const char *p) 
 /* The text of capture `digit` again. */
 static const char *capture_again(struct pattern *m, const char *s, char digit) {
   int i = digit - '1';
-  if (i < 0 || i >= m->level || m->capture[i].n == CAPTURE_OPEN) luaL_error(m->L, "invalid capture index %%%d in pattern", i + 1);
+  if (i < 0 || i >= m->level || m->capture[i].n == CAPTURE_OPEN) luaL_error(m->L, "invalid capture index %%%d", i + 1);
   ptrdiff_t n = m->capture[i].n;
   if (n == CAPTURE_POSITION || m->subject_end - s < n) return NULL;
   m->steps += 1 + (uint64_t)n / 32;

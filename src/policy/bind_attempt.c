@@ -26,7 +26,7 @@ static int get_region(lua_State *L, struct frame *f) {
 }
 
 static int get_headers(lua_State *L, struct frame *f) {
-  handle_push(L, &kind_attempt_headers, f->serial, 0);
+  kind_push(L, &kind_attempt_headers, f->serial, 0);
   return 1;
 }
 

@@ -11,7 +11,7 @@ void req_push(lua_State *L, struct policy_vm *pv, struct policy_req *req) {
     return;
   }
   req->serial = ++pv->serial;
-  handle_push(L, &kind_req, req->serial, REQ_VALUES);
+  kind_push(L, &kind_req, req->serial, REQ_VALUES);
   lua_pushvalue(L, -1);
   req->lua = luaL_ref(L, LUA_REGISTRYINDEX);
   req->vm = pv;
@@ -148,7 +148,7 @@ static int get_messages(lua_State *L, struct frame *f) {
 
 static int get_headers(lua_State *L, struct frame *f) {
   if (kept_value(L, f, REQ_HEADERS)) return 1;
-  handle_push(L, &kind_req_headers, req_of(f)->serial, 0);
+  kind_push(L, &kind_req_headers, req_of(f)->serial, 0);
   keep_value(L, f, REQ_HEADERS);
   return 1;
 }

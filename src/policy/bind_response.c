@@ -21,7 +21,7 @@ static int get_usage(lua_State *L, struct frame *f) { return usage_push(L, &resp
 static int get_json(lua_State *L, struct frame *f) { return json_push(L, document_of(L, response_of(f))), 1; }
 
 static int get_headers(lua_State *L, struct frame *f) {
-  handle_push(L, &kind_response_headers, f->serial, 0);
+  kind_push(L, &kind_response_headers, f->serial, 0);
   return 1;
 }
 

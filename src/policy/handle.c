@@ -123,7 +123,7 @@ void handle_setup(lua_State *L, const struct kind *k) {
   lua_pop(L, 1);
 }
 
-void handle_push(lua_State *L, const struct kind *k, uint64_t serial, int values) {
+void kind_push(lua_State *L, const struct kind *k, uint64_t serial, int values) {
   struct handle *h = lua_newuserdatauv(L, sizeof *h, values);
   *h = (struct handle){ k, serial };
   lua_rawgetp(L, LUA_REGISTRYINDEX, k);

@@ -118,7 +118,7 @@ struct kind {
 };
 extern const struct kind kind_req, kind_req_headers, kind_attempt, kind_attempt_headers, kind_response, kind_response_headers, kind_chunk, kind_fault, kind_usage;
 void handle_setup(lua_State *L, const struct kind *k);
-void handle_push(lua_State *L, const struct kind *k, uint64_t serial, int values);
+void kind_push(lua_State *L, const struct kind *k, uint64_t serial, int values);
 /* The frame that the handle at index `at` is good in; raises for another thing or a stale one. */
 struct frame *check_handle(lua_State *L, int at, const struct kind *k, const char *call);
 /* Leaves the exchange's handle of req on the stack; made when there is none yet (then it may raise). */

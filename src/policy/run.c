@@ -27,15 +27,15 @@ static int hook_over(lua_State *L, int status, lua_KContext context) {
 
 static int push_subject(lua_State *L, const struct frame *f) {
   switch (f->hook) {
-  case HOOK_ATTEMPT:  handle_push(L, &kind_attempt, f->serial, 0); return 1;
-  case HOOK_RESPONSE: handle_push(L, &kind_response, f->serial, 0); return 1;
-  case HOOK_DONE:     handle_push(L, &kind_usage, f->serial, 0); return 1;
+  case HOOK_ATTEMPT:  kind_push(L, &kind_attempt, f->serial, 0); return 1;
+  case HOOK_RESPONSE: kind_push(L, &kind_response, f->serial, 0); return 1;
+  case HOOK_DONE:     kind_push(L, &kind_usage, f->serial, 0); return 1;
   case HOOK_FAILURE:
-    handle_push(L, &kind_attempt, f->serial, 0);
-    handle_push(L, &kind_fault, f->serial, 0);
+    kind_push(L, &kind_attempt, f->serial, 0);
+    kind_push(L, &kind_fault, f->serial, 0);
     return 2;
   case HOOK_CHUNK:                                     /* one for all chunks of the exchange */
-    handle_push(L, &kind_chunk, f->subject->req->serial, 0);
+    kind_push(L, &kind_chunk, f->subject->req->serial, 0);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, -3, REQ_CHUNK);
     return 1;

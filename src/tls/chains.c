@@ -1,11 +1,11 @@
 #include "inside.h"
 
-void chain_memory_init(struct chain_memory *m) {
+void tls_chain_memory_init(struct chain_memory *m) {
   *m = (struct chain_memory){ .next = 0 };
   pthread_mutex_init(&m->lock, NULL);
 }
 
-void chain_memory_end(struct chain_memory *m) {
+void tls_chain_memory_end(struct chain_memory *m) {
   for (unsigned i = 0; i < CHAINS_KEPT; i++) mem_free(m->kept[i]);
   pthread_mutex_destroy(&m->lock);
 }
@@ -19,7 +19,7 @@ static void chain_key_move(br_x509_pkey *key, unsigned char *bytes) {
   }
 }
 
-void chain_key_copy(struct chain_proof *to, const br_x509_pkey *key) {
+void tls_chain_key_copy(struct chain_proof *to, const br_x509_pkey *key) {
   to->key = *key;
   if (key->key_type == BR_KEYTYPE_RSA) {
     require(key->key.rsa.nlen + key->key.rsa.elen <= sizeof to->bytes);
@@ -32,7 +32,7 @@ void chain_key_copy(struct chain_proof *to, const br_x509_pkey *key) {
   chain_key_move(&to->key, to->bytes);
 }
 
-bool chain_known(struct chain_memory *m, const unsigned char hash[32], int64_t now, struct chain_proof *out) {
+bool tls_chain_known(struct chain_memory *m, const unsigned char hash[32], int64_t now, struct chain_proof *out) {
   bool found = false;
   pthread_mutex_lock(&m->lock);
   for (unsigned i = 0; i < CHAINS_KEPT && m->kept[i] && !found; i++) {
@@ -46,11 +46,11 @@ bool chain_known(struct chain_memory *m, const unsigned char hash[32], int64_t n
   return found;
 }
 
-void chain_remember(struct chain_memory *m, const struct chain_proof *proof) {
+void tls_chain_remember(struct chain_memory *m, const struct chain_proof *proof) {
   pthread_mutex_lock(&m->lock);
   unsigned at = m->next;
-  for (unsigned i = 0; i < CHAINS_KEPT && m->kept[i]; i++)
-    if (!memcmp(m->kept[i]->hash, proof->hash, sizeof proof->hash)) at = i;   /* an outlived proof makes room for its successor */
+  for (unsigned i = 0; i < CHAINS_KEPT && m->kept[i]; i++)     /* an outlived proof makes room for its successor */
+    if (!memcmp(m->kept[i]->hash, proof->hash, sizeof proof->hash)) at = i;
   if (at == m->next) m->next = (m->next + 1) % CHAINS_KEPT;
   if (!m->kept[at]) m->kept[at] = mem_alloc(sizeof *proof);
   *m->kept[at] = *proof;

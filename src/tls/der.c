@@ -79,7 +79,7 @@ static bool der_time(struct span *from, int64_t *out) {
   return true;
 }
 
-bool cert_read(struct span der, struct cert *out) {
+bool tls_cert_read(struct span der, struct cert *out) {
   struct span cert, tbs, skipped, validity, rest;
   *out = (struct cert){ 0 };
   if (!der_take(&der, DER_SEQUENCE, &cert) || !der_take(&cert, DER_SEQUENCE, &tbs)) return false;
@@ -113,10 +113,10 @@ static int curve_of(struct span oid) {
   return 0;
 }
 
-bool cert_key(const struct cert *c, br_x509_pkey *out) {
+bool tls_cert_key(const struct cert *c, br_x509_pkey *out) {
   struct span spki = c->spki, algorithm, oid, bits, pair, n, e;
   if (!der_take(&spki, DER_SEQUENCE, &algorithm) || !der_take(&algorithm, DER_OID, &oid)) return false;
-  if (!der_take(&spki, DER_BITS, &bits) || bits.n < 2 || bits.p[0]) return false;   /* the first byte: bits to leave out */
+  if (!der_take(&spki, DER_BITS, &bits) || bits.n < 2 || bits.p[0]) return false;   /* p[0]: bits to leave out */
   bits = span_from(bits, 1);
   if (span_eq(oid, SPAN("\x2A\x86\x48\x86\xF7\x0D\x01\x01\x01"))) {
     if (!der_take(&bits, DER_SEQUENCE, &pair) || !der_number(&pair, &n) || !der_number(&pair, &e)) return false;
@@ -130,15 +130,30 @@ bool cert_key(const struct cert *c, br_x509_pkey *out) {
   return out->key.ec.curve != 0;
 }
 
-bool cert_is_ca(const struct cert *c) {
-  struct span all = c->extensions, one, oid, value, critical, constraints, flag;
+/* The value of the extension with that OID. Where extensions cannot be read to their end there is none. */
+static bool cert_extension(const struct cert *c, struct span oid, struct span *value) {
+  struct span all = c->extensions, one, found, critical;
   while (all.n) {
-    if (!der_take(&all, DER_SEQUENCE, &one) || !der_take(&one, DER_OID, &oid)) return false;
+    if (!der_take(&all, DER_SEQUENCE, &one) || !der_take(&one, DER_OID, &found)) return false;
     der_take(&one, DER_BOOLEAN, &critical);
-    if (!der_take(&one, DER_OCTETS, &value)) return false;
-    if (!span_eq(oid, SPAN("\x55\x1D\x13"))) continue;
-    return der_take(&value, DER_SEQUENCE, &constraints) && der_take(&constraints, DER_BOOLEAN, &flag) && flag.n == 1 &&
-           flag.p[0];
+    if (!der_take(&one, DER_OCTETS, value)) return false;
+    if (span_eq(found, oid)) return true;
   }
+  return false;
+}
+
+bool tls_cert_is_ca(const struct cert *c) {
+  struct span value, constraints, flag;
+  return cert_extension(c, SPAN("\x55\x1D\x13"), &value) && der_take(&value, DER_SEQUENCE, &constraints) &&
+         der_take(&constraints, DER_BOOLEAN, &flag) && flag.n == 1 && flag.p[0];
+}
+
+bool tls_cert_is_for_servers(const struct cert *c) {
+  static const struct span server = SPAN("\x2B\x06\x01\x05\x05\x07\x03\x01"), any = SPAN("\x55\x1D\x25\x00");
+  struct span value, uses, use;
+  if (!cert_extension(c, SPAN("\x55\x1D\x25"), &value)) return true;
+  if (!der_take(&value, DER_SEQUENCE, &uses)) return false;
+  while (der_take(&uses, DER_OID, &use))
+    if (span_eq(use, server) || span_eq(use, any)) return true;
   return false;
 }

@@ -27,14 +27,14 @@ static struct step engine_ended(struct tls *t, size_t used) {
   return tls_fail(t, TLS_ALERT, used);
 }
 
-struct step engine_open(struct tls *t, char *bytes, size_t n, struct span *plain) {
+struct step tls_engine_open(struct tls *t, char *bytes, size_t n, struct span *plain) {
   br_ssl_engine_context *e = &t->shake->client.eng;
   size_t size, length = 0;
-  struct step frame = record_frame(t, bytes, n, &size);
+  struct step frame = tls_record_frame(t, bytes, n, &size);
   if (frame.kind == STEP_BAD) return tls_fail(t, TLS_BROKEN, 0);
   if (frame.kind == STEP_MORE) return frame;
   engine_feed(e, bytes, size);
-  shake_drain(t->shake, &t->shake->late);
+  tls_shake_drain(t->shake, &t->shake->late);
   if (br_ssl_engine_current_state(e) & BR_SSL_CLOSED) return engine_ended(t, size);
   if (buf_size(&t->shake->late) > LATE_MOST) return tls_fail(t, TLS_BROKEN, size);
   const unsigned char *p = br_ssl_engine_recvapp_buf(e, &length);
@@ -51,7 +51,7 @@ static void engine_add_late(struct tls *t, struct buf *out) {
   buf_clear(&t->shake->late);
 }
 
-void engine_seal(struct tls *t, struct span plain, struct buf *out) {
+void tls_engine_seal(struct tls *t, struct span plain, struct buf *out) {
   br_ssl_engine_context *e = &t->shake->client.eng;
   engine_add_late(t, out);
   while (plain.n) {
@@ -62,13 +62,13 @@ void engine_seal(struct tls *t, struct span plain, struct buf *out) {
     memcpy(p, plain.p, room);
     br_ssl_engine_sendapp_ack(e, room);
     br_ssl_engine_flush(e, 0);
-    shake_drain(t->shake, out);
+    tls_shake_drain(t->shake, out);
     plain = span_from(plain, room);
   }
 }
 
-void engine_close(struct tls *t, struct buf *out) {
+void tls_engine_close(struct tls *t, struct buf *out) {
   br_ssl_engine_close(&t->shake->client.eng);
   engine_add_late(t, out);
-  shake_drain(t->shake, out);
+  tls_shake_drain(t->shake, out);
 }

@@ -1,4 +1,5 @@
-/* inside.h: what the files of this folder share.
+/* inside.h: what the files of this folder share. Its functions bear the folder's name, for they end in one program with
+   those of all others.
    A connection passes through three rooms: shake.c (BearSSL's engine does the handshake, verify.c judges the chain),
    then record.c (the negotiated record contexts alone) or, where those do not agree with the engine, engine.c. */
 #ifndef WEIR_TLS_INSIDE_H
@@ -15,21 +16,23 @@ enum {
   RECORD_HEADER = 5,
   RECORD_PLAIN_MOST = 16384,
   NAME_MOST = 253,                      /* a DNS name in text */
-  CHAIN_MOST = 65536, CERTS_MOST = 12,  /* what a server may send as its chain */
+  CHAIN_MOST = 65536,                   /* what a server may send as its chain */
+  CERTS_MOST = 12,
 };
 enum record_type { RECORD_CHANGE = 20, RECORD_ALERT = 21, RECORD_HANDSHAKE = 22, RECORD_DATA = 23 };
 enum { ALERT_WARNING = 1, ALERT_FATAL = 2, ALERT_CLOSE_NOTIFY = 0 };
 
-/* der.c: just enough of X.509 to find anchors, order a chain and tell which date was wrong. Every span lies inside the
-   bytes given. What a peer sends is judged by BearSSL alone, never by this. */
+/* der.c: just enough of X.509 to find anchors, order a chain, tell which date was wrong and see what a key is for.
+   Every span lies inside the bytes given. BearSSL judges what a peer sends; this may refuse more, never accept more. */
 struct cert {
   struct span issuer, subject;          /* whole encodings, as BearSSL hashes them */
   struct span spki, extensions;         /* contents; extensions may be empty */
   int64_t not_before, not_after;        /* seconds since 1970 */
 };
-bool cert_read(struct span der, struct cert *out);
-bool cert_key(const struct cert *c, br_x509_pkey *out);   /* RSA or a NIST curve; lent from the bytes */
-bool cert_is_ca(const struct cert *c);
+bool tls_cert_read(struct span der, struct cert *out);
+bool tls_cert_key(const struct cert *c, br_x509_pkey *out);   /* RSA or a NIST curve; lent from the bytes */
+bool tls_cert_is_ca(const struct cert *c);
+bool tls_cert_is_for_servers(const struct cert *c);       /* by its extended key usage, if it has one */
 
 /* chains.c: chains found good, so that their signatures are not checked again within a day. */
 struct chain_proof {
@@ -45,11 +48,11 @@ struct chain_memory {
   struct chain_proof *kept[CHAINS_KEPT];
   unsigned next;
 };
-void chain_memory_init(struct chain_memory *m);
-void chain_memory_end(struct chain_memory *m);
-bool chain_known(struct chain_memory *m, const unsigned char hash[32], int64_t now, struct chain_proof *out);
-void chain_remember(struct chain_memory *m, const struct chain_proof *proof);
-void chain_key_copy(struct chain_proof *to, const br_x509_pkey *key);
+void tls_chain_memory_init(struct chain_memory *m);
+void tls_chain_memory_end(struct chain_memory *m);
+bool tls_chain_known(struct chain_memory *m, const unsigned char hash[32], int64_t now, struct chain_proof *out);
+void tls_chain_remember(struct chain_memory *m, const struct chain_proof *proof);
+void tls_chain_key_copy(struct chain_proof *to, const br_x509_pkey *key);
 
 struct tls_trust {
   int refs;
@@ -75,16 +78,16 @@ struct verify {
   struct chain_proof proof;
   br_x509_minimal_context minimal;
 };
-void verify_init(struct verify *v, struct tls_trust *trust, const char *name);
-void verify_end(struct verify *v);
-extern time_t (*verify_clock)(time_t *);   /* the wall clock; tests set it */
+void tls_verify_init(struct verify *v, struct tls_trust *trust, const char *name);
+void tls_verify_end(struct verify *v);
+extern time_t (*tls_verify_clock)(time_t *);   /* the wall clock; tests set it */
 
 /* suite.c: what weir offers, and what went wrong in weir's words. */
-const br_ssl_client_context *suite_template(void);
-const br_x509_minimal_context *suite_minimal_template(void);
-const char *suite_name(unsigned suite);
-enum tls_failure suite_failure(int error);
-unsigned suite_alert_for(enum tls_failure f);
+const br_ssl_client_context *tls_suite_template(void);
+const br_x509_minimal_context *tls_suite_minimal_template(void);
+const char *tls_suite_name(unsigned suite);
+enum tls_failure tls_suite_failure(int error);
+unsigned tls_suite_alert_for(enum tls_failure f);
 
 /* What is known before the handshake and needed only until its end. */
 struct hello {
@@ -100,8 +103,8 @@ struct shake {
   struct buf late;                      /* engine only: records to be sent before the next ones */
   unsigned char in[BR_SSL_BUFSIZE_INPUT], out[BR_SSL_BUFSIZE_OUTPUT];
 };
-void shake_free(struct tls *t);
-void shake_drain(struct shake *s, struct buf *out);        /* takes what the engine wants sent */
+void tls_shake_free(struct tls *t);
+void tls_shake_drain(struct shake *s, struct buf *out);        /* takes what the engine wants sent */
 
 union record_in {
   const br_sslrec_in_class *vtable;
@@ -128,14 +131,14 @@ struct tls {
 };
 
 /* A record at the start of bytes. EVENT: header is sound and the record whole, *size is its length with header. */
-struct step record_frame(const struct tls *t, const char *bytes, size_t n, size_t *size);
-bool record_take(struct tls *t);        /* takes the contexts over from the engine, if they agree with it */
-bool record_agrees(const struct tls *t, const br_ssl_engine_context *e);
-struct step record_open(struct tls *t, char *bytes, size_t n, struct span *plain);
-void record_seal(struct tls *t, enum record_type type, struct span plain, struct buf *out);
-struct step engine_open(struct tls *t, char *bytes, size_t n, struct span *plain);
-void engine_seal(struct tls *t, struct span plain, struct buf *out);
-void engine_close(struct tls *t, struct buf *out);
+struct step tls_record_frame(const struct tls *t, const char *bytes, size_t n, size_t *size);
+bool tls_record_take(struct tls *t);        /* takes the contexts over from the engine, if they agree with it */
+bool tls_record_agrees(const struct tls *t, const br_ssl_engine_context *e);
+struct step tls_record_open(struct tls *t, char *bytes, size_t n, struct span *plain);
+void tls_record_seal(struct tls *t, enum record_type type, struct span plain, struct buf *out);
+struct step tls_engine_open(struct tls *t, char *bytes, size_t n, struct span *plain);
+void tls_engine_seal(struct tls *t, struct span plain, struct buf *out);
+void tls_engine_close(struct tls *t, struct buf *out);
 struct step tls_fail(struct tls *t, enum tls_failure f, size_t used);
 
 extern bool tls_keep_engine;            /* tests: never take the contexts over */

@@ -3,7 +3,7 @@
 
 bool tls_keep_engine;
 
-struct step record_frame(const struct tls *t, const char *bytes, size_t n, size_t *size) {
+struct step tls_record_frame(const struct tls *t, const char *bytes, size_t n, size_t *size) {
   const unsigned char *h = (const unsigned char *)bytes;
   if (n < RECORD_HEADER) return (struct step){ STEP_MORE, 0 };
   size_t length = (size_t)h[3] << 8 | h[4];
@@ -33,9 +33,9 @@ static bool record_is_hello_request(struct span message) {
   return true;
 }
 
-struct step record_open(struct tls *t, char *bytes, size_t n, struct span *plain) {
+struct step tls_record_open(struct tls *t, char *bytes, size_t n, struct span *plain) {
   size_t size, length;
-  struct step frame = record_frame(t, bytes, n, &size);
+  struct step frame = tls_record_frame(t, bytes, n, &size);
   if (frame.kind == STEP_BAD) return tls_fail(t, TLS_BROKEN, 0);
   if (frame.kind == STEP_MORE) return frame;
   int type = bytes[0];
@@ -58,7 +58,7 @@ static void record_add(struct tls *t, enum record_type type, struct span part, s
   buf_commit(out, size);
 }
 
-void record_seal(struct tls *t, enum record_type type, struct span plain, struct buf *out) {
+void tls_record_seal(struct tls *t, enum record_type type, struct span plain, struct buf *out) {
   size_t records = (plain.n + RECORD_PLAIN_MOST - 1) / RECORD_PLAIN_MOST;
   if (records > 1) buf_reserve(out, plain.n + records * (t->lead + t->trail));
   while (plain.n > RECORD_PLAIN_MOST) {
@@ -69,12 +69,14 @@ void record_seal(struct tls *t, enum record_type type, struct span plain, struct
 }
 
 static bool record_adopt(struct tls *t, const br_ssl_engine_context *e) {
-  if (e->in.vtable == &br_sslrec_in_gcm_vtable.inner && e->out.vtable == &br_sslrec_out_gcm_vtable.inner) {
+  const br_sslrec_in_class *in = e->in.vtable;
+  const br_sslrec_out_class *out = e->out.vtable;
+  if (in == &br_sslrec_in_gcm_vtable.inner && out == &br_sslrec_out_gcm_vtable.inner) {
     t->in.gcm = e->in.gcm;
     t->out.gcm = e->out.gcm;
     return true;
   }
-  if (e->in.vtable != &br_sslrec_in_chapol_vtable.inner || e->out.vtable != &br_sslrec_out_chapol_vtable.inner) return false;
+  if (in != &br_sslrec_in_chapol_vtable.inner || out != &br_sslrec_out_chapol_vtable.inner) return false;
   t->in.chapol = e->in.chapol;
   t->out.chapol = e->out.chapol;
   return true;
@@ -126,17 +128,19 @@ static bool trial_engine_opens(br_ssl_engine_context *e, struct span record, str
 }
 
 /* One record each way, by copies of the contexts and by a copy of the engine, with the keys just agreed. weir reads
-   structs of BearSSL here, so it asks BearSSL whether it read them well. Costs a microsecond of a handshake's thousand. */
-bool record_agrees(const struct tls *t, const br_ssl_engine_context *e) {
+   structs of BearSSL here, so it asks BearSSL whether it read them well.
+   Takes a few of a handshake's thousand microseconds. */
+bool tls_record_agrees(const struct tls *t, const br_ssl_engine_context *e) {
   static const struct span text = SPAN("data: {\"weir\":\"does this read the same?\"}\n\n");
   br_ssl_engine_context engine = *e;
   struct tls here = *t, there = { .lead = t->lead, .trail = t->trail, .out = record_peer(&t->in) };
   struct buf sealed = { 0 }, coming = { 0 };
   struct span plain = { 0 };
-  record_seal(&here, RECORD_DATA, text, &sealed);
-  record_seal(&there, RECORD_DATA, text, &coming);
-  bool good = trial_engine_seals(&engine, text, buf_span(&sealed)) && trial_engine_opens(&engine, buf_span(&coming), text);
-  struct step s = record_open(&here, coming.p + coming.at, buf_size(&coming), &plain);
+  tls_record_seal(&here, RECORD_DATA, text, &sealed);
+  tls_record_seal(&there, RECORD_DATA, text, &coming);
+  bool good = trial_engine_seals(&engine, text, buf_span(&sealed));
+  good = good && trial_engine_opens(&engine, buf_span(&coming), text);
+  struct step s = tls_record_open(&here, coming.p + coming.at, buf_size(&coming), &plain);
   good = good && s.kind == STEP_EVENT && s.used == buf_size(&coming) && span_eq(plain, text);
   buf_free(&sealed);
   buf_free(&coming);
@@ -146,16 +150,16 @@ bool record_agrees(const struct tls *t, const br_ssl_engine_context *e) {
   return good;
 }
 
-bool record_take(struct tls *t) {
+bool tls_record_take(struct tls *t) {
   static bool told;
   const br_ssl_engine_context *e = &t->shake->client.eng;
   if (tls_keep_engine) return false;
   if (record_adopt(t, e)) {
     record_measure(t);
-    if (record_agrees(t, e)) return true;
+    if (tls_record_agrees(t, e)) return true;
   }
   if (!__atomic_exchange_n(&told, true, __ATOMIC_RELAXED))
-    log_warn("tls: record contexts do not agree with the engine of this BearSSL; the engine stays (40 KB per connection)");
+    log_warn("tls: record contexts and engine of this BearSSL do not agree; the engine stays, 40 KB per connection");
   return false;
 }
 
@@ -163,18 +167,18 @@ struct step tls_open(struct tls *t, char *bytes, size_t n, struct span *plain) {
   *plain = span_of(bytes, 0);
   if (t->state == TLS_PEER_CLOSED) return (struct step){ STEP_DONE, 0 };
   if (t->state != TLS_READY) return (struct step){ STEP_BAD, 0 };
-  return t->by_engine ? engine_open(t, bytes, n, plain) : record_open(t, bytes, n, plain);
+  return t->by_engine ? tls_engine_open(t, bytes, n, plain) : tls_record_open(t, bytes, n, plain);
 }
 
 void tls_seal(struct tls *t, struct span plain, struct buf *out) {
   if (!plain.n || t->state == TLS_FAILED || !check(t->state != TLS_SHAKING && !t->close_sent)) return;
-  if (t->by_engine) engine_seal(t, plain, out);
-  else record_seal(t, RECORD_DATA, plain, out);
+  if (t->by_engine) tls_engine_seal(t, plain, out);
+  else tls_record_seal(t, RECORD_DATA, plain, out);
 }
 
 void tls_close_notify(struct tls *t, struct buf *out) {
   if (t->state == TLS_SHAKING || t->state == TLS_FAILED || t->close_sent) return;
   t->close_sent = true;
-  if (t->by_engine) engine_close(t, out);
-  else record_seal(t, RECORD_ALERT, span_of((const char[]){ ALERT_WARNING, ALERT_CLOSE_NOTIFY }, 2), out);
+  if (t->by_engine) tls_engine_close(t, out);
+  else tls_record_seal(t, RECORD_ALERT, span_of((const char[]){ ALERT_WARNING, ALERT_CLOSE_NOTIFY }, 2), out);
 }

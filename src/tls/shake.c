@@ -8,7 +8,9 @@ enum { ENTROPY = 48, SESSION_SECONDS = 24 * 3600 };
 
 /* Layout of tls_session.bytes. The tag ties a session to the name and the trust it was made under: a resumed handshake
    shows no certificate. */
-enum { SAVED_ID_SIZE = 0, SAVED_ID = 1, SAVED_SUITE = 33, SAVED_SECRET = 35, SAVED_TAG = 83, SAVED_BORN = 91, SAVED_END = 95 };
+enum {
+  SAVED_ID_SIZE = 0, SAVED_ID = 1, SAVED_SUITE = 33, SAVED_SECRET = 35, SAVED_TAG = 83, SAVED_BORN = 91, SAVED_END = 95,
+};
 _Static_assert(SAVED_END <= sizeof ((struct tls_session *)0)->bytes, "a session fits");
 
 /* "" for what cannot be a host name: verification then fails, whatever the certificate says. */
@@ -44,9 +46,9 @@ static void hello_free(struct tls *t) {
   t->hello = NULL;
 }
 
-void shake_free(struct tls *t) {
+void tls_shake_free(struct tls *t) {
   if (!t->shake) return;
-  verify_end(&t->shake->verify);
+  tls_verify_end(&t->shake->verify);
   buf_free(&t->shake->late);
   secret_wipe(t->shake, sizeof *t->shake);
   mem_free(t->shake);
@@ -63,7 +65,7 @@ static void session_free(struct tls *t) {
 void tls_free(struct tls *t) {
   if (!t) return;
   hello_free(t);
-  shake_free(t);
+  tls_shake_free(t);
   session_free(t);
   secret_wipe(t, sizeof *t);
   mem_free(t);
@@ -74,7 +76,7 @@ static uint64_t session_tag(const struct hello *h) { return span_hash(span_cstr(
 static bool session_offer(const struct hello *h, br_ssl_session_parameters *out) {
   const unsigned char *b = h->session.bytes;
   uint64_t tag;
-  uint32_t born, now = (uint32_t)verify_clock(NULL);
+  uint32_t born, now = (uint32_t)tls_verify_clock(NULL);
   memcpy(&tag, b + SAVED_TAG, sizeof tag);
   memcpy(&born, b + SAVED_BORN, sizeof born);
   if (!h->session.valid || tag != session_tag(h) || now - born > SESSION_SECONDS) return false;
@@ -101,7 +103,7 @@ static void session_keep(struct tls *t) {
   }
   unsigned char *b = t->session->bytes;
   uint64_t tag = session_tag(t->hello);
-  uint32_t born = (uint32_t)verify_clock(NULL);
+  uint32_t born = (uint32_t)tls_verify_clock(NULL);
   t->session->valid = true;
   b[SAVED_ID_SIZE] = p->session_id_len;
   memcpy(b + SAVED_ID, p->session_id, sizeof p->session_id);
@@ -123,8 +125,8 @@ static bool shake_begin(struct tls *t) {
   struct hello *h = t->hello;
   struct shake *s = t->shake = mem_alloc(sizeof *s);
   s->late = (struct buf){ 0 };
-  s->client = *suite_template();
-  verify_init(&s->verify, h->trust, h->name);
+  s->client = *tls_suite_template();
+  tls_verify_init(&s->verify, h->trust, h->name);
   br_ssl_engine_context *e = &s->client.eng;
   br_ssl_engine_set_x509(e, &s->verify.vtable);
   br_ssl_engine_set_buffers_bidi(e, s->in, sizeof s->in, s->out, sizeof s->out);
@@ -136,7 +138,7 @@ static bool shake_begin(struct tls *t) {
   return br_ssl_client_reset(&s->client, name_is_address(h->name) ? NULL : h->name, resume);
 }
 
-void shake_drain(struct shake *s, struct buf *out) {
+void tls_shake_drain(struct shake *s, struct buf *out) {
   size_t n;
   unsigned char *p;
   while ((p = br_ssl_engine_sendrec_buf(&s->client.eng, &n))) {
@@ -162,7 +164,7 @@ static enum tls_failure shake_failure(struct tls *t) {
   int error = s->client.eng.err;
   if (!error) return TLS_CUT;
   if (s->verify.failure) return s->verify.failure;
-  if (error < BR_ERR_RECV_FATAL_ALERT || error >= BR_ERR_SEND_FATAL_ALERT) return suite_failure(error);
+  if (error < BR_ERR_RECV_FATAL_ALERT || error >= BR_ERR_SEND_FATAL_ALERT) return tls_suite_failure(error);
   t->alert = (uint8_t)(error - BR_ERR_RECV_FATAL_ALERT);
   bool refused = t->alert == HANDSHAKE_FAILURE || t->alert == PROTOCOL_VERSION || t->alert == INSUFFICIENT_SECURITY;
   return refused && !shake_saw_server_hello(&s->client.eng) ? TLS_NO_COMMON : TLS_ALERT;
@@ -171,12 +173,12 @@ static enum tls_failure shake_failure(struct tls *t) {
 /* The engine fails without a word to the peer. Where records are still in the clear weir says why. */
 static struct step shake_failed(struct tls *t, size_t used, struct buf *out) {
   enum tls_failure f = shake_failure(t);
-  unsigned alert = t->alert ? 0 : suite_alert_for(f);
+  unsigned alert = t->alert ? 0 : tls_suite_alert_for(f);
   if (alert && t->shake->client.eng.out.vtable == &br_sslrec_out_clear_vtable) {
     const char record[] = { RECORD_ALERT, 3, 3, 0, 2, ALERT_FATAL, (char)alert };
     buf_add(out, span_of(record, sizeof record));
   }
-  shake_free(t);
+  tls_shake_free(t);
   hello_free(t);
   return tls_fail(t, f, used);
 }
@@ -188,7 +190,7 @@ static struct step shake_done(struct tls *t, size_t used) {
   session_keep(t);
   hello_free(t);
   t->state = TLS_READY;
-  if (record_take(t)) shake_free(t);
+  if (tls_record_take(t)) tls_shake_free(t);
   else t->by_engine = true;
   return (struct step){ STEP_DONE, used };
 }
@@ -200,7 +202,7 @@ struct step tls_shake(struct tls *t, struct span in, struct buf *out) {
   if (!t->shake && !shake_begin(t)) return shake_failed(t, 0, out);
   br_ssl_engine_context *e = &t->shake->client.eng;
   for (size_t used = 0;;) {
-    shake_drain(t->shake, out);
+    tls_shake_drain(t->shake, out);
     unsigned state = br_ssl_engine_current_state(e);
     if (state & BR_SSL_CLOSED) return shake_failed(t, used, out);
     if (state & BR_SSL_SENDAPP) return shake_done(t, used);
@@ -219,7 +221,7 @@ struct step tls_shake(struct tls *t, struct span in, struct buf *out) {
 enum tls_failure tls_failure_of(const struct tls *t) { return t->failure; }
 unsigned tls_alert_of(const struct tls *t) { return t->alert; }
 bool tls_resumed(const struct tls *t) { return t->resumed; }
-const char *tls_suite(const struct tls *t) { return suite_name(t->suite); }
+const char *tls_suite(const struct tls *t) { return tls_suite_name(t->suite); }
 
 void tls_session_save(struct tls *t, struct tls_session *out) {
   *out = t->session ? *t->session : (struct tls_session){ 0 };

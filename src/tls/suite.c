@@ -45,24 +45,24 @@ static void template_make(void) {
   }
 }
 
-const br_ssl_client_context *suite_template(void) {
+const br_ssl_client_context *tls_suite_template(void) {
   pthread_once(&template_once, template_make);
   return &client_template;
 }
 
-const br_x509_minimal_context *suite_minimal_template(void) {
+const br_x509_minimal_context *tls_suite_minimal_template(void) {
   pthread_once(&template_once, template_make);
   return &minimal_template;
 }
 
-const char *suite_name(unsigned suite) {
+const char *tls_suite_name(unsigned suite) {
   for (size_t i = 0; i < OFFERED; i++)
     if (offered[i].suite == suite) return offered[i].name;
   return "";
 }
 
 /* The engine's own errors; those of a chain are told apart in verify.c, alerts in shake.c. */
-enum tls_failure suite_failure(int error) {
+enum tls_failure tls_suite_failure(int error) {
   switch (error) {
   case BR_ERR_UNSUPPORTED_VERSION:
   case BR_ERR_BAD_CIPHER_SUITE:
@@ -74,7 +74,7 @@ enum tls_failure suite_failure(int error) {
 }
 
 /* RFC 5246, 7.2.2; 0: nothing to say. */
-unsigned suite_alert_for(enum tls_failure f) {
+unsigned tls_suite_alert_for(enum tls_failure f) {
   enum { BAD_CERTIFICATE = 42, CERTIFICATE_EXPIRED = 45, UNKNOWN_CA = 48, DECODE_ERROR = 50, PROTOCOL_VERSION = 70 };
   switch (f) {
   case TLS_EXPIRED:

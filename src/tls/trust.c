@@ -18,33 +18,40 @@ static bool file_read(const char *path, struct buf *out) {
   return good;
 }
 
-static int base64_value(char c) {
-  if (c >= 'A' && c <= 'Z') return c - 'A';
-  if (c >= 'a' && c <= 'z') return c - 'a' + 26;
-  if (c >= '0' && c <= '9') return c - '0' + 52;
-  return c == '+' ? 62 : c == '/' ? 63 : -1;
+enum { BASE64_SPACE = 64, BASE64_PAD = 65, BASE64_BAD = 66 };
+
+static void base64_table(unsigned char table[256]) {
+  static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  memset(table, BASE64_BAD, 256);
+  for (unsigned i = 0; i < 64; i++) table[(unsigned char)digits[i]] = (unsigned char)i;
+  table[' '] = table['\t'] = table['\r'] = table['\n'] = BASE64_SPACE;
+  table['='] = BASE64_PAD;
 }
 
-static bool base64_read(struct span text, struct buf *out) {
+/* A whole bundle goes through here at every start: a quarter of a megabyte, hence the table and the bare pointers. */
+static bool base64_read(const unsigned char table[256], struct span text, struct buf *out) {
+  unsigned char *to = (unsigned char *)buf_reserve(out, text.n / 4 * 3 + 3), *start = to;
   uint32_t bits = 0;
   unsigned have = 0, padding = 0;
   for (size_t i = 0; i < text.n; i++) {
-    char c = text.p[i];
-    if (c == '\n' || c == '\r' || c == ' ' || c == '\t') continue;
-    if (c == '=') {
+    unsigned v = table[(unsigned char)text.p[i]];
+    if (v == BASE64_SPACE) continue;
+    if (v == BASE64_PAD) {
       padding++;
       continue;
     }
-    int v = base64_value(c);
-    if (v < 0 || padding) return false;
-    bits = bits << 6 | (uint32_t)v;
-    have += 6;
-    if (have >= 8) {
-      have -= 8;
-      buf_byte(out, (char)(bits >> have & 0xFF));
-    }
+    if (v == BASE64_BAD || padding) return false;
+    bits = bits << 6 | v;
+    if (++have < 4) continue;
+    *to++ = (unsigned char)(bits >> 16);
+    *to++ = (unsigned char)(bits >> 8);
+    *to++ = (unsigned char)bits;
+    have = 0;
   }
-  return have < 6 && padding <= 2;
+  if (have >= 2) *to++ = (unsigned char)(have == 2 ? bits >> 4 : bits >> 10);
+  if (have == 3) *to++ = (unsigned char)(bits >> 2);
+  buf_commit(out, (size_t)(to - start));
+  return have != 1 && padding <= 2;
 }
 
 /* Cuts the next certificate out of a PEM text; false at its end. Other objects are passed over. */
@@ -66,7 +73,7 @@ static void *trust_copy(struct tls_trust *t, const void *p, size_t n) {
 static void trust_add(struct tls_trust *t, struct span der) {
   struct cert c;
   br_x509_pkey key;
-  if (!cert_read(der, &c) || !cert_key(&c, &key)) {
+  if (!tls_cert_read(der, &c) || !tls_cert_key(&c, &key)) {
     t->skipped++;
     return;
   }
@@ -82,7 +89,7 @@ static void trust_add(struct tls_trust *t, struct span der) {
   }
   t->anchors[t->count++] = (br_x509_trust_anchor){
     .dn = { trust_copy(t, c.subject.p, c.subject.n), c.subject.n },
-    .flags = cert_is_ca(&c) ? BR_X509_TA_CA : 0,
+    .flags = tls_cert_is_ca(&c) ? BR_X509_TA_CA : 0,
     .pkey = key,
   };
 }
@@ -92,12 +99,14 @@ static struct tls_trust *trust_new(void) {
   struct tls_trust *t = mem_zero(sizeof *t);
   t->refs = 1;
   t->id = __atomic_add_fetch(&loads, 1, __ATOMIC_RELAXED);
-  chain_memory_init(&t->chains);
+  tls_chain_memory_init(&t->chains);
   return t;
 }
 
 static bool trust_find(const char *path, struct buf *text, char *why, size_t why_size) {
-  static const char *const system_roots[] = { "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt" };
+  static const char *const system_roots[] = {
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+  };
   if (path) {
     if (file_read(path, text)) return true;
     snprintf(why, why_size, "%s: %s", path, strerror(errno));
@@ -119,9 +128,11 @@ struct tls_trust *tls_trust_load(const char *path, char *text, size_t text_size)
   }
   struct tls_trust *t = trust_new();
   struct span rest = buf_span(&pem), base64;
+  unsigned char table[256];
+  base64_table(table);
   while (pem_next(&rest, &base64)) {
     buf_clear(&der);
-    if (base64_read(base64, &der)) trust_add(t, buf_span(&der));
+    if (base64_read(table, base64, &der)) trust_add(t, buf_span(&der));
     else t->skipped++;
   }
   buf_free(&pem);
@@ -143,7 +154,7 @@ struct tls_trust *tls_trust_ref(struct tls_trust *t) {
 
 void tls_trust_drop(struct tls_trust *t) {
   if (!t || __atomic_sub_fetch(&t->refs, 1, __ATOMIC_ACQ_REL)) return;
-  chain_memory_end(&t->chains);
+  tls_chain_memory_end(&t->chains);
   arena_end(&t->memory);
   mem_free(t->anchors);
   mem_free(t);

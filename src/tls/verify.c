@@ -1,7 +1,7 @@
 #include "inside.h"
 
 enum { CANDIDATES_MOST = 16, DAYS_0_TO_1970 = 719528 };
-time_t (*verify_clock)(time_t *) = time;
+time_t (*tls_verify_clock)(time_t *) = time;
 
 static struct verify *verify_of(const br_x509_class **ctx) { return (struct verify *)(void *)ctx; }
 
@@ -78,10 +78,11 @@ static size_t verify_candidates(const struct verify *v, const struct cert certs[
   return n;
 }
 
-static unsigned verify_minimal(struct verify *v, const struct cert certs[], const unsigned path[], unsigned n, int64_t now) {
+static unsigned verify_minimal(struct verify *v, const struct cert certs[], const unsigned path[], unsigned n,
+                               int64_t now) {
   br_x509_trust_anchor candidates[CANDIDATES_MOST];
   br_x509_minimal_context *m = &v->minimal;
-  *m = *suite_minimal_template();
+  *m = *tls_suite_minimal_template();
   m->trust_anchors = candidates;
   m->trust_anchors_num = verify_candidates(v, certs, candidates);
   br_x509_minimal_set_time(m, (uint32_t)(now / 86400 + DAYS_0_TO_1970), (uint32_t)(now % 86400));
@@ -99,7 +100,8 @@ static unsigned verify_minimal(struct verify *v, const struct cert certs[], cons
   return error;
 }
 
-static enum tls_failure verify_failure(const struct cert certs[], const unsigned path[], unsigned n, int64_t now, unsigned error) {
+static enum tls_failure verify_failure(const struct cert certs[], const unsigned path[], unsigned n, int64_t now,
+                                       unsigned error) {
   switch (error) {
   case BR_ERR_X509_EXPIRED:
     for (unsigned i = 0; i < n; i++) {
@@ -121,30 +123,32 @@ static void verify_remember(struct verify *v, const struct cert certs[], int64_t
     if (certs[i].not_after < v->proof.until) v->proof.until = certs[i].not_after;
   }
   v->proof.usages = v->usages;
-  chain_key_copy(&v->proof, v->key);
-  chain_remember(&v->trust->chains, &v->proof);
+  tls_chain_key_copy(&v->proof, v->key);
+  tls_chain_remember(&v->trust->chains, &v->proof);
 }
 
 static unsigned verify_end_chain(const br_x509_class **ctx) {
   struct verify *v = verify_of(ctx);
   struct cert certs[CERTS_MOST];
   unsigned path[CERTS_MOST];
-  int64_t now = verify_clock(NULL);
+  int64_t now = tls_verify_clock(NULL);
   v->key = NULL;
   v->failure = TLS_BAD_CHAIN;
   if (v->too_large) return BR_ERR_X509_LIMIT_EXCEEDED;
   if (!v->count) return BR_ERR_X509_EMPTY_CHAIN;
   verify_hash(v, v->proof.hash);
-  if (chain_known(&v->trust->chains, v->proof.hash, now, &v->proof)) {
+  if (tls_chain_known(&v->trust->chains, v->proof.hash, now, &v->proof)) {
     v->key = &v->proof.key;
     v->usages = v->proof.usages;
     v->failure = TLS_NO_FAILURE;
     return 0;
   }
-  bool readable = true;
-  for (unsigned i = 0; i < v->count; i++) readable = cert_read(verify_cert(v, i), &certs[i]) && readable;
+  bool leaf = tls_cert_read(verify_cert(v, 0), &certs[0]), readable = leaf;
+  for (unsigned i = 1; i < v->count; i++) readable = tls_cert_read(verify_cert(v, i), &certs[i]) && readable;
   unsigned n = verify_path(v, certs, readable, path);
   unsigned error = verify_minimal(v, certs, path, n, now);
+  /* BearSSL does not look at what a certificate may be used for beyond its key. */
+  if (!error && !(leaf && tls_cert_is_for_servers(&certs[0]))) error = BR_ERR_X509_FORBIDDEN_KEY_USAGE;
   v->failure = error ? verify_failure(certs, path, n, now, error) : TLS_NO_FAILURE;
   if (!error && readable) verify_remember(v, certs, now);
   return error;
@@ -157,11 +161,12 @@ static const br_x509_pkey *verify_get_pkey(const br_x509_class *const *ctx, unsi
 }
 
 static const br_x509_class verify_class = {
-  sizeof(struct verify), verify_start_chain, verify_start_cert, verify_append, verify_end_cert, verify_end_chain, verify_get_pkey,
+  sizeof(struct verify), verify_start_chain, verify_start_cert, verify_append,
+  verify_end_cert,       verify_end_chain,   verify_get_pkey,
 };
 
-void verify_init(struct verify *v, struct tls_trust *trust, const char *name) {
+void tls_verify_init(struct verify *v, struct tls_trust *trust, const char *name) {
   *v = (struct verify){ .vtable = &verify_class, .trust = trust, .name = name };
 }
 
-void verify_end(struct verify *v) { buf_free(&v->chain); }
+void tls_verify_end(struct verify *v) { buf_free(&v->chain); }

@@ -89,7 +89,7 @@ static void field_note(struct http_head *out, struct fields *f, struct span name
 }
 
 /* The blank line at the end is a fence: no scan of a name or a value can pass its CR. */
-enum http_error fields_read(const char *p, const char *end, struct http_head *out, struct fields *f) {
+enum http_error http_fields_read(const char *p, const char *end, struct http_head *out, struct fields *f) {
   size_t count = 0;
   while (*p != '\r') {
     const char *name = p, *value, *stop;

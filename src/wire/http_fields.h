@@ -17,7 +17,7 @@ struct fields {
 };
 
 /* Reads lines from p to end, where the last four bytes before end must be CR LF CR LF. */
-enum http_error fields_read(const char *p, const char *end, struct http_head *out, struct fields *f);
+enum http_error http_fields_read(const char *p, const char *end, struct http_head *out, struct fields *f);
 
 /* The rules that requests and responses share: sets framing for a coded or counted body, and leaves
    it when neither header is there. */

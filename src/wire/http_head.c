@@ -137,7 +137,7 @@ enum http_error http_read_request(struct span head, struct http_head *out) {
   if (p == end) return HTTP_BAD_REQUEST_LINE;
   enum http_error e = request_line(&p, end, out);
   if (e) return e;
-  e = fields_read(p, end, out, &f);
+  e = http_fields_read(p, end, out, &f);
   return e ? e : request_rules(&f, out);
 }
 
@@ -182,6 +182,6 @@ enum http_error http_read_response(struct span head, struct span method, struct 
   const char *p = head.p, *end = head.p + head.n;
   enum http_error e = status_line(&p, end, out);
   if (e) return e;
-  e = fields_read(p, end, out, &f);
+  e = http_fields_read(p, end, out, &f);
   return e ? e : response_rules(&f, method, out);
 }

@@ -2,100 +2,43 @@
    closing brackets, so a hostile document costs neither recursion nor memory. */
 #include "json_scan.h"
 
-struct reader {
-  const char *start, *end;
-  struct json_error error;
-};
-
 /* Every read_ function gives the place after what it read, or NULL once it has failed. */
-static __attribute__((cold, noinline)) const char *fail(struct reader *r, const char *at, const char *why) {
+__attribute__((cold)) const char *reader_fail(struct reader *r, const char *at, const char *why) {
   r->error = (struct json_error){ (size_t)(at - r->start), why };
   return NULL;
 }
 
-/* Escapes in a block, the usual ones (\\" \\\\ \\n) being `known`. Some letters differ in one bit. */
-static bool escapes_ok(struct reader *r, const char *at, const struct scan_block *b, uint64_t escaped, uint64_t known) {
-#define LETTERS SCAN_EITHER(SCAN_EITHER(SCAN_IS('/'), SCAN_IS('r')), SCAN_EITHER(SCAN_IS_WITH(4, 'f'), SCAN_IS_WITH(1, 'u')))
-  uint64_t bad = escaped & ~(known | SCAN_WORD(b, LETTERS)), unicode = escaped & SCAN_WORD(b, SCAN_IS('u'));
-  unsigned unit;
-  if (bad) return fail(r, at + __builtin_ctzll(bad) - 1, "unknown escape") != NULL;
-  for (; unicode; unicode &= unicode - 1) {
-    const char *u = at + __builtin_ctzll(unicode);
-    if (r->end - u < 5 || !scan_hex4(u + 1, &unit)) return fail(r, u - 1, "\\u without four hex digits") != NULL;
-  }
-  return true;
-}
-
-/* Where the 64 bytes from `at` on and three before them can be looked at: there, or in a copy with
-   zeros in place of what is not there. */
-static inline const char *block_at(const struct reader *r, const char *at, char pad[4 + 64]) {
-  size_t before = at - r->start < 3 ? (size_t)(at - r->start) : 3, after = r->end - at < 64 ? (size_t)(r->end - at) : 64;
-  if (__builtin_expect(before == 3 && after == 64, 1)) return at;
-  memset(pad, 0, 4 + 64);
-  memcpy(pad + 4 - before, at - before, before + after);
-  return pad + 4;
-}
-
-/* at: inside a string, what stands before it is plain. As read_string. Blocks of 64 bytes: those with
-   a quote, escape or control go one straight way whatever it is, since a branch for each would be
-   mispredicted; so do those with characters outside ASCII, and the block after them. */
-static const char *read_string_rest(struct reader *r, const char *at, bool *plain) {
-  const char *start = at;
-  uint64_t carry = 0, escapes = 0, stop = 0;
-  unsigned wide = 0;                  /* a bit per block */
-  char pad[4 + 64];
-  *plain = true;
-  for (; !stop; at += 64) {
-    const char *p = block_at(r, at, pad);
-    struct scan_block b = scan_load(p);
-    if (carry | SCAN_ANY(&b, SCAN_EITHER(SCAN_EITHER(SCAN_IS('"'), SCAN_IS('\\')), SCAN_CONTROL))) {
-      uint64_t slash = SCAN_WORD(&b, SCAN_IS('\\')), quote = SCAN_WORD(&b, SCAN_IS('"'));
-      uint64_t escaped = scan_escaped(slash, &carry), known = slash | quote | SCAN_WORD(&b, SCAN_IS('n'));
-      stop = (quote & ~escaped) | SCAN_WORD(&b, SCAN_CONTROL);
-      escaped &= (stop - 1) & ~stop;
-      escapes |= escaped;
-      if ((escaped & ~known) && !escapes_ok(r, at, &b, escaped, known)) return NULL;
-    }
-    wide = wide << 1 | SCAN_ANY(&b, SCAN_WIDE);
-    if (!(wide & 3)) continue;
-    *plain = false;
-    if (scan_utf8_wrong(p) & (stop ^ (stop - 1))) return fail(r, scan_utf8_first_wrong(start, r->end), "not UTF-8");
-  }
-  at += __builtin_ctzll(stop) - 64;
-  if (at >= r->end) return fail(r, r->end, "the string is not closed");
-  if (*at != '"') return fail(r, at, "control character in a string");
-  if (escapes) *plain = false;
-  return at + 1;
-}
-
 /* at: after the opening quote. Gives the place after the closing one; *plain: nothing but plain ASCII. */
 static inline const char *read_string(struct reader *r, const char *at, bool *plain) {
-  const char *stop = scan_plain_some(at, r->end);
-  if (stop == r->end || *stop != '"') return read_string_rest(r, stop, plain);
-  *plain = true;
-  return stop + 1;
+  at = scan_plain_some(at, r->end);
+  if (at < r->end && *at == '"') {
+    *plain = true;
+    return at + 1;
+  }
+  at = SCAN_BEST(scan_rest_checked)(r, at, plain);
+  return at ? at + 1 : NULL;
 }
 
 static const char *read_number(struct reader *r, const char *at) {
   const char *end = r->end, *digits;
   if (*at == '-') at++;
-  if (at == end || (unsigned)(*at - '0') > 9) return fail(r, at, "digit expected");
+  if (at == end || (unsigned)(*at - '0') > 9) return reader_fail(r, at, "digit expected");
   at = *at == '0' ? at + 1 : scan_digits(at, end);
   if (at < end && *at == '.') {
     at = scan_digits(digits = at + 1, end);
-    if (at == digits) return fail(r, at, "digit expected");
+    if (at == digits) return reader_fail(r, at, "digit expected");
   }
   if (at < end && (*at | 0x20) == 'e') {
     digits = at + 1;
     if (digits < end && (*digits == '+' || *digits == '-')) digits++;
     at = scan_digits(digits, end);
-    if (at == digits) return fail(r, at, "digit expected");
+    if (at == digits) return reader_fail(r, at, "digit expected");
   }
   return at;
 }
 
 static const char *read_word(struct reader *r, const char *at, struct span word) {
-  if ((size_t)(r->end - at) < word.n || memcmp(at, word.p, word.n) != 0) return fail(r, at, "unknown word");
+  if ((size_t)(r->end - at) < word.n || memcmp(at, word.p, word.n) != 0) return reader_fail(r, at, "unknown word");
   return at + word.n;
 }
 
@@ -109,20 +52,20 @@ static inline const char *read_scalar(struct reader *r, const char *at) {
   case 'n': return read_word(r, at, SPAN("null"));
   case '-': case '0': case '1': case '2': case '3': case '4': case '5': case '6': case '7': case '8': case '9':
     return read_number(r, at);
-  default:  return fail(r, at, "value expected");
+  default:  return reader_fail(r, at, "value expected");
   }
 }
 
 /* A key with its colon. */
 static inline const char *read_key(struct reader *r, const char *at, struct json *key, bool *plain) {
   at = scan_space(at, r->end);
-  if (at == r->end || *at != '"') return fail(r, at, "key expected");
+  if (at == r->end || *at != '"') return reader_fail(r, at, "key expected");
   const char *start = at;
   at = read_string(r, at + 1, plain);
   if (!at) return NULL;
   *key = (struct json){ JSON_STRING, span_of(start, (size_t)(at - start)) };
   at = scan_space(at, r->end);
-  return at < r->end && *at == ':' ? at + 1 : fail(r, at, "':' expected");
+  return at < r->end && *at == ':' ? at + 1 : reader_fail(r, at, "':' expected");
 }
 
 /* One value with all that is in it; at its first byte. It lies inside `depth` containers. */
@@ -133,9 +76,9 @@ static const char *read_tree(struct reader *r, const char *at, unsigned depth) {
   struct json key;
   bool plain;
 value:
-  if (at == end) return fail(r, at, "value expected");
+  if (at == end) return reader_fail(r, at, "value expected");
   if (*at == '{' || *at == '[') {
-    if (depth == JSON_DEPTH) return fail(r, at, "nested too deep");
+    if (depth == JSON_DEPTH) return reader_fail(r, at, "nested too deep");
     closing[++depth] = *at == '{' ? '}' : ']';
     at = scan_space(at + 1, end);
     if (at < end && *at == closing[depth]) goto close;
@@ -147,14 +90,14 @@ value:
 after:
   if (depth == base) return at;
   at = scan_space(at, end);
-  if (at == end) return fail(r, at, "the document ends too early");
+  if (at == end) return reader_fail(r, at, "the document ends too early");
   if (*at == ',') {
     at = scan_space(at + 1, end);
     if (closing[depth] == ']') goto value;
     goto member;
   }
   if (*at == closing[depth]) goto close;
-  return fail(r, at, closing[depth] == ']' ? "',' or ']' expected" : "',' or '}' expected");
+  return reader_fail(r, at, closing[depth] == ']' ? "',' or ']' expected" : "',' or '}' expected");
 close:
   depth--;
   at++;
@@ -175,16 +118,16 @@ static struct reader reader_of(struct span document) {
 /* The first byte of the document's value, or NULL. */
 static const char *read_start(struct reader *r) {
   const char *at = scan_space(r->start, r->end);
-  if (at == r->end) return fail(r, at, "empty document");
+  if (at == r->end) return reader_fail(r, at, "empty document");
   if (span_starts(span_of(r->start, (size_t)(r->end - r->start)), SPAN("\xEF\xBB\xBF")))
-    return fail(r, at, "starts with a byte order mark");
+    return reader_fail(r, at, "starts with a byte order mark");
   return at;
 }
 
 static bool read_end(struct reader *r, const char *at, struct json_error *err) {
   if (at) {
     at = scan_space(at, r->end);
-    if (at != r->end) at = fail(r, at, "something stands after the document");
+    if (at != r->end) at = reader_fail(r, at, "something stands after the document");
   }
   if (err) *err = r->error;
   return at != NULL;
@@ -222,7 +165,7 @@ static bool names_add(struct names *n, const struct json_member *members, size_t
 static const char *read_members(struct reader *r, const char *at, struct json_member *members, size_t most, size_t *count) {
   struct names names;
   memset(names.first, 0, sizeof names.first);
-  if (*at != '{') return fail(r, at, "not an object");
+  if (*at != '{') return reader_fail(r, at, "not an object");
   at = scan_space(at + 1, r->end);
   if (at < r->end && *at == '}') return at + 1;
   for (size_t i = 0;; i++) {
@@ -230,18 +173,18 @@ static const char *read_members(struct reader *r, const char *at, struct json_me
     bool plain;
     at = read_key(r, at, &key, &plain);
     if (!at) return NULL;
-    if (i == most) return fail(r, key.text.p, "too many members");
+    if (i == most) return reader_fail(r, key.text.p, "too many members");
     members[i].key = key;
-    if (!names_add(&names, members, i, plain)) return fail(r, key.text.p, "the key stands twice");
+    if (!names_add(&names, members, i, plain)) return reader_fail(r, key.text.p, "the key stands twice");
     const char *value = scan_space(at, r->end);
     at = read_tree(r, value, 1);
     if (!at) return NULL;
     members[i].value = (struct json){ scan_type(*value), span_of(value, (size_t)(at - value)) };
     *count = i + 1;
     at = scan_space(at, r->end);
-    if (at == r->end) return fail(r, at, "the document ends too early");
+    if (at == r->end) return reader_fail(r, at, "the document ends too early");
     if (*at == '}') return at + 1;
-    if (*at != ',') return fail(r, at, "',' or '}' expected");
+    if (*at != ',') return reader_fail(r, at, "',' or '}' expected");
     at++;
   }
 }

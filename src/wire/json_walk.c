@@ -2,36 +2,6 @@
    is not wanted is skipped at the speed of the string scanner. */
 #include "json_scan.h"
 
-/* Past the container whose first bracket stands at `at`. Bit 5 makes both kinds of bracket one. Each
-   block is one step unless the end can lie in it. */
-static const char *skip_container(const char *at, const char *end) {
-  char pad[64];
-  unsigned depth = 0;
-  uint64_t inside = 0, carry = 0;                 /* all bits: the block starts inside a string */
-  if (at[1] == *at + 2) return at + 2;            /* {} and [] */
-  for (;; at += 64) {
-    struct scan_block b = scan_load(scan_pad(pad, at, end));
-    uint64_t slash = SCAN_WORD(&b, SCAN_IS('\\')), quote = SCAN_WORD(&b, SCAN_IS('"'));
-    if (slash | carry) quote &= ~scan_escaped(slash, &carry);
-    if (inside && !quote) continue;               /* amid a long string */
-    uint64_t strings = scan_between(quote) ^ inside;
-    uint64_t opens = SCAN_WORD(&b, SCAN_IS_WITH(0x20, '{')) & ~strings, closes = SCAN_WORD(&b, SCAN_IS_WITH(0x20, '}')) & ~strings;
-    unsigned most = scan_count(closes);
-    inside = 0 - (strings >> 63);
-    if (depth > most) {
-      depth += scan_count(opens) - most;
-      continue;
-    }
-    for (; closes; closes &= closes - 1) {
-      uint64_t before = (closes & -closes) - 1;
-      depth += scan_count(opens & before) - 1;
-      opens &= ~before;
-      if (!depth) return at + __builtin_ctzll(closes) + 1;
-    }
-    depth += scan_count(opens);
-  }
-}
-
 static const char *skip_number(const char *at, const char *end) {
   while (at < end && *at != ',' && *at != '}' && *at != ']' && !scan_is_space(*at)) at++;
   return at;
@@ -41,7 +11,7 @@ static inline const char *skip_value(const char *at, const char *end) {
   bool escaped;
   switch (*at) {
   case '"': return scan_string(at + 1, end, &escaped) + 1;
-  case '{': case '[': return skip_container(at, end);
+  case '{': case '[': return at[1] == *at + 2 ? at + 2 : SCAN_BEST(scan_container)(at, end);
   case 't': case 'n': return at + 4;
   case 'f': return at + 5;
   default:  return skip_number(at, end);

@@ -24,7 +24,8 @@ static const char certs_script[] =
   "  openssl req -new -config ca.cnf -key $1.key -subj \"/CN=${7:-$1}\" -out $1.csr\n"
   "  if [ $3 = self ]; then by=\"-selfsign -keyfile $1.key\"; else by=\"-cert $3.pem -keyfile $3.key\"; fi\n"
   "  openssl ca -batch -notext -config ca.cnf -in $1.csr $by -startdate $4 -enddate $5 -extfile $1.ext -out $1.pem\n"
-  "  openssl x509 -in $1.pem -outform DER -out $1.der; openssl pkcs8 -topk8 -nocrypt -in $1.key -outform DER -out $1.k8; }\n"
+  "  openssl x509 -in $1.pem -outform DER -out $1.der\n"
+  "  openssl pkcs8 -topk8 -nocrypt -in $1.key -outform DER -out $1.k8; }\n"
   "A=20200101000000Z; Z=20400101000000Z; CA='basicConstraints=critical,CA:TRUE;keyUsage=keyCertSign'\n"
   "issue root ec self $A $Z \"$CA\"\n"
   "issue other ec self $A $Z \"$CA\"\n"
@@ -38,6 +39,7 @@ static const char certs_script[] =
   "issue good ec middle $A $Z 'subjectAltName=DNS:good.test,DNS:also.good.test'\n"
   "issue under_expired ec middle_expired $A $Z 'subjectAltName=DNS:good.test'\n"
   "issue under_not_ca ec not_ca $A $Z 'subjectAltName=DNS:good.test'\n"
+  "issue under_constrained ec constrained $A $Z 'subjectAltName=DNS:good.test'\n"
   "issue expired ec root $A 20210101000000Z 'subjectAltName=DNS:good.test'\n"
   "issue future ec root 20390101000000Z $Z 'subjectAltName=DNS:good.test'\n"
   "issue wild ec root $A $Z 'subjectAltName=DNS:*.wild.test'\n"
@@ -50,7 +52,7 @@ static const char certs_script[] =
   "issue under_big ec big $A $Z 'subjectAltName=DNS:good.test'\n"
   "issue common ec root $A $Z 'basicConstraints=CA:FALSE' only.common.test\n"
   "issue client_only ec root $A $Z 'subjectAltName=DNS:good.test;extendedKeyUsage=clientAuth'\n"
-  "issue server_use ec root $A $Z 'subjectAltName=DNS:good.test;extendedKeyUsage=critical,serverAuth'\n"
+  "issue server_use ec root $A $Z 'subjectAltName=DNS:good.test;extendedKeyUsage=clientAuth,serverAuth'\n"
   "issue edwards ed self $A $Z \"$CA\"\n"
   "cat root.pem rsaroot.pem big.pem > anchors.pem\n";
 

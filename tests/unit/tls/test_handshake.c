@@ -31,8 +31,8 @@ static enum tls_failure outcome_with(struct tls_trust *under, const char *chain,
   enum step_kind k = peer_shake(p, t, 0);
   enum tls_failure f = tls_failure_of(t);
   assert_int_equal(k, f ? STEP_BAD : STEP_DONE);
-  if (f && suite_alert_for(f)) {
-    assert_int_equal(p->ctx.eng.err, BR_ERR_RECV_FATAL_ALERT + suite_alert_for(f));
+  if (f && tls_suite_alert_for(f)) {
+    assert_int_equal(p->ctx.eng.err, BR_ERR_RECV_FATAL_ALERT + tls_suite_alert_for(f));
     assert_int_equal(tls_shake(t, span_of(NULL, 0), &(struct buf){ 0 }).kind, STEP_BAD);
   }
   tls_free(t);
@@ -52,6 +52,7 @@ static void good_chains(void **state) {
   assert_int_equal(outcome("rsa", "good.test"), TLS_NO_FAILURE);
   assert_int_equal(outcome("under_big", "good.test"), TLS_NO_FAILURE);
   assert_int_equal(outcome("common", "only.common.test"), TLS_NO_FAILURE);
+  assert_int_equal(outcome("server_use", "good.test"), TLS_NO_FAILURE);
 }
 
 static void disordered_chains(void **state) {
@@ -110,6 +111,8 @@ static void bad_chains(void **state) {
   assert_int_equal(outcome("forged imposter", "good.test"), TLS_UNKNOWN_CA);
   assert_int_equal(outcome("under_not_ca not_ca", "good.test"), TLS_BAD_CHAIN);
   assert_int_equal(outcome("weak", "good.test"), TLS_BAD_CHAIN);
+  assert_int_equal(outcome("client_only", "good.test"), TLS_BAD_CHAIN);
+  assert_int_equal(outcome("under_constrained constrained", "good.test"), TLS_BAD_CHAIN);
 }
 
 static void own_anchors(void **state) {
@@ -346,7 +349,8 @@ static void early_end(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(good_chains), cmocka_unit_test(disordered_chains), cmocka_unit_test(names), cmocka_unit_test(names_that_are_none),
+    cmocka_unit_test(good_chains), cmocka_unit_test(disordered_chains), cmocka_unit_test(names),
+    cmocka_unit_test(names_that_are_none),
     cmocka_unit_test(bad_chains), cmocka_unit_test(own_anchors), cmocka_unit_test(every_suite),
     cmocka_unit_test(hello_contents), cmocka_unit_test(nothing_in_common), cmocka_unit_test(every_split),
     cmocka_unit_test(takes_no_byte_too_many), cmocka_unit_test(cut_anywhere), cmocka_unit_test(changed_anywhere),

@@ -303,7 +303,7 @@ static void same_as_engine(void **state) {
   for (unsigned way = 0; way < 3; way++) {
     pair_up(way + 3);
     struct tls twin = { .state = TLS_READY, .shake = client->shake };
-    assert_true(record_take(&twin));
+    assert_true(tls_record_take(&twin));
     uint32_t seed = 99 + way;
     for (int round = 0; round < 400; round++) {
       seed = seed * 1664525 + 1013904223;
@@ -339,12 +339,12 @@ static void disagreement_keeps_the_engine(void **state) {
       pair_up(way + 3);
       br_ssl_engine_context *e = &client->shake->client.eng, before = *e;
       struct tls twin = { .state = TLS_READY, .shake = client->shake };
-      assert_true(record_take(&twin));
+      assert_true(tls_record_take(&twin));
       assert_memory_equal(&before, e, sizeof before);
-      assert_true(record_agrees(&twin, e));
+      assert_true(tls_record_agrees(&twin, e));
       if (side) twin.out.gcm.seq++;
       else twin.in.gcm.seq++;
-      assert_false(record_agrees(&twin, e));
+      assert_false(tls_record_agrees(&twin, e));
       assert_memory_equal(&before, e, sizeof before);
       part();
     }

@@ -21,7 +21,7 @@ static time_t shifted_clock(time_t *out) {
 
 static int before_all(void **state) {
   (void)state;
-  verify_clock = shifted_clock;
+  tls_verify_clock = shifted_clock;
   have = certs_make();
   return 0;
 }
@@ -204,25 +204,25 @@ static void proofs_make_room(void **state) {
   struct chain_memory m;
   struct chain_proof p = { .until = 100 }, got;
   unsigned char point[65] = { 4 };
-  chain_memory_init(&m);
+  tls_chain_memory_init(&m);
   br_x509_pkey key = { .key_type = BR_KEYTYPE_EC, .key.ec = { BR_EC_secp256r1, point, sizeof point } };
   for (unsigned i = 0; i < CHAINS_KEPT + 5; i++) {
     p.hash[0] = (unsigned char)i;
     point[1] = (unsigned char)i;
-    chain_key_copy(&p, &key);
-    chain_remember(&m, &p);
+    tls_chain_key_copy(&p, &key);
+    tls_chain_remember(&m, &p);
   }
   for (unsigned i = 0; i < CHAINS_KEPT + 5; i++) {
     p.hash[0] = (unsigned char)i;
-    assert_int_equal(chain_known(&m, p.hash, 50, &got), i >= 5);
+    assert_int_equal(tls_chain_known(&m, p.hash, 50, &got), i >= 5);
     if (i < 5) continue;
     assert_ptr_equal(got.key.key.ec.q, got.bytes);
     assert_int_equal(got.key.key.ec.q[1], i);
   }
-  assert_true(chain_known(&m, p.hash, 100, &got));
-  assert_false(chain_known(&m, p.hash, 101, &got));
-  assert_false(chain_known(&m, p.hash, -1, &got));
-  chain_memory_end(&m);
+  assert_true(tls_chain_known(&m, p.hash, 100, &got));
+  assert_false(tls_chain_known(&m, p.hash, 101, &got));
+  assert_false(tls_chain_known(&m, p.hash, -1, &got));
+  tls_chain_memory_end(&m);
 }
 
 #define EACH(test) cmocka_unit_test_setup_teardown(test, before_each, after_each)

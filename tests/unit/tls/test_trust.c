@@ -90,11 +90,11 @@ static bool same_as_bearssl(struct span der) {
   br_x509_decoder_init(&d, add_dn, &dn);
   br_x509_decoder_push(&d, der.p, der.n);
   const br_x509_pkey *theirs = br_x509_decoder_get_pkey(&d);
-  bool good = cert_read(der, &c) && cert_key(&c, &mine);
+  bool good = tls_cert_read(der, &c) && tls_cert_key(&c, &mine);
   assert_int_equal(good, theirs != NULL);
   if (good) {
     assert_true(span_eq(c.subject, buf_span(&dn)));
-    assert_int_equal(cert_is_ca(&c), br_x509_decoder_isCA(&d));
+    assert_int_equal(tls_cert_is_ca(&c), br_x509_decoder_isCA(&d));
     assert_int_equal(c.not_before, ((int64_t)d.notbefore_days - 719528) * 86400 + d.notbefore_seconds);
     assert_int_equal(c.not_after, ((int64_t)d.notafter_days - 719528) * 86400 + d.notafter_seconds);
     assert_int_equal(mine.key_type, theirs->key_type);
@@ -162,13 +162,13 @@ static void broken_certificates(void **state) {
         if (how) copy[at] ^= (char)(how == 1 ? 0x80 : how == 2 ? 0x01 : 0x7F);
         struct cert c;
         br_x509_pkey key;
-        bool read = cert_read(span_of(copy, size), &c);
+        bool read = tls_cert_read(span_of(copy, size), &c);
         if (!how) assert_false(read);
         if (read) {
           assert_true(c.subject.p > copy && c.subject.p + c.subject.n <= copy + size);
           assert_true(c.issuer.p > copy && c.issuer.p + c.issuer.n <= copy + size);
-          cert_is_ca(&c);
-          if (cert_key(&c, &key) && key.key_type == BR_KEYTYPE_EC) assert_in_range(key.key.ec.qlen, 1, size);
+          tls_cert_is_ca(&c);
+          if (tls_cert_key(&c, &key) && key.key_type == BR_KEYTYPE_EC) assert_in_range(key.key.ec.qlen, 1, size);
         }
         mem_free(copy);
       }
@@ -182,7 +182,7 @@ static void dates(void **state) {
   if (!have) skip();
   struct buf der = file_bytes(certs_path("expired", "der"));
   struct cert c;
-  assert_true(cert_read(buf_span(&der), &c));
+  assert_true(tls_cert_read(buf_span(&der), &c));
   assert_int_equal(c.not_before, 1577836800);
   assert_int_equal(c.not_after, 1609459200);
   buf_free(&der);

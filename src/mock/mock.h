@@ -1,0 +1,55 @@
+/* mock.h: weir-mock, a provider that speaks the dialects and misbehaves on request; for the demo, the tests and the benchmark.
+
+   A request's behaviour is a spec, "word=value; word; …", taken from the first of: the header x-mock; the model name
+   ("mock-429", "mock-stall": the presets of spec.c; or "mock;status=503;delay=20"); the next line of --script. */
+#ifndef WEIR_MOCK_H
+#define WEIR_MOCK_H
+
+#include "weir/http.h"
+#include "weir/io.h"
+#include "weir/json.h"
+
+/* What one request gets. Events are counted from 1; 0: never. Times in milliseconds. */
+struct spec {
+  int status;                         /* 200 */
+  double retry_after;                 /* seconds; < 0: no header */
+  struct span code, type;             /* of an error body */
+  unsigned delay, first, gap;         /* before the head; before the first event; between events */
+  unsigned events;                    /* pieces of text in a stream (default: the words of the text) */
+  unsigned stall, reset, cut, end, bad, error;   /* after event k: silence; RST; close; clean end without terminator; a broken event; an error event */
+  unsigned tools;                     /* tool calls instead of text */
+  unsigned size;                      /* text of so many bytes */
+  unsigned split;                     /* send at most so many bytes at a time */
+  long input, output, cached, reasoning;   /* usage; input < 0: none is reported */
+  bool empty, garbage, html, json, hang, drop, no_length, no_done, refuse, close;
+  struct span text, finish, model, play;
+};
+/* Adds a spec's words to what is there. False: *why names the word. */
+bool spec_read(struct spec *s, struct span text, struct arena *a, const char **why);
+struct spec spec_default(void);
+/* "mock-429" -> its spec; p NULL when the name is no preset. */
+struct span spec_preset(struct span model);
+
+/* What a body of that route asks. */
+enum mock_route { ROUTE_CHAT, ROUTE_COMPLETIONS, ROUTE_EMBEDDINGS, ROUTE_RESPONSES, ROUTE_MESSAGES, ROUTE_COUNT_TOKENS, ROUTE_ECHO };
+struct ask {
+  enum mock_route route;
+  bool stream, wants_usage;
+  struct span model;
+  struct span body;
+};
+/* A whole answer of the route's dialect; an error body; one stream as pieces, each an event or more that are sent in one go. */
+void say_whole(const struct ask *q, const struct spec *s, struct buf *out);
+void say_error(const struct ask *q, const struct spec *s, struct buf *out);
+struct pieces {
+  struct span *list;
+  size_t count, first;                /* first: index of the first one with content */
+};
+void say_stream(const struct ask *q, const struct spec *s, struct arena *a, struct pieces *out);
+/* An error event of the dialect, for `error=k`. */
+void say_error_event(const struct ask *q, struct buf *out);
+
+/* TLS in front of a listener: a thread per connection that only copies (bounded; the demo and the tests need no more). */
+bool mock_tls_listen(const char *spec, const char *cert, const char *key, int to_port, const char **why);
+
+#endif

@@ -1,0 +1,106 @@
+/* json_block.h: 64 bytes at once. A question to all of them ("which are quotes?") is answered by a word
+   with a bit per byte, so that escapes and quotes cost arithmetic and not branches, which in prose no
+   predictor gets right. A block is looked at in parts of one of three kinds: 32 bytes (AVX2, for a
+   file that defines BLOCK_AVX2), 16 (SSE2) or 8 (a plain word, which must be little-endian). */
+#ifndef WEIR_WIRE_JSON_BLOCK_H
+#define WEIR_WIRE_JSON_BLOCK_H
+
+#include "json_scan.h"
+
+/* A test of the part v gives a part with the high bit of each byte as its answer. BLOCK_WORD gathers
+   them for all 64 bytes, BLOCK_ANY tells whether there is any, which is cheaper. Both are written
+   out, since -O2 keeps even a loop of two. */
+#define BLOCK_PART(b, i, test) ({ part v = (b)->v[i]; (test); })
+#define BLOCK_BITS(b, i, test) (part_bits(BLOCK_PART(b, i, test)) << (i) * sizeof(part))
+
+#ifdef BLOCK_AVX2
+#include <immintrin.h>
+typedef __m256i part;
+static inline part part_load(const char *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
+static inline part part_of(unsigned char c) { return _mm256_set1_epi8((char)c); }
+static inline uint64_t part_bits(part v) { return (unsigned)_mm256_movemask_epi8(v); }
+static inline part equal(part a, part b) { return _mm256_cmpeq_epi8(a, b); }
+static inline part either(part a, part b) { return _mm256_or_si256(a, b); }
+static inline part is_control(part v) { return equal(_mm256_min_epu8(v, part_of(0x1F)), v); }
+#define BLOCK_LOADS LOAD(0), LOAD(1)
+#define BLOCK_WORD(b, test) (BLOCK_BITS(b, 0, test) | BLOCK_BITS(b, 1, test))
+#define BLOCK_ANY(b, test) (part_bits(either(BLOCK_PART(b, 0, test), BLOCK_PART(b, 1, test))) != 0)
+#elif WEIR_SIMD
+typedef __m128i part;
+static inline part part_load(const char *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
+static inline part part_of(unsigned char c) { return _mm_set1_epi8((char)c); }
+static inline uint64_t part_bits(part v) { return (unsigned)_mm_movemask_epi8(v); }
+static inline part equal(part a, part b) { return _mm_cmpeq_epi8(a, b); }
+static inline part either(part a, part b) { return _mm_or_si128(a, b); }
+static inline part is_control(part v) { return equal(_mm_min_epu8(v, part_of(0x1F)), v); }
+#define BLOCK_LOADS LOAD(0), LOAD(1), LOAD(2), LOAD(3)
+#define BLOCK_WORD(b, test) \
+  (BLOCK_BITS(b, 0, test) | BLOCK_BITS(b, 1, test) | BLOCK_BITS(b, 2, test) | BLOCK_BITS(b, 3, test))
+#define BLOCK_ANY(b, test) \
+  (part_bits(either(either(BLOCK_PART(b, 0, test), BLOCK_PART(b, 1, test)), \
+                    either(BLOCK_PART(b, 2, test), BLOCK_PART(b, 3, test)))) != 0)
+#else
+typedef uint64_t part;
+static inline part part_of(unsigned char c) { return c * 0x0101010101010101u; }
+static inline part part_load(const char *p) {
+  part v;
+  memcpy(&v, p, sizeof v);
+  return v;
+}
+/* The multiplication brings each byte's bit to a place of its own in the highest byte. */
+static inline uint64_t part_bits(part v) { return (v >> 7 & part_of(1)) * 0x0102040810204080u >> 56; }
+static inline part is_zero(part v) { return ~(((v & part_of(0x7F)) + part_of(0x7F)) | v); }
+static inline part equal(part a, part b) { return is_zero(a ^ b); }
+static inline part either(part a, part b) { return a | b; }
+static inline part is_control(part v) { return is_zero(v & part_of(0xE0)); }
+#define BLOCK_LOADS LOAD(0), LOAD(1), LOAD(2), LOAD(3), LOAD(4), LOAD(5), LOAD(6), LOAD(7)
+#define BLOCK_WORD(b, test) \
+  (BLOCK_BITS(b, 0, test) | BLOCK_BITS(b, 1, test) | BLOCK_BITS(b, 2, test) | BLOCK_BITS(b, 3, test) | \
+   BLOCK_BITS(b, 4, test) | BLOCK_BITS(b, 5, test) | BLOCK_BITS(b, 6, test) | BLOCK_BITS(b, 7, test))
+#define BLOCK_ANY(b, test) (BLOCK_WORD(b, test) != 0)
+#endif
+
+static inline part is(part v, char c) { return equal(v, part_of((unsigned char)c)); }
+/* Equal to c once the bits of `fold` are set. */
+static inline part is_folded(part v, char fold, char c) { return is(either(v, part_of((unsigned char)fold)), c); }
+static inline part is_wide(part v) { return v; }
+
+enum { BLOCK = 64 };
+struct block {
+  part v[BLOCK / sizeof(part)];
+};
+static inline struct block block_load(const char *p) {
+#define LOAD(i) part_load(p + (i) * sizeof(part))
+  return (struct block){ { BLOCK_LOADS } };
+}
+
+/* Which bytes are escaped by a backslash, *carry being whether the first is, and then whether the
+   next block's first is. In a run of backslashes every second one escapes, from the first on. Adding
+   its start to a run clears it (the carry runs through), which tells apart the runs that start at an
+   even place, whose even bits escape, from the others, whose odd ones do. */
+static inline uint64_t block_escaped(uint64_t slash, uint64_t *carry) {
+  const uint64_t even = 0x5555555555555555u;
+  uint64_t s = slash & ~*carry, starts = s & ~(s << 1) & even;
+  uint64_t from_even = s & ~(s + starts);
+  uint64_t escapes = s & (from_even ^ ~even), escaped = escapes << 1 | *carry;
+  *carry = escapes >> 63;
+  return escaped;
+}
+
+/* Every bit becomes the parity of those up to it: from quotes to what lies between them. */
+static inline uint64_t block_between(uint64_t quotes) {
+  quotes ^= quotes << 1;
+  quotes ^= quotes << 2;
+  quotes ^= quotes << 4;
+  quotes ^= quotes << 8;
+  quotes ^= quotes << 16;
+  return quotes ^ quotes << 32;
+}
+
+static inline unsigned block_count(uint64_t v) {  /* the instruction for it is not in every x86-64 */
+  v -= v >> 1 & 0x5555555555555555u;
+  v = (v & 0x3333333333333333u) + (v >> 2 & 0x3333333333333333u);
+  return (unsigned)(((v + (v >> 4)) & 0x0F0F0F0F0F0F0F0Fu) * 0x0101010101010101u >> 56);
+}
+
+#endif

@@ -1,0 +1,84 @@
+/* json_utf8.h: UTF-8 in blocks (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF), by looking
+   at each byte and at the three before it. utf8_wrong gives a bit for each of the 64 bytes from p on
+   that may not stand there; three bytes before p are read too. A character that is cut shows in what
+   stands after it. For the kinds of block see json_block.h. */
+#ifndef WEIR_WIRE_JSON_UTF8_H
+#define WEIR_WIRE_JSON_UTF8_H
+
+#include "json_block.h"
+
+#ifdef BLOCK_AVX2
+/* What may be wrong with two bytes in a row. Each table tells for a half byte which of these it allows,
+   so what all three allow is the case. CONTINUED is wrong unless a lead two or three back wants it. */
+enum {
+  CUT = 1,                            /* a lead, then no continuation */
+  STRAY = 2,                          /* ASCII, then a continuation */
+  LONG_2 = 4, LONG_3 = 8,             /* overlong: C0, C1; E0 then 80..9F */
+  SURROGATE = 16,                     /* ED then A0..BF */
+  EDGE_4 = 32,                        /* F0 or F5..FF then 80..8F */
+  BEYOND = 64,                        /* F4..FF then 90..BF */
+  CONTINUED = 128,                    /* two continuations */
+};
+#define EIGHT(c) c, c, c, c, c, c, c, c
+#define TWICE(...) _mm256_setr_epi8(__VA_ARGS__, __VA_ARGS__)
+#define BYTE(c) ((char)(unsigned char)(c))
+
+static inline part half_low(part v) { return _mm256_and_si256(v, part_of(0x0F)); }
+static inline part half_high(part v) { return half_low(_mm256_srli_epi16(v, 4)); }
+
+static inline uint64_t utf8_wrong_part(const char *p) {
+  enum { ANY = CUT | STRAY | CONTINUED, AFTER_F = ANY | BEYOND | EDGE_4, THEN = STRAY | LONG_2 | CONTINUED };
+  const part first_high = TWICE(EIGHT(STRAY), BYTE(CONTINUED), BYTE(CONTINUED), BYTE(CONTINUED), BYTE(CONTINUED),
+                                CUT | LONG_2, CUT, CUT | LONG_3 | SURROGATE, CUT | EDGE_4 | BEYOND);
+  const part first_low = TWICE(BYTE(ANY | LONG_2 | LONG_3 | EDGE_4), BYTE(ANY | LONG_2), BYTE(ANY), BYTE(ANY), BYTE(ANY | BEYOND),
+                               BYTE(AFTER_F), BYTE(AFTER_F), BYTE(AFTER_F), BYTE(AFTER_F), BYTE(AFTER_F), BYTE(AFTER_F), BYTE(AFTER_F),
+                               BYTE(AFTER_F), BYTE(AFTER_F | SURROGATE), BYTE(AFTER_F), BYTE(AFTER_F));
+  const part second_high = TWICE(EIGHT(CUT), BYTE(THEN | LONG_3 | EDGE_4), BYTE(THEN | LONG_3 | BEYOND), BYTE(THEN | SURROGATE | BEYOND),
+                                 BYTE(THEN | SURROGATE | BEYOND), CUT, CUT, CUT, CUT);
+  part v = part_load(p), one = part_load(p - 1), two = part_load(p - 2), three = part_load(p - 3);
+  part high = _mm256_shuffle_epi8(first_high, half_high(one)), low = _mm256_shuffle_epi8(first_low, half_low(one));
+  part found = _mm256_and_si256(_mm256_and_si256(high, low), _mm256_shuffle_epi8(second_high, half_high(v)));
+  /* The subtractions leave the high bit of bytes from E0, and F0, on. */
+  part wanted = either(_mm256_subs_epu8(two, part_of(0xE0 - 0x80)), _mm256_subs_epu8(three, part_of(0xF0 - 0x80)));
+  wanted = _mm256_and_si256(wanted, part_of(CONTINUED));
+  return (uint32_t)~part_bits(equal(found, wanted));
+}
+static inline uint64_t utf8_wrong(const char *p) { return utf8_wrong_part(p) | utf8_wrong_part(p + 32) << 32; }
+
+#elif WEIR_SIMD
+/* v > c for bytes of one sign, such as those of characters outside ASCII. */
+static inline part above(part v, unsigned char c) { return _mm_cmpgt_epi8(v, part_of(c)); }
+static inline part both(part a, part b) { return _mm_and_si128(a, b); }
+static inline part without(part a, part b) { return _mm_andnot_si128(b, a); }
+
+static inline uint64_t utf8_wrong_part(const char *p) {
+  part v = part_load(p), one = part_load(p - 1), two = part_load(p - 2), three = part_load(p - 3);
+  /* The subtractions leave something where a lead so far back wants a continuation. */
+  part wanted = either(_mm_subs_epu8(one, part_of(0xBF)), either(_mm_subs_epu8(two, part_of(0xDF)), _mm_subs_epu8(three, part_of(0xEF))));
+  part other = equal(equal(wanted, part_of(0)), _mm_cmpgt_epi8(part_of(0xC0), v));
+  part no_lead = either(equal(both(v, part_of(0xFE)), part_of(0xC0)), without(above(v, 0xF4), above(v, 0xFF)));
+  part high = above(v, 0x9F), not_low = above(v, 0x8F);
+  part overlong = either(without(is(one, '\xE0'), high), without(is(one, '\xF0'), not_low));
+  part beyond = either(both(is(one, '\xED'), high), both(is(one, '\xF4'), not_low));
+  return part_bits(either(either(other, no_lead), either(overlong, beyond)));
+}
+static inline uint64_t utf8_wrong(const char *p) {
+  return utf8_wrong_part(p) | utf8_wrong_part(p + 16) << 16 | utf8_wrong_part(p + 32) << 32 | utf8_wrong_part(p + 48) << 48;
+}
+
+#else
+static inline uint64_t utf8_wrong(const char *text) {
+  const unsigned char *p = (const unsigned char *)text;
+  uint64_t wrong = 0;
+  for (int i = 0; i < BLOCK; i++) {
+    unsigned c = p[i], one = p[i - 1];
+    bool wanted = one >= 0xC0 || p[i - 2] >= 0xE0 || p[i - 3] >= 0xF0, no_lead = (c & 0xFE) == 0xC0 || c > 0xF4;
+    bool overlong = (one == 0xE0 && c < 0xA0) || (one == 0xF0 && c < 0x90);
+    bool beyond = (one == 0xED && c > 0x9F) || (one == 0xF4 && c > 0x8F);
+    wrong |= (uint64_t)((wanted != ((c & 0xC0) == 0x80)) | no_lead | overlong | beyond) << i;
+  }
+  return wrong;
+}
+#endif
+
+#endif
