@@ -59,11 +59,68 @@ units: $(UNITBINS)
 unit-%: $(BUILD)/tests/unit/%
 	$<
 
-# A fuzz target: fuzz/fuzz_X.c, built with clang against all folders it can reach.
+# A fuzz target: fuzz/fuzz_X.c names the sources it takes in lines "// links: …".
 FUZZCC := clang
-$(BUILD)/fuzz/%: fuzz/%.c
+FUZZES := $(patsubst fuzz/%.c,%,$(wildcard fuzz/fuzz_*.c))
+FUZZ_SECONDS ?= 60
+links = $(shell sed -n 's|^// *links: *||p' $(1))
+.SECONDEXPANSION:
+$(BUILD)/fuzz/%: fuzz/%.c $$(call links,fuzz/$$*.c) $$(wildcard include/weir/*.h)
 	@mkdir -p $(@D)
-	$(FUZZCC) -std=gnu17 -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' -Iinclude -I/usr/include/lua5.4 -pthread -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $< $(shell sed -n 's|^// *links: *||p' fuzz/$*.c) -Wl,--start-group $(ARCHIVES) -Wl,--end-group -lcares -lz -lm -ljansson
+	$(say)$(FUZZCC) -std=gnu17 -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' -Iinclude -I/usr/include/lua5.4 -pthread -g -O1 \
+	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $< $(call links,fuzz/$*.c) \
+	  -Wl,--start-group $(ARCHIVES) -Wl,--end-group -lcares -lz -lm -ljansson
 
-.PHONY: all units
+# Every target for FUZZ_SECONDS on its corpus and its old crashes; the canary must fail.
+fuzz: $(FUZZES:%=$(BUILD)/fuzz/%)
+	tests/fuzz $(BUILD)/fuzz $(FUZZ_SECONDS)
+
+# ---- what people type
+PACKAGES := build-essential pkg-config liburing-dev libbearssl-dev liblua5.4-dev libc-ares-dev zlib1g-dev
+TEST_PACKAGES := libcmocka-dev python3 python3-venv curl openssl ca-certificates
+FUZZ_PACKAGES := clang llvm libclang-rt-14-dev libjansson-dev
+
+deps:
+	packaging/deps $(PACKAGES) $(TEST_PACKAGES)
+deps-build:
+	@packaging/deps $(PACKAGES) curl
+deps-fuzz:
+	@packaging/deps $(FUZZ_PACKAGES) $(PACKAGES)
+
+# Build, start the mock and weir on loopback, say what to try, stay in the foreground.
+run: deps-build
+	@$(MAKE) --no-print-directory all
+	@packaging/demo/run $(BUILD)
+
+# Unit tests, policy tests, end-to-end tests; the last line is "N passed, N failed, N skipped".
+test: deps
+	@$(MAKE) --no-print-directory all units
+	@tests/all $(BUILD)
+
+# The same under AddressSanitizer and UBSan, in a build folder of its own.
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+test-sanitize: deps
+	@$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitize SAN="$(SANITIZE)" CFLAGS="-O1 -g" all units
+	@tests/all $(BUILD)/sanitize
+
+tidy:
+	@python3 tests/tidy.py
+
+format:
+	clang-format -i $(wildcard src/*/*.[ch] src/*.c include/weir/*.h)
+
+bench: all
+	@bench/run $(BUILD)
+
+PREFIX ?= /usr
+install: all
+	install -D -m 755 $(BUILD)/weir $(DESTDIR)$(PREFIX)/bin/weir
+	install -D -m 755 $(BUILD)/weir-mock $(DESTDIR)$(PREFIX)/bin/weir-mock
+	install -d $(DESTDIR)$(PREFIX)/share/weir/policies
+	install -m 644 policies/*.lua $(DESTDIR)$(PREFIX)/share/weir/policies
+
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: all units deps deps-build deps-fuzz run test test-sanitize tidy fuzz format bench install clean
 .DELETE_ON_ERROR:

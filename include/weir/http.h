@@ -36,7 +36,6 @@ struct http_head {
   int status;                         /* response */
   struct span reason;
   int minor;                          /* HTTP/1.minor, 0 or 1 */
-  struct http_header headers[HTTP_MOST_HEADERS];
   size_t count;
   enum http_framing framing;
   uint64_t length;                    /* for HTTP_LENGTH */
@@ -45,7 +44,12 @@ struct http_head {
   bool upgrade;                       /* an Upgrade header is present and Connection names it; HTTP/1.1 only */
   struct span host;                   /* with its port; p NULL when an HTTP/1.0 request has none */
   struct span content_type;           /* p NULL when absent */
+  struct span bytes;                  /* the head it was read from */
+  struct http_header headers[HTTP_MOST_HEADERS];   /* last: http_head_keep copies as many as there are */
 };
+
+/* A copy of a head and of its bytes in the arena; only headers[0..count) of it may be touched. */
+struct http_head *http_head_keep(const struct http_head *h, struct arena *a);
 
 /* Finds the end of a head in a window that only grows: keeps *scanned so that no byte is looked at
    twice. Gives the head's size including the blank line, or 0 while it is not complete. Leading

@@ -40,7 +40,7 @@ struct buf {
   char *p;
   size_t at, end, cap;                /* content is p[at..end) */
 };
-static inline struct span buf_span(const struct buf *b) { return span_of(b->p + b->at, b->end - b->at); }
+static inline struct span buf_span(const struct buf *b) { return span_of(b->p ? b->p + b->at : NULL, b->end - b->at); }
 static inline size_t buf_size(const struct buf *b) { return b->end - b->at; }
 char *buf_reserve(struct buf *b, size_t n);        /* room for n more bytes, at the returned place */
 static inline void buf_commit(struct buf *b, size_t n) { b->end += n; }

@@ -57,7 +57,7 @@ static void *arena_block_add(struct arena *a, size_t n) {
 }
 
 void *arena_alloc(struct arena *a, size_t n) {
-  n = (n + 15) & ~(size_t)15;
+  n = n ? (n + 15) & ~(size_t)15 : 16;
   if ((size_t)(a->end - a->at) < n) return arena_block_add(a, n);
   void *p = a->at;
   a->at += n;
@@ -110,7 +110,7 @@ void arena_end(struct arena *a) {
 }
 
 char *buf_reserve(struct buf *b, size_t n) {
-  if (b->cap - b->end >= n) return b->p + b->end;
+  if (b->p && b->cap - b->end >= n) return b->p + b->end;
   size_t have = buf_size(b);
   if (b->at && b->cap - have >= n && b->at >= have) {      /* enough room once moved to the front */
     memcpy(b->p, b->p + b->at, have);

@@ -59,7 +59,7 @@ const struct source *sources_read_at(struct sources *s, struct span whole, const
   close(fd);
   if (*why) return NULL;
   struct source *source = arena_zero(&s->arena, sizeof *source);
-  source->path = whole;
+  source->path = arena_copy(&s->arena, whole);
   source->bytes = bytes;
   return *end = source;
 }

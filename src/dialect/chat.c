@@ -1,5 +1,6 @@
 /* chat.c: OpenAI chat completions, its older sibling completions, embeddings, and what the many
    compatible servers make of them. */
+#include "cursor.h"
 #include "dialect_impl.h"
 
 static const char *const overflow[] = {
@@ -70,9 +71,9 @@ static void tools_read(struct pieces *p, int choice, struct json calls) {
 
 /* Thinking is often told twice: as reasoning_content or reasoning, and again in OpenRouter's reasoning_details or LiteLLM's
    thinking_blocks. The plain string is the one that counts. */
-static bool details_read(struct pieces *p, int choice, struct json message, struct json details) {
+static bool details_read(struct pieces *p, int choice, const char *message_at, struct json details) {
+  struct json message = cursor_value(&message_at), key, item;
   struct json_iter i = json_iter(details);
-  struct json key, item;
   size_t before = p->content;
   if (string_full(json_get(message, SPAN("reasoning"))) || string_full(json_get(message, SPAN("reasoning_content")))) return false;
   if (details.type != JSON_ARRAY) return false;
@@ -80,48 +81,48 @@ static bool details_read(struct pieces *p, int choice, struct json message, stru
   return p->content > before;
 }
 
-static bool any_item(struct json array) {
-  struct json_iter i = json_iter(array);
-  struct json key, item;
-  return array.type == JSON_ARRAY && json_next(&i, &key, &item);
+static bool any_item(struct json array) { return array.type == JSON_ARRAY && *cursor_enter(array.text.p) != ']'; }
+
+/* One member of a delta, or of the message of a whole answer: the same stand in both. It stands in the object at `message`. */
+static void member_read(struct pieces *p, int choice, const char *message, struct json key, struct json item, bool *thought) {
+  char room[64];
+again:
+  if (key_is(key, SPAN("content"))) {
+    if (item.type == JSON_ARRAY) parts_read(p, choice, item);
+    else piece_text(p, DELTA_TEXT, choice, item);
+  } else if (key_is(key, SPAN("role"))) {
+    return;
+  } else if (key_is(key, SPAN("reasoning_content")) || key_is(key, SPAN("reasoning"))) {
+    if (!*thought) piece_text(p, DELTA_THINKING, choice, item);
+    *thought |= string_full(item);
+  } else if (key_is(key, SPAN("tool_calls"))) {
+    tools_read(p, choice, item);
+  } else if (key_is(key, SPAN("refusal"))) {
+    piece_text(p, DELTA_TEXT, choice, item);
+  } else if (key_is(key, SPAN("reasoning_details")) || key_is(key, SPAN("thinking_blocks"))) {
+    if (!*thought) *thought = details_read(p, choice, message, item);
+  } else if (key_is(key, SPAN("function_call"))) {
+    piece_tool(p, choice, 0, json_absent, json_get(item, SPAN("name")), json_get(item, SPAN("arguments")));
+  } else if (key_is(key, SPAN("audio"))) {
+    if (string_full(json_get(item, SPAN("data")))) p->real = true;
+    piece_text(p, DELTA_TEXT, choice, json_get(item, SPAN("transcript")));
+  } else if (key_is(key, SPAN("images"))) {
+    p->real |= any_item(item);
+  } else if (key_escaped(key)) {
+    key = key_plain(key, room);
+    if (!key_escaped(key)) goto again;
+  }
 }
 
-/* A delta, or the message of a whole answer: the same members stand in both. */
-static void message_read(struct pieces *p, int choice, struct json message) {
-  struct json_iter i = json_iter(message);
-  struct json key, item;
-  char room[64];
+/* The object at `at`; gives the place behind it. */
+static const char *message_read(struct pieces *p, int choice, const char *at) {
+  const char *message = at;
   bool thought = false;
-  if (message.type != JSON_OBJECT) return;
-  while (json_next(&i, &key, &item)) {
-    if (item.type == JSON_NULL) continue;
-  again:
-    if (key_is(key, SPAN("content"))) {
-      if (item.type == JSON_ARRAY) parts_read(p, choice, item);
-      else piece_text(p, DELTA_TEXT, choice, item);
-    } else if (key_is(key, SPAN("role"))) {
-      continue;
-    } else if (key_is(key, SPAN("reasoning_content")) || key_is(key, SPAN("reasoning"))) {
-      if (!thought) piece_text(p, DELTA_THINKING, choice, item);
-      thought |= string_full(item);
-    } else if (key_is(key, SPAN("tool_calls"))) {
-      tools_read(p, choice, item);
-    } else if (key_is(key, SPAN("refusal"))) {
-      piece_text(p, DELTA_TEXT, choice, item);
-    } else if (key_is(key, SPAN("reasoning_details")) || key_is(key, SPAN("thinking_blocks"))) {
-      if (!thought) thought = details_read(p, choice, message, item);
-    } else if (key_is(key, SPAN("function_call"))) {
-      piece_tool(p, choice, 0, json_absent, json_get(item, SPAN("name")), json_get(item, SPAN("arguments")));
-    } else if (key_is(key, SPAN("audio"))) {
-      if (string_full(json_get(item, SPAN("data")))) p->real = true;
-      piece_text(p, DELTA_TEXT, choice, json_get(item, SPAN("transcript")));
-    } else if (key_is(key, SPAN("images"))) {
-      p->real |= any_item(item);
-    } else if (key_escaped(key)) {
-      key = key_plain(key, room);
-      if (!key_escaped(key)) goto again;
-    }
+  for (at = cursor_enter(at); *at != '}'; at = cursor_next(at)) {
+    struct json key = cursor_key(&at), item = cursor_value(&at);
+    if (item.type != JSON_NULL) member_read(p, choice, message, key, item, &thought);
   }
+  return at + 1;
 }
 
 static void state_choice(struct event_state *s, int choice, bool finished) {
@@ -130,43 +131,56 @@ static void state_choice(struct event_state *s, int choice, bool finished) {
   *word = finished ? *word & ~bit : *word | bit;
 }
 
-static void choice_read(struct pieces *p, struct event_state *s, bool completions, int place, struct json choice) {
-  struct json_iter i = json_iter(choice);
-  struct json key, item, message = json_absent, text = json_absent, finish = json_absent;
+/* The index may stand behind the delta: the pieces of the choice get it when it is known. */
+static void pieces_renumber(struct pieces *p, size_t from, int choice) {
+  for (size_t i = from; p->out && i < p->count && i < DELTA_MOST; i++) p->out[i].choice = choice;
+}
+
+struct choice { int number; struct json finish; };
+
+static const char *choice_member(struct pieces *p, bool completions, struct choice *c, struct json key, const char *at) {
   char room[64];
-  if (choice.type != JSON_OBJECT) return;
-  while (json_next(&i, &key, &item)) {
-    if (item.type == JSON_NULL) continue;
-  again:
-    if (key_is(key, SPAN("delta"))) {
-      message = item;
-    } else if (key_is(key, SPAN("index"))) {
-      int64_t index = json_count(item);
-      if (index >= 0 && index <= INT32_MAX) place = (int)index;
-    } else if (key_is(key, SPAN("finish_reason"))) {
-      finish = item;
-    } else if (key_is(key, SPAN("text"))) {
-      text = item;
-    } else if (key_is(key, SPAN("message"))) {
-      if (message.type != JSON_OBJECT) message = item;
-    } else if (key_escaped(key)) {
-      key = key_plain(key, room);
-      if (!key_escaped(key)) goto again;
-    }
+again:
+  if (key_is(key, SPAN("delta")) || key_is(key, SPAN("message"))) {
+    if (*at == '{' && !completions) return message_read(p, c->number, at);
+  } else if (key_is(key, SPAN("index"))) {
+    int64_t index = json_count(cursor_value(&at));
+    if (index >= 0 && index <= INT32_MAX) c->number = (int)index;
+    return at;
+  } else if (key_is(key, SPAN("finish_reason"))) {
+    c->finish = cursor_value(&at);
+    return at;
+  } else if (key_is(key, SPAN("text")) && completions) {
+    piece_text(p, DELTA_TEXT, c->number, cursor_value(&at));
+    return at;
+  } else if (key_escaped(key)) {
+    key = key_plain(key, room);
+    if (!key_escaped(key)) goto again;
   }
-  if (completions) piece_text(p, DELTA_TEXT, place, text);
-  else message_read(p, place, message);
-  bool ended = string_full(finish);
-  if (ended) piece_finish(p, place, string_raw(finish));
-  if (s) state_choice(s, place, ended);
+  cursor_value(&at);
+  return at;
+}
+
+static const char *choice_read(struct pieces *p, struct event_state *s, bool completions, int place, const char *at) {
+  struct choice c = { place, json_absent };
+  size_t from = p->count;
+  for (at = cursor_enter(at); *at != '}'; at = cursor_next(at)) {
+    struct json key = cursor_key(&at);
+    at = choice_member(p, completions, &c, key, at);
+  }
+  if (c.number != place) pieces_renumber(p, from, c.number);
+  bool ended = string_full(c.finish);
+  if (ended) piece_finish(p, c.number, string_raw(c.finish));
+  if (s) state_choice(s, c.number, ended);
+  return at + 1;
 }
 
 static void choices_read(struct pieces *p, struct event_state *s, const struct operation_info *o, struct json choices) {
-  struct json_iter i = json_iter(choices);
-  struct json key, choice;
   if (choices.type != JSON_ARRAY) return;
-  for (int place = 0; json_next(&i, &key, &choice); place++)
-    choice_read(p, s, o->operation == OP_COMPLETIONS, place, choice);
+  const char *at = cursor_enter(choices.text.p);
+  for (int place = 0; *at != ']'; at = cursor_next(at), place++)
+    if (*at == '{') at = choice_read(p, s, o->operation == OP_COMPLETIONS, place, at);
+    else cursor_value(&at);
 }
 
 static void chat_usage(struct json usage, struct usage *out) {

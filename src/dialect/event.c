@@ -48,7 +48,9 @@ void event_read(const struct operation_info *o, struct event_state *s, const str
                 struct event_facts *out) {
   struct json_member members[EVENT_MEMBERS];
   size_t count;
-  *out = (struct event_facts){ .class = EVENT_LIFECYCLE, .usage = USAGE_NONE };
+  memset(out, 0, sizeof *out);                     /* as a literal it would be built aside and copied */
+  out->class = EVENT_LIFECYCLE;
+  out->usage = USAGE_NONE;
   if (!e->data_lines) return;
   struct span data = e->data_lines == 1 ? e->data : sse_data(e, scratch);
   if ((!data.n || data.p[0] != '{') && sse_is_done(e)) {

@@ -88,19 +88,6 @@ static bool encoded(const struct http_head *h) {
   return e.n && !span_ieq(e, SPAN("identity"));
 }
 
-/* The head's bytes are lent for this turn only: what is kept is copied. */
-static struct http_head *head_keep(struct attempt *a, const struct http_head *h) {
-  struct http_head *kept = arena_alloc(&a->arena, sizeof *kept);
-  *kept = *h;
-  kept->reason = arena_copy(&a->arena, h->reason);
-  kept->content_type = arena_copy(&a->arena, h->content_type);
-  for (size_t i = 0; i < h->count; i++) {
-    kept->headers[i].name = arena_copy(&a->arena, h->headers[i].name);
-    kept->headers[i].value = arena_copy(&a->arena, h->headers[i].value);
-  }
-  return kept;
-}
-
 /* The body goes to the client as it comes, from here on: nothing can be taken back. */
 static void flow(struct attempt *a) {
   struct exchange *x = a->exchange;
@@ -117,7 +104,7 @@ static void flow(struct attempt *a) {
 static void on_head(struct call *c, const struct http_head *h) {
   struct attempt *a = attempt_of(c);
   struct exchange *x = a->exchange;
-  a->head = head_keep(a, h);
+  a->head = http_head_keep(h, &a->arena);
   a->status = h->status;
   a->failing = !x->raw && (h->status < 200 || h->status > 299);
   a->stream = !x->raw && !a->failing && x->req.stream && is_event_stream(h);

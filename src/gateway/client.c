@@ -213,12 +213,6 @@ static size_t body_step(struct client *c, struct span in) {
   return used;
 }
 
-static struct http_head *head_keep(struct arena *a, const struct http_head *h) {
-  struct http_head *kept = arena_alloc(a, sizeof *kept);
-  memcpy(kept, h, sizeof *kept);
-  return kept;
-}
-
 static bool method_has_body(struct span m) {
   return span_eq(m, SPAN("POST")) || span_eq(m, SPAN("PUT")) || span_eq(m, SPAN("PATCH"));
 }
@@ -241,8 +235,8 @@ static void head_understood(struct client *c, struct exchange *x, const struct h
   c->minor0 = h->minor == 0;
   c->keep_alive = h->keep_alive;
   c->answered = c->ended = c->chunked = false;
-  x->head = head_keep(&x->arena, h);
-  x->req.method = h->method;
+  x->head = http_head_keep(h, &x->arena);
+  x->req.method = x->head->method;
   c->state = CLIENT_BODY;
   bool whole = request_is_whole(h, h->target);
   if (!head_acceptable(c, h, whole)) return;
@@ -278,8 +272,7 @@ static size_t head_step(struct client *c, struct span window) {
   }
   struct exchange *x = exchange_new(c->worker, &c->sink, c);
   c->exchange = x;
-  struct span head = arena_copy(&x->arena, span_of(window.p, size));
-  enum http_error e = http_read_request(head, c->worker->head);
+  enum http_error e = http_read_request(span_of(window.p, size), c->worker->head);
   if (e != HTTP_OK) client_refuse(c, http_error_status(e), http_error_text(e));
   else head_understood(c, x, c->worker->head);
   return size;

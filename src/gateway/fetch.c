@@ -37,12 +37,7 @@ static void give_up(struct fetch *f, const char *why) {
 
 static void on_head(struct call *c, const struct http_head *h) {
   struct fetch *f = container(c, struct fetch, call);
-  f->head = arena_alloc(&f->arena, sizeof *f->head);
-  *f->head = *h;
-  for (size_t i = 0; i < h->count; i++) {
-    f->head->headers[i].name = arena_copy(&f->arena, h->headers[i].name);
-    f->head->headers[i].value = arena_copy(&f->arena, h->headers[i].value);
-  }
+  f->head = http_head_keep(h, &f->arena);
 }
 
 static void on_body(struct call *c, struct span data) {

@@ -131,7 +131,6 @@ static void drain(struct gateway *g) {
   g->draining = true;
   double seconds = conf_setting(g->newest->conf, NULL, NULL, SET_DRAIN);
   log_info("draining for at most %g s; a second signal ends at once", seconds);
-  for (size_t i = 0; i < g->listener_count; i++) shutdown(g->listeners[i], SHUT_RD);   /* a waiting accept ends */
   house.drain.done = drain_over;
   timer_set(&g->house->wheel, &house.drain, g->house->now_ms + (uint64_t)(seconds * 1000));
   stop_all(g);

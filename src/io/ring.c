@@ -158,14 +158,14 @@ static void ring_accept(struct loop *l, struct op *op, int fd) {
 
 static void ring_recv(struct loop *l, struct op *op, int fd, bool soon) {
   op_take(ring_of(l), op, KIND_RECV, fd);
-  recv_arm(ring_of(l), op, soon);
+  recv_arm(ring_of(l), op, soon || op->ready);
 }
 
 static void ring_recv_into(struct loop *l, struct op *op, int fd, char *p, size_t n) {
   struct ring *r = ring_of(l);
   struct io_uring_sqe *e = entry_for(r, op, KIND_READ, fd);
   io_uring_prep_recv(e, fd, p, n < SKIP_LIMIT ? n : SKIP_LIMIT, 0);
-  e->ioprio |= IORING_RECVSEND_POLL_FIRST;
+  if (!op->ready) e->ioprio |= IORING_RECVSEND_POLL_FIRST;
   io_uring_sqe_set_data64(e, op_data(r, op));
 }
 

@@ -260,6 +260,16 @@ static void send_run(struct sim *s, struct flight *f, struct end *e) {
   if (send_move(s, o, e, true)) finish(s, f, o->wanted < INT32_MAX ? (int)o->wanted : INT32_MAX, (struct span){ 0 });
 }
 
+static void accept_run(struct sim *s, struct flight *f, struct end *e) {
+  struct op *op = f->op;
+  if (!e->listening) {
+    finish(s, f, IO_FAILED, (struct span){ 0 });
+    return;
+  }
+  for (size_t n = some_of(s, e->queued); n && e->queued && !op->cancelled; n--)
+    op->done(op, end_accept(e)->fd, (struct span){ 0 }, true);
+}
+
 static void run(struct sim *s, struct flight *f) {
   struct op *op = f->op;
   struct end *e = end_of(s, op->fd);
@@ -270,10 +280,7 @@ static void run(struct sim *s, struct flight *f) {
     return;
   }
   switch ((enum sim_kind)op->kind) {
-  case SIM_ACCEPT:
-    if (e->queued) op->done(op, end_accept(e)->fd, (struct span){ 0 }, true);
-    else finish(s, f, IO_FAILED, (struct span){ 0 });
-    break;
+  case SIM_ACCEPT: accept_run(s, f, e); break;
   case SIM_RECV: case SIM_INTO: recv_run(s, f, e); break;
   case SIM_SEND: send_run(s, f, e); break;
   case SIM_CONNECT: finish(s, f, end_connect(s, e, f->port), (struct span){ 0 }); break;

@@ -173,8 +173,9 @@ static void encode_table(lua_State *L, int at, struct encoder *e, int depth) {
 }
 
 static void encode(lua_State *L, int at, struct encoder *e, int depth) {
-  size_t before = buf_size(e->out);
-  switch (lua_type(L, at)) {
+  int type = lua_type(L, at);
+  if (type != LUA_TTABLE) vm_spend(L, STEPS_PER_VALUE + (type == LUA_TSTRING ? lua_rawlen(L, at) / BYTES_PER_STEP : 0));
+  switch (type) {
   case LUA_TNIL:     buf_add(e->out, SPAN("null")); break;
   case LUA_TBOOLEAN: buf_add(e->out, lua_toboolean(L, at) ? SPAN("true") : SPAN("false")); break;
   case LUA_TNUMBER:  encode_number(L, at, e); break;
@@ -187,7 +188,6 @@ static void encode(lua_State *L, int at, struct encoder *e, int depth) {
     }                                                  /* fall through */
   default: luaL_error(L, "a %s can be no JSON", luaL_typename(L, at));
   }
-  if (!lua_istable(L, at)) vm_spend(L, STEPS_PER_VALUE + (buf_size(e->out) - before) / BYTES_PER_STEP);
   if (buf_size(e->out) > e->limit) luaL_error(L, "the JSON would be larger than %I bytes (lua_memory)", (LUAI_UACINT)e->limit);
 }
 

@@ -164,19 +164,26 @@ static void counter_setup(lua_State *L) {
 static const char *const later[] = { "ask", "budget", "limit", "kv", "hold", "allow_loss" };
 enum { LATER = sizeof later / sizeof *later, MOST_WORDS = 64 };
 
-static int unknown_word_of_weir(lua_State *L) {
+/* __index of weir and the tables in it; upvalue: what the table is called. */
+static int unknown_word_of(lua_State *L) {
   const char *known[MOST_WORDS];
-  char word[32];
+  const char *name = lua_tostring(L, lua_upvalueindex(1));
   size_t n = 0;
-  if (lua_type(L, 2) != LUA_TSTRING) return luaL_error(L, "weir has no items, only words");
+  if (lua_type(L, 2) != LUA_TSTRING) return luaL_error(L, "%s has no items, only words", name);
   struct span s = check_span(L, 2);
-  for (size_t i = 0; i < LATER; i++)
-    if (span_eq(s, span_cstr(later[i]))) {
-      snprintf(word, sizeof word, "weir.%s", later[i]);
-      return refuse_later(L, word);
-    }
+  for (size_t i = 0; i < LATER && !strcmp(name, "weir"); i++)
+    if (span_eq(s, span_cstr(later[i]))) return refuse_later(L, lua_pushfstring(L, "weir.%s", later[i]));
   for (lua_pushnil(L); n < MOST_WORDS && lua_next(L, 1); lua_pop(L, 1)) known[n++] = lua_tostring(L, -2);
-  return refuse_unknown(L, "word of weir", s, known, n);
+  return refuse_unknown(L, lua_pushfstring(L, "word of %s", name), s, known, n);
+}
+
+/* Of the table on top. */
+static void refuse_other_words(lua_State *L, const char *name) {
+  lua_createtable(L, 0, 1);
+  lua_pushstring(L, name);
+  lua_pushcclosure(L, unknown_word_of, 1);
+  lua_setfield(L, -2, "__index");
+  lua_setmetatable(L, -2);
 }
 
 static int seconds_of(lua_State *L, const char *word, double unit) {
@@ -212,18 +219,17 @@ void weir_setup(lua_State *L) {
   static const luaL_Reg log[] = { { "info", info_call }, { "warn", warn_call }, { "error", error_call }, { NULL, NULL } };
   luaL_newlib(L, words);
   luaL_newlib(L, log);
+  refuse_other_words(L, "weir.log");
   lua_setfield(L, -2, "log");
   json_setup(L);
+  refuse_other_words(L, "weir.json");
   lua_setfield(L, -2, "json");
   choice_setup(L);
   wait_setup(L);
   match_setup(L);
   shared_setup(L);
   counter_setup(L);
-  lua_createtable(L, 0, 1);
-  lua_pushcfunction(L, unknown_word_of_weir);
-  lua_setfield(L, -2, "__index");
-  lua_setmetatable(L, -2);
+  refuse_other_words(L, "weir");
   lua_setglobal(L, "weir");
   values_setup(L);
 }

@@ -1,6 +1,6 @@
 #include "inside.h"
 
-enum { CANDIDATES_MOST = 16, DAYS_0_TO_1970 = 719528 };
+enum { CANDIDATES_MOST = 16, CHAIN_USUAL = 4096, DAYS_0_TO_1970 = 719528 };
 time_t (*tls_verify_clock)(time_t *) = time;
 
 static struct verify *verify_of(const br_x509_class **ctx) { return (struct verify *)(void *)ctx; }
@@ -9,6 +9,7 @@ static void verify_start_chain(const br_x509_class **ctx, const char *server_nam
   (void)server_name;                    /* weir keeps the name itself: the engine's is empty where no SNI is sent */
   struct verify *v = verify_of(ctx);
   buf_clear(&v->chain);
+  buf_reserve(&v->chain, CHAIN_USUAL);
   v->count = 0;
   v->too_large = false;
 }

@@ -131,6 +131,7 @@ static enum http_error request_rules(const struct fields *f, struct http_head *o
 enum http_error http_read_request(struct span head, struct http_head *out) {
   struct fields f = { 0 };
   head_clear(out);
+  out->bytes = head;
   if (!ends_whole(head)) return HTTP_BAD_HEADER;
   const char *p = head.p, *end = head.p + head.n;
   while (end - p >= 2 && p[0] == '\r' && p[1] == '\n') p += 2;
@@ -178,10 +179,33 @@ static enum http_error response_rules(const struct fields *f, struct span method
 enum http_error http_read_response(struct span head, struct span method, struct http_head *out) {
   struct fields f = { 0 };
   head_clear(out);
+  out->bytes = head;
   if (!ends_whole(head)) return span_starts(head, SPAN("HTTP/")) ? HTTP_BAD_HEADER : HTTP_BAD_STATUS_LINE;
   const char *p = head.p, *end = head.p + head.n;
   enum http_error e = status_line(&p, end, out);
   if (e) return e;
   e = http_fields_read(p, end, out, &f);
   return e ? e : response_rules(&f, method, out);
+}
+
+/* Every span of a head points into its bytes, so that one copy and one distance move them all. */
+static struct span moved(struct span s, const char *from, const char *to) { return s.p ? span_of(to + (s.p - from), s.n) : s; }
+
+struct http_head *http_head_keep(const struct http_head *h, struct arena *a) {
+  size_t size = offsetof(struct http_head, headers) + h->count * sizeof h->headers[0];
+  struct http_head *kept = arena_alloc(a, size);
+  const char *from = h->bytes.p;
+  memcpy(kept, h, size);
+  kept->bytes = arena_copy(a, h->bytes);
+  const char *to = kept->bytes.p;
+  kept->method = moved(h->method, from, to);
+  kept->target = h->target.p >= from && h->target.p < from + h->bytes.n ? moved(h->target, from, to) : h->target;
+  kept->reason = moved(h->reason, from, to);
+  kept->host = moved(h->host, from, to);
+  kept->content_type = moved(h->content_type, from, to);
+  for (size_t i = 0; i < h->count; i++) {
+    kept->headers[i].name = moved(h->headers[i].name, from, to);
+    kept->headers[i].value = moved(h->headers[i].value, from, to);
+  }
+  return kept;
 }

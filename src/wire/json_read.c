@@ -45,6 +45,7 @@ static const char *read_word(struct reader *r, const char *at, struct span word)
 /* Anything but an array or object. */
 static inline const char *read_scalar(struct reader *r, const char *at) {
   bool plain;
+  if (at == r->end) return reader_fail(r, at, "value expected");
   switch (*at) {
   case '"': return read_string(r, at + 1, &plain);
   case 't': return read_word(r, at, SPAN("true"));
@@ -76,8 +77,7 @@ static const char *read_tree(struct reader *r, const char *at, unsigned depth) {
   struct json key;
   bool plain;
 value:
-  if (at == end) return reader_fail(r, at, "value expected");
-  if (*at == '{' || *at == '[') {
+  if (at < end && (*at == '{' || *at == '[')) {
     if (depth == JSON_DEPTH) return reader_fail(r, at, "nested too deep");
     closing[++depth] = *at == '{' ? '}' : ']';
     at = scan_space(at + 1, end);
@@ -141,18 +141,18 @@ bool json_read(struct span document, struct json *out, struct json_error *err) {
   return true;
 }
 
-/* Names seen so far, by hash: chains through the members' numbers, so that a hostile document
-   cannot make the check dearer than most * most / SLOTS comparisons of four bytes. */
+/* Names seen so far: chains by hash through the members' numbers. Whole hashes are compared first, and
+   where they are to meet cannot be known from outside, since the seed is an address. */
 enum { SLOTS = 64 };
 struct names {
   uint16_t first[SLOTS];              /* member number + 1; 0: none */
   uint16_t next[JSON_MOST_MEMBERS];
-  uint32_t hash[JSON_MOST_MEMBERS];
+  uint64_t hash[JSON_MOST_MEMBERS];
 };
 
 static bool names_add(struct names *n, const struct json_member *members, size_t count, bool plain) {
   struct json key = members[count].key;
-  uint32_t hash = scan_name_hash(key, plain);
+  uint64_t seed = (uintptr_t)n, hash = plain ? scan_plain_hash(key, seed) : scan_name_hash(key, seed);
   uint16_t *slot = &n->first[hash % SLOTS];
   for (unsigned i = *slot; i; i = n->next[i - 1])
     if (n->hash[i - 1] == hash && scan_same_name(members[i - 1].key, key)) return false;
@@ -162,12 +162,10 @@ static bool names_add(struct names *n, const struct json_member *members, size_t
   return true;
 }
 
+/* The members of the object whose first one starts at `at`. */
 static const char *read_members(struct reader *r, const char *at, struct json_member *members, size_t most, size_t *count) {
   struct names names;
   memset(names.first, 0, sizeof names.first);
-  if (*at != '{') return reader_fail(r, at, "not an object");
-  at = scan_space(at + 1, r->end);
-  if (at < r->end && *at == '}') return at + 1;
   for (size_t i = 0;; i++) {
     struct json key;
     bool plain;
@@ -176,8 +174,8 @@ static const char *read_members(struct reader *r, const char *at, struct json_me
     if (i == most) return reader_fail(r, key.text.p, "too many members");
     members[i].key = key;
     if (!names_add(&names, members, i, plain)) return reader_fail(r, key.text.p, "the key stands twice");
-    const char *value = scan_space(at, r->end);
-    at = read_tree(r, value, 1);
+    const char *value = at = scan_space(at, r->end);
+    at = at < r->end && (*at == '{' || *at == '[') ? read_tree(r, at, 1) : read_scalar(r, at);
     if (!at) return NULL;
     members[i].value = (struct json){ scan_type(*value), span_of(value, (size_t)(at - value)) };
     *count = i + 1;
@@ -189,12 +187,18 @@ static const char *read_members(struct reader *r, const char *at, struct json_me
   }
 }
 
+static const char *read_object(struct reader *r, const char *at, struct json_member *members, size_t most, size_t *count) {
+  if (*at != '{') return reader_fail(r, at, "not an object");
+  at = scan_space(at + 1, r->end);
+  if (at < r->end && *at == '}') return at + 1;
+  return read_members(r, at, members, most < JSON_MOST_MEMBERS ? most : JSON_MOST_MEMBERS, count);
+}
+
 bool json_read_object(struct span document, struct json_member *members, size_t most, size_t *count, struct json_error *err) {
   struct reader r = reader_of(document);
   const char *at = read_start(&r);
   *count = 0;
-  if (most > JSON_MOST_MEMBERS) most = JSON_MOST_MEMBERS;
-  if (at) at = read_members(&r, at, members, most, count);
+  if (at) at = read_object(&r, at, members, most, count);
   if (read_end(&r, at, err)) return true;
   *count = 0;
   return false;

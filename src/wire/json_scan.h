@@ -172,9 +172,41 @@ static inline struct scan_text scan_text(struct json string) {
 }
 int scan_text_next(struct scan_text *t);         /* 0..255, or -1 at the end */
 
-/* Whether two validated strings are one name once unescaped and folded as json_read_object says,
-   and a hash that agrees with it. */
+/* Whether two validated strings are one name once unescaped and folded as json_read_object says. */
 bool scan_same_name(struct json a, struct json b);
-uint32_t scan_name_hash(struct json name, bool plain);
+
+/* A hash that agrees with it. Setting bit 5 of every byte folds a little too much (not only letters
+   meet), which a hash may do, and takes eight bytes at once; the last eight may overlap those before.
+   scan_name_hash is for any name, scan_plain_hash for plain ASCII without escapes. */
+uint64_t scan_name_hash(struct json name, uint64_t seed);
+
+static inline uint64_t scan_eight(const char *p) {
+  uint64_t v;
+  memcpy(&v, p, 8);
+  return v;
+}
+
+static inline uint64_t scan_name_mix(uint64_t hash, uint64_t eight) {
+  __uint128_t m = (__uint128_t)((eight | 0x2020202020202020u) ^ hash) * 0x9E3779B97F4A7C15u;
+  return (uint64_t)m ^ (uint64_t)(m >> 64);
+}
+
+static inline uint64_t scan_plain_hash(struct json name, uint64_t seed) {
+  const unsigned char *p = (const unsigned char *)name.text.p + 1;
+  size_t n = name.text.n - 2;
+  uint32_t low, high;
+  uint64_t last = 0;
+  if (n >= 8) {
+    for (size_t i = 0; i + 8 < n; i += 8) seed = scan_name_mix(seed, scan_eight((const char *)p + i));
+    last = scan_eight((const char *)p + n - 8);
+  } else if (n >= 4) {
+    memcpy(&low, p, 4);
+    memcpy(&high, p + n - 4, 4);
+    last = low | (uint64_t)high << 8 * (n - 4);
+  } else if (n) {
+    last = p[0] | (uint64_t)p[n / 2] << 8 * (n / 2) | (uint64_t)p[n - 1] << 8 * (n - 1);
+  }
+  return scan_name_mix(seed ^ n, last);
+}
 
 #endif

@@ -84,39 +84,20 @@ bool scan_same_name(struct json a, struct json b) {
   return true;
 }
 
-/* Setting bit 5 of every byte folds a little too much (it is not only letters that meet), which a
-   hash may do, and takes eight bytes at once. */
-static uint32_t name_mix(uint32_t hash, uint64_t eight) {
-  uint64_t v = (eight | 0x2020202020202020u) ^ hash;
-  v *= 0x9E3779B97F4A7C15u;
-  return (uint32_t)(v >> 32) ^ (uint32_t)v;
-}
-
-uint32_t scan_name_hash(struct json name, bool plain) {
-  uint32_t hash = 0x5BD1E995u;
-  uint64_t eight = 0;
-  size_t n = 0;
-  if (plain) {
-    struct span s = span_of(name.text.p + 1, name.text.n - 2);
-    for (; n + 8 <= s.n; n += 8) {
-      memcpy(&eight, s.p + n, 8);
-      hash = name_mix(hash, eight);
-    }
-    eight = 0;
-    memcpy(&eight, s.p + n, s.n - n);
-    return name_mix(hash, eight) ^ (uint32_t)s.n;
-  }
+uint64_t scan_name_hash(struct json name, uint64_t seed) {
   struct folded f = { .text = scan_text(name) };
-  unsigned char bytes[8] = { 0 };
-  for (int c; (c = folded_next(&f)) >= 0; n++) {
-    bytes[n % 8] = (unsigned char)c;
-    if (n % 8 != 7) continue;
-    memcpy(&eight, bytes, 8);
-    hash = name_mix(hash, eight);
-    memset(bytes, 0, sizeof bytes);
+  char bytes[16] = { 0 };                         /* the last whole eight, then those after them */
+  uint64_t hash = seed;
+  size_t n = 0;
+  for (int c; (c = folded_next(&f)) >= 0;) {
+    if (n && n % 8 == 0) {
+      hash = scan_name_mix(hash, scan_eight(bytes + 8));
+      memcpy(bytes, bytes + 8, 8);
+      memset(bytes + 8, 0, 8);
+    }
+    bytes[8 + n++ % 8] = (char)c;
   }
-  memcpy(&eight, bytes, 8);
-  return name_mix(hash, eight) ^ (uint32_t)n;
+  return scan_name_mix(hash ^ n, scan_eight(bytes + 8 - (n > 8 && n % 8 ? 8 - n % 8 : 0)));
 }
 
 bool json_string_is(struct json v, struct span text) {

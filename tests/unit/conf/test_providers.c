@@ -28,7 +28,8 @@ static void catalogue(void **state) {
 static void a_name_of_the_catalogue_needs_only_its_key(void **state) {
   struct conf *c = rig_good("provider \"openai\" { key = { env \"SECRET_A\", env \"SECRET_B\" } }\n"
                             "provider \"anthropic\" { key = env \"SECRET_A\" }\n"
-                            "provider \"azure\" { key = env \"SECRET_A\", url = \"https://X.openai.azure.com/openai/v1/\" }\n");
+                            "provider \"azure\" { key = env \"SECRET_A\", url = "
+                              "\"https://X.openai.azure.com/openai/v1/\" }\n");
   (void)state;
   assert_int_equal(c->provider_count, 3);
   const struct provider *p = conf_provider(c, SPAN("openai"));
@@ -75,16 +76,19 @@ static void keys_from_the_usual_variable(void **state) {
   assert_null(c->providers->endpoints->accounts->auth_line);
   conf_drop(c);
   struct loaded l = rig_load("provider \"groq\" {}");
-  assert_string_equal(l.warnings, "weir.lua:1: provider 'groq': it has no key, and GROQ_API_KEY is not set: its requests will be refused\n");
+  assert_string_equal(l.warnings, "weir.lua:1: provider 'groq': it has no key, and GROQ_API_KEY is not set: its "
+    "requests will be refused\n");
   conf_drop(l.conf);
   setenv("GROQ_API_KEY", "do-not-show\r\nx: y", 1);
-  rig_bad("provider \"groq\" {}", "weir.lua:1: provider 'groq': environment variable 'GROQ_API_KEY' holds a control character\n");
+  rig_bad("provider \"groq\" {}", "weir.lua:1: provider 'groq': environment variable 'GROQ_API_KEY' holds a control "
+    "character\n");
 }
 
 static void a_provider_of_ones_own(void **state) {
   rig_write("ca.pem", "x");
   struct conf *c = rig_good(
-    "provider \"lab\" { dialect = \"messages\", url = \"https://[::1]:8443/api/v1?x=1\", tls_name = \"Lab.internal\", ca = \"ca.pem\", region = \"eu\",\n"
+    "provider \"lab\" { dialect = \"messages\", url = \"https://[::1]:8443/api/v1?x=1\", tls_name = "
+      "\"Lab.internal\", ca = \"ca.pem\", region = \"eu\",\n"
     "  key = env \"SECRET_A\", headers = { [\"x-team\"] = \" search \", [\"X-App\"] = \"weir\" },\n"
     "  models = { [\"m/2\"] = { window = 1000, max_output = 10 }, a = {} } }");
   const struct provider *p = c->providers;
@@ -118,7 +122,8 @@ static void endpoints(void **state) {
   struct conf *c = rig_good(
     "provider \"azure\" { key = env \"SECRET_A\", region = \"any\",\n"
     "  endpoint { url = \"https://eu.example/v1\", region = \"eu\", weight = 3 },\n"
-    "  endpoint { url = \"https://us.example/v1\", key = { env \"SECRET_B\", env \"SECRET_A\" }, tls_name = \"us\" } }");
+    "  endpoint { url = \"https://us.example/v1\", key = { env \"SECRET_B\", env \"SECRET_A\" }, tls_name = \"us\" } "
+      "}");
   const struct endpoint *e = c->providers->endpoints;
   (void)state;
   assert_int_equal(c->providers->endpoint_count, 2);
@@ -144,71 +149,100 @@ static void endpoints(void **state) {
 static void wrong_providers(void **state) {
   static const struct bad list[] = {
     { "provider \"v1\" {}", "weir.lua:1: provider 'v1': the name is taken by weir's own paths\n" },
-    { "provider \"v1beta\" {} provider \"v2\" {} provider \"model\" {}", "weir.lua:1: provider 'v1beta': the name is taken by weir's own paths\n"
-      "weir.lua:1: provider 'v2': the name is taken by weir's own paths\nweir.lua:1: provider 'model': the name is taken by weir's own paths\n" },
-    { "provider \"a/b\" {}", "weir.lua:1: provider 'a/b': a name holds letters, digits, '_', '-' and '.' only, and starts with none of the last two\n" },
-    { "provider \".a\" {}", "weir.lua:1: provider '.a': a name holds letters, digits, '_', '-' and '.' only, and starts with none of the last two\n" },
+    { "provider \"v1beta\" {} provider \"v2\" {} provider \"model\" {}", "weir.lua:1: provider 'v1beta': the name is "
+      "taken by weir's own paths\n"
+      "weir.lua:1: provider 'v2': the name is taken by weir's own paths\nweir.lua:1: provider 'model': the name is "
+        "taken by weir's own paths\n" },
+    { "provider \"a/b\" {}", "weir.lua:1: provider 'a/b': a name holds letters, digits, '_', '-' and '.' only, and "
+      "starts with none of the last two\n" },
+    { "provider \".a\" {}", "weir.lua:1: provider '.a': a name holds letters, digits, '_', '-' and '.' only, and "
+      "starts with none of the last two\n" },
     { "provider \"\" {}", "weir.lua:1: provider is empty\n" },
-    { "provider \"vllm\" {}\nprovider \"vllm\" {}", "weir.lua:2: provider 'vllm': it stands twice; the first is at weir.lua:1\n" },
-    { "provider \"opnai\" { key = env \"SECRET_A\" }", "weir.lua:1: provider 'opnai': it is not in the catalogue, so it needs dialect and url; "
+    { "provider \"vllm\" {}\nprovider \"vllm\" {}", "weir.lua:2: provider 'vllm': it stands twice; the first is at "
+      "weir.lua:1\n" },
+    { "provider \"opnai\" { key = env \"SECRET_A\" }", "weir.lua:1: provider 'opnai': it is not in the catalogue, so "
+      "it needs dialect and url; "
       "did you mean 'openai'?\n" },
-    { "provider \"lab\" { url = \"http://h/v1\" }", "weir.lua:1: provider 'lab': it is not in the catalogue, so it needs a dialect: \"chat\", "
+    { "provider \"lab\" { url = \"http://h/v1\" }", "weir.lua:1: provider 'lab': it is not in the catalogue, so it "
+      "needs a dialect: \"chat\", "
       "\"responses\" or \"messages\"\n" },
     { "provider \"lab\" { dialect = \"chat\" }", "weir.lua:1: provider 'lab': url is missing\n" },
     { "provider \"azure\" { key = env \"SECRET_A\" }", "weir.lua:1: provider 'azure': url is missing\n" },
     { "provider \"gemini\" { key = env \"SECRET_A\" }", "weir.lua:1: provider 'gemini': it is not in this version\n" },
     { "provider \"bedrock\" {} provider \"cohere\" {}", "weir.lua:1: provider 'bedrock': it is not in this version\n"
       "weir.lua:1: provider 'cohere': it is not in this version\n" },
-    { "provider \"g\" { dialect = \"gemini\", url = \"http://h/\" }", "weir.lua:1: provider 'g': dialect 'gemini' is not in this version\n" },
-    { "provider \"g\" { dialect = \"chatt\", url = \"http://h/\" }", "weir.lua:1: provider 'g': unknown dialect 'chatt'; did you mean 'chat'?\n" },
-    { "provider \"g\" { dialect = \"chat\", url = \"htp://h/\" }", "weir.lua:1: provider 'g': url: the scheme is not http or https\n" },
-    { "provider \"g\" { dialect = \"chat\", url = \"http://do-not-show@h/\" }", "weir.lua:1: provider 'g': url: user info is not allowed\n" },
-    { "provider \"g\" {\n dialect = \"chat\",\n url = 7 }", "weir.lua:3: provider 'g': url must be a string, not a number\n" },
-    { "provider \"g\" { dialect = \"chat\", url = env \"SECRET_A\" }", "weir.lua:1: provider 'g': url must be a string, not a secret\n" },
-    { "provider \"llamacpp\" {}", "weir.lua:1: provider 'llamacpp': url: it is weir's own listen address; requests would go round in circles\n" },
-    { "provider \"vllm\" { key = \"do-not-show\" }", "weir.lua:1: provider 'vllm': key must be env \"NAME\", credential \"NAME\", file \"PATH\" "
+    { "provider \"g\" { dialect = \"gemini\", url = \"http://h/\" }", "weir.lua:1: provider 'g': dialect 'gemini' is "
+      "not in this version\n" },
+    { "provider \"g\" { dialect = \"chatt\", url = \"http://h/\" }", "weir.lua:1: provider 'g': unknown dialect "
+      "'chatt'; did you mean 'chat'?\n" },
+    { "provider \"g\" { dialect = \"chat\", url = \"htp://h/\" }", "weir.lua:1: provider 'g': url: the scheme is not "
+      "http or https\n" },
+    { "provider \"g\" { dialect = \"chat\", url = \"http://do-not-show@h/\" }", "weir.lua:1: provider 'g': url: user "
+      "info is not allowed\n" },
+    { "provider \"g\" {\n dialect = \"chat\",\n url = 7 }", "weir.lua:3: provider 'g': url must be a string, not a "
+      "number\n" },
+    { "provider \"g\" { dialect = \"chat\", url = env \"SECRET_A\" }", "weir.lua:1: provider 'g': url must be a "
+      "string, not a secret\n" },
+    { "provider \"llamacpp\" {}", "weir.lua:1: provider 'llamacpp': url: it is weir's own listen address; requests "
+      "would go round in circles\n" },
+    { "provider \"vllm\" { key = \"do-not-show\" }", "weir.lua:1: provider 'vllm': key must be env \"NAME\", "
+      "credential \"NAME\", file \"PATH\" "
       "or command { … }, not a string\n" },
     { "provider \"vllm\" { key = {} }", "weir.lua:1: provider 'vllm': key is an empty list\n" },
-    { "provider \"vllm\" {\n  headrs = {},\n}", "weir.lua:2: provider 'vllm': unknown field 'headrs'; did you mean 'headers'?\n" },
-    { "provider \"vllm\" {\n  headers = {\n    [\"host\"] = \"h\",\n    [\"x-api-key\"] = \"k\", [\"a b\"] = \"x\",\n    ok = \"a\\nb\" } }",
+    { "provider \"vllm\" {\n  headrs = {},\n}", "weir.lua:2: provider 'vllm': unknown field 'headrs'; did you mean "
+      "'headers'?\n" },
+    { "provider \"vllm\" {\n  headers = {\n    [\"host\"] = \"h\",\n    [\"x-api-key\"] = \"k\", [\"a b\"] = "
+      "\"x\",\n    ok = \"a\\nb\" } }",
       "weir.lua:3: provider 'vllm': header 'host' is written by weir itself\n"
       "weir.lua:4: provider 'vllm': header 'a b' is no name of a header\n"
       "weir.lua:4: provider 'vllm': header 'x-api-key' carries a secret; write key = env \"NAME\" instead\n"
       "weir.lua:5: provider 'vllm': header 'ok' holds a control character, or bytes that are not UTF-8\n" },
-    { "provider \"vllm\" { headers = { a = \"1\", A = \"2\", [\"x-weir-tags\"] = \"x\" } }", "weir.lua:1: provider 'vllm': header 'a' stands twice\n"
+    { "provider \"vllm\" { headers = { a = \"1\", A = \"2\", [\"x-weir-tags\"] = \"x\" } }", "weir.lua:1: provider "
+      "'vllm': header 'a' stands twice\n"
       "weir.lua:1: provider 'vllm': header 'x-weir-tags' never goes to a provider\n" },
-    { "provider \"vllm\" { headers = { a = env \"SECRET_A\" } }", "weir.lua:1: provider 'vllm': header 'a' must be a string, not a secret\n" },
+    { "provider \"vllm\" { headers = { a = env \"SECRET_A\" } }", "weir.lua:1: provider 'vllm': header 'a' must be a "
+      "string, not a secret\n" },
     { "provider \"vllm\" { price = {}, proxy = \"x\" }", "weir.lua:1: provider 'vllm': 'price' is not in this version\n"
       "weir.lua:1: provider 'vllm': 'proxy' is not in this version\n" },
-    { "provider \"vllm\" { models = {\n [\"m\"] = { windw = 1 },\n n = { price = {} },\n o = 7,\n p = { max_output = 0 } } }",
+    { "provider \"vllm\" { models = {\n [\"m\"] = { windw = 1 },\n n = { price = {} },\n o = 7,\n p = { max_output = "
+      "0 } } }",
       "weir.lua:2: provider 'vllm': unknown field 'windw'; did you mean 'window'?\n"
       "weir.lua:3: provider 'vllm': 'price' is not in this version\n"
       "weir.lua:4: provider 'vllm': model 'o' must be a table, not a number\n"
       "weir.lua:5: provider 'vllm': max_output must be from 1 to 1000000000 tokens, not 0\n" },
-    { "provider \"vllm\" { models = { \"m\" } }", "weir.lua:1: provider 'vllm': a value stands here without a name: write [\"name\"] = …\n" },
-    { "provider \"vllm\" { \"http://h\" }", "weir.lua:1: provider 'vllm': a string stands here without the name of its field; only endpoint { … } may\n" },
-    { "provider \"vllm\" { ca = \"none.pem\" }", "weir.lua:1: provider 'vllm': ca 'none.pem': No such file or directory\n" },
+    { "provider \"vllm\" { models = { \"m\" } }", "weir.lua:1: provider 'vllm': a value stands here without a name: "
+      "write [\"name\"] = …\n" },
+    { "provider \"vllm\" { \"http://h\" }", "weir.lua:1: provider 'vllm': a string stands here without the name of "
+      "its field; only endpoint { … } may\n" },
+    { "provider \"vllm\" { ca = \"none.pem\" }", "weir.lua:1: provider 'vllm': ca 'none.pem': No such file or "
+      "directory\n" },
     { "provider \"vllm\" {\n  endpoint { weight = 0 },\n  endpoint { weight = 1.5 },\n  endpoint { wieght = 1 } }",
-      "weir.lua:2: endpoint: weight must be from 1 to 1000000, not 0\nweir.lua:3: endpoint: weight must be a whole number, not 1.5\n"
+      "weir.lua:2: endpoint: weight must be from 1 to 1000000, not 0\nweir.lua:3: endpoint: weight must be a whole "
+        "number, not 1.5\n"
       "weir.lua:4: endpoint: unknown field 'wieght'; did you mean 'weight'?\n" },
-    { "endpoint { url = \"http://h\" }", "weir.lua:1: endpoint stands outside a provider: provider \"azure\" { endpoint { … } }\n" },
-    { "local e = endpoint {}\nprovider \"vllm\" { e, e }", "weir.lua:2: provider 'vllm': the endpoint of line 1 stands in two places\n" },
+    { "endpoint { url = \"http://h\" }", "weir.lua:1: endpoint stands outside a provider: provider \"azure\" { "
+      "endpoint { … } }\n" },
+    { "local e = endpoint {}\nprovider \"vllm\" { e, e }", "weir.lua:2: provider 'vllm': the endpoint of line 1 "
+      "stands in two places\n" },
   };
   (void)state;
   for (size_t i = 0; i < sizeof list / sizeof *list; i++) rig_bad(list[i].text, list[i].errors);
 }
 
 static void warnings(void **state) {
-  struct loaded l = rig_load("provider \"lab\" { dialect = \"chat\", url = \"http://lab.internal/v1\", key = env \"SECRET_A\", tls_name = \"x\" }");
+  struct loaded l = rig_load("provider \"lab\" { dialect = \"chat\", url = \"http://lab.internal/v1\", key = env "
+    "\"SECRET_A\", tls_name = \"x\" }");
   (void)state;
   assert_string_equal(l.warnings, "weir.lua:1: provider 'lab': ca and tls_name have no use with an http:// url\n"
                                   "weir.lua:1: provider 'lab': its key is sent unencrypted to lab.internal\n");
   conf_drop(l.conf);
   l = rig_load("provider \"vllm\" {} provider \"anthropic\" { key = env \"SECRET_A\" }\n"
                "model \"m\" { \"vllm/a\", \"anthropic/b\", next_on = { \"bad_request\" } }");
-  assert_string_equal(l.warnings, "weir.lua:2: model 'm': its targets speak different dialects; a request goes only to those that speak its own, "
+  assert_string_equal(l.warnings, "weir.lua:2: model 'm': its targets speak different dialects; a request goes only "
+    "to those that speak its own, "
                                   "since translation is not in this version\n"
-                                  "weir.lua:2: model 'm': with bad_request in next_on each target is asked what the first one has refused\n");
+                                  "weir.lua:2: model 'm': with bad_request in next_on each target is asked what the "
+                                    "first one has refused\n");
   conf_drop(l.conf);
 }
 
@@ -216,21 +250,29 @@ static void models(void **state) {
   static const struct bad list[] = {
     { "model \"m\" {}", "weir.lua:2: model 'm': it has no target: model \"smart\" { \"openai/gpt-5\" }\n" },
     { "model \"m\"", "weir.lua:2: model 'm': it has no target: model \"smart\" { \"openai/gpt-5\" }\n" },
-    { "model \"m\" { \"vlm/x\" }", "weir.lua:2: model 'm': target 'vlm/x': unknown provider 'vlm'; did you mean 'vllm'?\n" },
+    { "model \"m\" { \"vlm/x\" }", "weir.lua:2: model 'm': target 'vlm/x': unknown provider 'vlm'; did you mean "
+      "'vllm'?\n" },
     { "model \"m\" { \"vllm/\" }", "weir.lua:2: model 'm': target 'vllm/' names no model: \"vllm/gpt-5\"\n" },
     { "model \"m\" { \"gpt-5\" }", "weir.lua:2: model 'm': target 'gpt-5' names no provider: \"provider/gpt-5\"\n" },
-    { "model \"m\" { \"vllm/x\" }\nmodel \"n\" { \"m\" }", "weir.lua:3: model 'n': target 'm' is an alias; name its targets\n" },
-    { "model \"m\" { \"vllm/x\" }\nmodel \"m\" { \"vllm/x\" }", "weir.lua:3: model 'm': it stands twice; the first is at weir.lua:2\n" },
+    { "model \"m\" { \"vllm/x\" }\nmodel \"n\" { \"m\" }", "weir.lua:3: model 'n': target 'm' is an alias; name its "
+      "targets\n" },
+    { "model \"m\" { \"vllm/x\" }\nmodel \"m\" { \"vllm/x\" }", "weir.lua:3: model 'm': it stands twice; the first "
+      "is at weir.lua:2\n" },
     { "model \"m\" { 7 }", "weir.lua:2: model 'm': a target must be a string, not a number\n" },
     { "model \"m\" {\n  \"vllm/x\",\n  \"vllm2/x\",\n  next_on = {\n    \"timeout\",\n    \"ratelimited\" } }",
       "weir.lua:4: model 'm': target 'vllm2/x': unknown provider 'vllm2'; did you mean 'vllm'?\n"
       "weir.lua:7: model 'm': unknown fault 'ratelimited'; did you mean 'rate_limited'?\n" },
-    { "model \"m\" { \"vllm/x\", next_on = \"timeout\" }", "weir.lua:2: model 'm': next_on must be a list of faults such as "
+    { "model \"m\" { \"vllm/x\", next_on = \"timeout\" }", "weir.lua:2: model 'm': next_on must be a list of faults "
+      "such as "
       "{ \"rate_limited\", \"overloaded\" }, not a string\n" },
-    { "model \"m\" { \"vllm/x\", max_price_factor = 2 }", "weir.lua:2: model 'm': 'max_price_factor' is not in this version\n" },
-    { "model \"m\" { \"vllm/x\", latency_budget = 0 }", "weir.lua:2: model 'm': latency_budget must be from 0.001 to 31536000 seconds, not 0\n" },
-    { "model \"m\" { \"vllm/1\", \"vllm/2\", \"vllm/3\", \"vllm/4\", \"vllm/5\", \"vllm/6\", \"vllm/7\", \"vllm/8\", \"vllm/9\", \"vllm/10\", \"vllm/11\", "
-      "\"vllm/12\", \"vllm/13\", \"vllm/14\", \"vllm/15\", \"vllm/16\", \"vllm/17\" }", "weir.lua:2: model 'm': it has more than 16 targets\n" },
+    { "model \"m\" { \"vllm/x\", max_price_factor = 2 }", "weir.lua:2: model 'm': 'max_price_factor' is not in this "
+      "version\n" },
+    { "model \"m\" { \"vllm/x\", latency_budget = 0 }", "weir.lua:2: model 'm': latency_budget must be from 0.001 to "
+      "31536000 seconds, not 0\n" },
+    { "model \"m\" { \"vllm/1\", \"vllm/2\", \"vllm/3\", \"vllm/4\", \"vllm/5\", \"vllm/6\", \"vllm/7\", \"vllm/8\", "
+      "\"vllm/9\", \"vllm/10\", \"vllm/11\", "
+      "\"vllm/12\", \"vllm/13\", \"vllm/14\", \"vllm/15\", \"vllm/16\", \"vllm/17\" }", "weir.lua:2: model 'm': it "
+        "has more than 16 targets\n" },
   };
   char text[1024];
   (void)state;
@@ -238,8 +280,10 @@ static void models(void **state) {
     snprintf(text, sizeof text, "provider \"vllm\" {}\n%s", list[i].text);
     rig_bad(text, list[i].errors);
   }
-  struct conf *c = rig_good("model \"smart\" { \"vllm/a\", \"vllm/b/c\", next_on = { \"timeout\", \"empty\" }, latency_budget = 20 }\n"
-                            "model \"vllm/x\" { \"vllm/y\", next_on = {} }\nmodel \"plain\" { \"vllm/y\" }\nprovider \"vllm\" {}");
+  struct conf *c = rig_good("model \"smart\" { \"vllm/a\", \"vllm/b/c\", next_on = { \"timeout\", \"empty\" }, "
+    "latency_budget = 20 }\n"
+                            "model \"vllm/x\" { \"vllm/y\", next_on = {} }\nmodel \"plain\" { \"vllm/y\" }\nprovider "
+                              "\"vllm\" {}");
   const struct alias *a = conf_alias(c, SPAN("smart"));
   assert_int_equal(a->target_count, 2);
   assert_span(a->targets[1], "vllm/b/c");

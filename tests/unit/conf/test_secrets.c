@@ -67,7 +67,8 @@ static void from_a_file(void **state) {
 
 static void from_a_credential(void **state) {
   (void)state;
-  key_refused("credential \"k\"", "credential 'k': CREDENTIALS_DIRECTORY is not set; systemd sets it for LoadCredential=");
+  key_refused("credential \"k\"", "credential 'k': CREDENTIALS_DIRECTORY is not set; systemd sets it for "
+    "LoadCredential=");
   rig_write("creds/k", "sk-do-not-show-6\n");
   setenv("CREDENTIALS_DIRECTORY", "creds", 1);
   key_is("credential \"k\"", "sk-do-not-show-6");
@@ -89,9 +90,12 @@ static void from_a_command(void **state) {
   key_refused("command { \"printf\", \"do-not-show\\nx\" }", "command 'printf': holds a control character");
   key_refused("command { \"head\", \"-c\", \"70000\", \"/dev/zero\" }", "command 'head': is longer than 64 KB");
   key_refused("command {}", "command takes its program and arguments: command { \"pass\", \"show\", \"openai\" }");
-  key_refused("command \"pass\"", "command takes its program and arguments: command { \"pass\", \"show\", \"openai\" }");
-  key_refused("command { \"cat\", 7 }", "command takes its program and arguments: command { \"pass\", \"show\", \"openai\" }");
-  key_refused("command { \"a\\0b\" }", "command takes its program and arguments: command { \"pass\", \"show\", \"openai\" }");
+  key_refused("command \"pass\"", "command takes its program and arguments: command { \"pass\", \"show\", \"openai\" "
+    "}");
+  key_refused("command { \"cat\", 7 }", "command takes its program and arguments: command { \"pass\", \"show\", "
+    "\"openai\" }");
+  key_refused("command { \"a\\0b\" }", "command takes its program and arguments: command { \"pass\", \"show\", "
+    "\"openai\" }");
 }
 
 static double seconds_now(void) {
@@ -137,14 +141,16 @@ static void a_command_that_takes_too_long_is_ended(void **state) {
 static void lua_sees_no_bytes(void **state) {
   (void)state;
   conf_drop(rig_good("local s = env \"SECRET_A\"\n"
-                     "assert(tostring(s) == \"secret\" and (\"%s\"):format(s) == \"secret\" and type(s) == \"userdata\")\n"
+                     "assert(tostring(s) == \"secret\" and (\"%s\"):format(s) == \"secret\" and type(s) == "
+                       "\"userdata\")\n"
                      "assert(not pcall(function() return s .. \"\" end) and not pcall(function() return #s end))\n"
                      "assert(not pcall(function() return s[1] end) and not pcall(function() return s < s end))\n"
                      "assert(not getmetatable(s) and not pcall(setmetatable, s, {}))\n"
                      "assert(not pcall(string.rep, s, 2) and s == s)\n"
                      "provider \"vllm\" { key = s }"));
   rig_bad("error(tostring(env \"SECRET_A\"), 0)", "weir.lua: secret\n");
-  rig_bad("provider(env \"SECRET_A\")", "weir.lua:1: provider takes a string: provider \"openai\" { key = env \"OPENAI_API_KEY\" }\n");
+  rig_bad("provider(env \"SECRET_A\")", "weir.lua:1: provider takes a string: provider \"openai\" { key = env "
+    "\"OPENAI_API_KEY\" }\n");
   rig_bad("listen(env \"SECRET_A\")", "weir.lua:1: listen: the address must be a string, not a secret\n");
   rig_bad("use \"x\" { k = env \"SECRET_A\" }",
           "weir.lua:1: use 'x': a secret cannot be an option of a policy\n"
@@ -154,7 +160,8 @@ static void lua_sees_no_bytes(void **state) {
 
 static void one_secret_many_places(void **state) {
   (void)state;
-  struct conf *c = rig_good("local k = env \"SECRET_A\"\nprovider \"vllm\" { key = { k, k } }\nprovider \"ollama\" { key = k }\n"
+  struct conf *c = rig_good("local k = env \"SECRET_A\"\nprovider \"vllm\" { key = { k, k } }\nprovider \"ollama\" { "
+    "key = k }\n"
                             "admin { \"127.0.0.1:1\", token = k }\nsecret \"s\" { k, host = \"h\" }");
   assert_span(secret_use(c->admin_token), "sk-do-not-show-1");
   assert_ptr_equal(c->admin_token, c->secrets[0].secret);

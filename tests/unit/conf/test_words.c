@@ -16,7 +16,8 @@ static void an_empty_file_has_all_defaults(void **state) {
   struct conf *c = l.conf;
   (void)state;
   assert_non_null(c);
-  assert_string_equal(l.warnings, "weir.lua: there is no provider: set OPENAI_API_KEY, or write provider \"openai\" { key = … }\n");
+  assert_string_equal(l.warnings, "weir.lua: there is no provider: set OPENAI_API_KEY, or write provider \"openai\" "
+    "{ key = … }\n");
   assert_int_equal(c->listener_count, 1);
   assert_span(c->listeners[0].spec, "127.0.0.1:8080");
   assert_false(c->listeners[0].open);
@@ -37,9 +38,11 @@ static void an_empty_file_has_all_defaults(void **state) {
 
 static void listen_and_admin(void **state) {
   static const struct bad list[] = {
-    { "listen \"0.0.0.0:8080\"", "weir.lua:1: listen: \"0.0.0.0:8080\" is not loopback, and keys for clients are not in this version; "
+    { "listen \"0.0.0.0:8080\"", "weir.lua:1: listen: \"0.0.0.0:8080\" is not loopback, and keys for clients are not "
+      "in this version; "
       "if everybody who reaches it may use it, write listen { \"0.0.0.0:8080\", open = true }\n" },
-    { "\nlisten { \"[::]:8080\", open = false }", "weir.lua:2: listen: \"[::]:8080\" is not loopback, and keys for clients are not in this "
+    { "\nlisten { \"[::]:8080\", open = false }", "weir.lua:2: listen: \"[::]:8080\" is not loopback, and keys for "
+      "clients are not in this "
       "version; if everybody who reaches it may use it, write listen { \"[::]:8080\", open = true }\n" },
     { "listen \"127.0.0.1:70000\"", "weir.lua:1: listen: \"127.0.0.1:70000\": the port must be from 1 to 65535\n" },
     { "listen \"127.0.0.1:0\"", "weir.lua:1: listen: \"127.0.0.1:0\": the port must be from 1 to 65535\n" },
@@ -55,10 +58,13 @@ static void listen_and_admin(void **state) {
     { "listen { \"127.0.0.1:1\", \"127.0.0.1:2\" }", "weir.lua:1: listen: it holds more than one address\n" },
     { "listen { \"127.0.0.1:1\", opn = true }", "weir.lua:1: listen: unknown field 'opn'; did you mean 'open'?\n" },
     { "listen { \"127.0.0.1:1\", open = 1 }", "weir.lua:1: listen: open must be true or false, not a number\n" },
-    { "listen \"127.0.0.1:81\"\nlisten \"localhost:81\"", "weir.lua:2: listen: \"localhost:81\" stands twice; the first is at weir.lua:1\n" },
+    { "listen \"127.0.0.1:81\"\nlisten \"localhost:81\"", "weir.lua:2: listen: \"localhost:81\" stands twice; the "
+      "first is at weir.lua:1\n" },
     { "listen \"127.0.0.1:9090\"", "weir.lua:1: listen: \"127.0.0.1:9090\" is the address of admin too\n" },
-    { "admin \"127.0.0.1:1\"\n\nadmin \"127.0.0.1:2\"", "weir.lua:3: admin: 'admin' stands twice; the first is at weir.lua:1\n" },
-    { "admin { \"127.0.0.1:1\", token = \"abc\" }", "weir.lua:1: admin: token must be env \"NAME\", credential \"NAME\", file \"PATH\" "
+    { "admin \"127.0.0.1:1\"\n\nadmin \"127.0.0.1:2\"", "weir.lua:3: admin: 'admin' stands twice; the first is at "
+      "weir.lua:1\n" },
+    { "admin { \"127.0.0.1:1\", token = \"abc\" }", "weir.lua:1: admin: token must be env \"NAME\", credential "
+      "\"NAME\", file \"PATH\" "
       "or command { … }, not a string\n" },
     { "admin \"here\"", "weir.lua:1: admin: \"here\": it must be \"address:port\" or \"unix:/path\"\n" },
   };
@@ -77,7 +83,8 @@ static void listen_and_admin(void **state) {
   assert_span(secret_use(l.conf->admin_token), "sk-do-not-show-1");
   conf_drop(l.conf);
   l = rig_load("admin \"0.0.0.0:99\"\nprovider \"vllm\" {}");
-  assert_string_equal(l.warnings, "weir.lua:1: admin: without a token only /livez, /readyz and /metrics are served off loopback\n");
+  assert_string_equal(l.warnings, "weir.lua:1: admin: without a token only /livez, /readyz and /metrics are served "
+    "off loopback\n");
   conf_drop(l.conf);
 }
 
@@ -93,24 +100,30 @@ static void settings(void **state) {
     { "defaults { whole = \"assemble\" }", "weir.lua:1: defaults: whole = \"assemble\" is not in this version\n" },
     { "defaults { whole = \"no\" }", "weir.lua:1: defaults: whole must be \"buffer\" or \"assemble\"\n" },
     { "defaults { loss = \"strict\" }", "weir.lua:1: defaults: loss = \"strict\" is not in this version\n" },
-    { "defaults { on_store_loss = \"pass\" }", "weir.lua:1: defaults: on_store_loss = \"pass\" is not in this version\n" },
+    { "defaults { on_store_loss = \"pass\" }", "weir.lua:1: defaults: on_store_loss = \"pass\" is not in this "
+      "version\n" },
     { "defaults { connect = 3 }\ndefaults { connect = 4 }", "weir.lua:2: defaults: connect stands twice\n" },
     { "defaults { 3 }", "weir.lua:1: defaults: a value stands here without the name of its field\n" },
     { "defaults { [2.5] = 3 }", "weir.lua:1: defaults: a key is neither a name nor in the sequence 1, 2, 3, …\n" },
     { "defaults(3)", "weir.lua:1: defaults: a table { … } must follow, not a number\n" },
-    { "provider \"vllm\" { connect = -1 }", "weir.lua:1: provider 'vllm': connect must be from 0.001 to 86400 seconds, not -1\n" },
-    { "provider \"vllm\" {}\nmodel \"m\" { \"vllm/m\", total = false }", "weir.lua:2: model 'm': total must be a number, not false\n" },
+    { "provider \"vllm\" { connect = -1 }", "weir.lua:1: provider 'vllm': connect must be from 0.001 to 86400 "
+      "seconds, not -1\n" },
+    { "provider \"vllm\" {}\nmodel \"m\" { \"vllm/m\", total = false }", "weir.lua:2: model 'm': total must be a "
+      "number, not false\n" },
   };
   (void)state;
   ALL_BAD(list);
   struct conf *c = rig_good(
-    "defaults { connect = 0.25, tls = 6, head = minutes(2), first_event = hours(1), first_event_reasoning = days(1), between_events = 61,\n"
-    "  total = 100, hold_head = 0, idle_pool = 0, queue = 0, drain = 1, header_time = 2, client_idle = 3, max_head = kb(32),\n"
+    "defaults { connect = 0.25, tls = 6, head = minutes(2), first_event = hours(1), first_event_reasoning = days(1), "
+      "between_events = 61,\n"
+    "  total = 100, hold_head = 0, idle_pool = 0, queue = 0, drain = 1, header_time = 2, client_idle = 3, max_head = "
+      "kb(32),\n"
     "  max_body = mb(1), hold_answer = 0, max_answer = 7, whole = \"buffer\", loss = \"tell\" }\n"
     "defaults { warm = 0, on_store_loss = \"refuse\" }\n"
     "provider \"vllm\" { connect = 1, tls = 2 }\n"
     "model \"m\" { \"vllm/x\", connect = 9 }");
-  static const double given[SET_COUNT] = { 0.25, 6, 120, 3600, 86400, 61, 100, 0, 0, 0, 1, 2, 3, 32768, 1048576, 0, 7, 0 };
+  static const double given[SET_COUNT] = { 0.25, 6, 120, 3600, 86400, 61, 100, 0, 0, 0, 1, 2, 3, 32768, 1048576, 0,
+    7, 0 };
   for (int i = 0; i < SET_COUNT; i++) assert_true(c->defaults.value[i] == given[i]);
   struct provider *p = conf_provider(c, SPAN("vllm"));
   struct alias *a = conf_alias(c, SPAN("m"));
@@ -135,10 +148,12 @@ static void small_words(void **state) {
     { "defaults { head = minutes(-1) }", "weir.lua:1: minutes must be from 0 to 1e+15, not -1\n" },
     { "state {}", "weir.lua:1: state takes a string: state \"/var/lib/weir\"\n" },
     { "runtime \"\"", "weir.lua:1: runtime is empty\n" },
-    { "trusted_proxies { \"10.0.0.0/33\", \"x\" }", "weir.lua:1: trusted_proxies: \"10.0.0.0/33\" is no network such as \"10.0.0.0/8\" "
+    { "trusted_proxies { \"10.0.0.0/33\", \"x\" }", "weir.lua:1: trusted_proxies: \"10.0.0.0/33\" is no network such "
+      "as \"10.0.0.0/8\" "
       "or \"fd00::/8\"\nweir.lua:1: trusted_proxies: \"x\" is no network such as \"10.0.0.0/8\" or \"fd00::/8\"\n" },
     { "log { level = \"wran\" }", "weir.lua:1: log: unknown level 'wran'; did you mean 'warn'?\n" },
-    { "log { access = \"stdot\" }", "weir.lua:1: log: access must be \"stdout\", \"stderr\", \"off\" or a path with a '/', not \"stdot\"\n" },
+    { "log { access = \"stdot\" }", "weir.lua:1: log: access must be \"stdout\", \"stderr\", \"off\" or a path with "
+      "a '/', not \"stdot\"\n" },
     { "log \"info\"", "weir.lua:1: log: a table { … } must follow, not a string\n" },
     { "default_provider \"opnai\"\nprovider \"openai\" { key = env \"SECRET_A\" }",
       "weir.lua:1: default_provider: unknown provider 'opnai'; did you mean 'openai'?\n" },
@@ -184,7 +199,8 @@ static void folders_come_from_the_environment(void **state) {
 
 static void unknown_and_later_words(void **state) {
   static const struct bad list[] = {
-    { "provder \"openai\" { key = env \"SECRET_A\" }", "weir.lua:1: unknown word 'provder'; did you mean 'provider'?\n" },
+    { "provder \"openai\" { key = env \"SECRET_A\" }", "weir.lua:1: unknown word 'provder'; did you mean "
+      "'provider'?\n" },
     { "key \"team\" { hash = \"sha256:00\", team = \"x\" }", "weir.lua:1: 'key' is not in this version\n" },
     { "prices \"p.json\"\nprices { \"p.json\", max_age = days(30) }", "weir.lua:1: 'prices' is not in this version\n"
       "weir.lua:2: 'prices' is not in this version\n" },
@@ -197,8 +213,10 @@ static void unknown_and_later_words(void **state) {
     { "error({})", "weir.lua: (error object is a table value)\n" },
     { "while true do end", "weir.lua:1: stopped after 1000 ms of CPU time in one call\n" },
     { "provider \"vllm\" { key = envv \"SECRET_A\" } defaults { total = minuts(3) + 1 }",
-      "weir.lua:1: unknown word 'envv'; did you mean 'env'?\nweir.lua:1: unknown word 'minuts'; did you mean 'minutes'?\n" },
-    { "provider \"vllm\"\nprovider()", "weir.lua:2: provider takes a string: provider \"openai\" { key = env \"OPENAI_API_KEY\" }\n" },
+      "weir.lua:1: unknown word 'envv'; did you mean 'env'?\nweir.lua:1: unknown word 'minuts'; did you mean "
+        "'minutes'?\n" },
+    { "provider \"vllm\"\nprovider()", "weir.lua:2: provider takes a string: provider \"openai\" { key = env "
+      "\"OPENAI_API_KEY\" }\n" },
     { "provider \"vllm\" {} {}", "weir.lua:1: provider 'vllm': it has two tables\n" },
     { "workers(2) (3)", "weir.lua:1: attempt to call a nil value\n" },
     { "provider \"vllm\" \"x\"", "weir.lua:1: provider 'vllm': a table { … } must follow, not a string\n" },
@@ -209,8 +227,10 @@ static void unknown_and_later_words(void **state) {
   /* Lua's own library is there, locals are free, and what has no word is not. */
   conf_drop(rig_good("local url = (\"http://127.0.0.1:%d/v1\"):format(7000)\n"
                      "for i, name in ipairs { \"a\", \"b\" } do provider(name) { dialect = \"chat\", url = url } end"));
-  rig_bad("io.open(\"x\")", "weir.lua:1: unknown word 'io'; known: listen, admin, provider, endpoint, default_provider, model, use, include, "
-          "defaults, secret, workers, memory, lua_memory, state, runtime, trusted_proxies, log, env, credential, file, command, minutes, "
+  rig_bad("io.open(\"x\")", "weir.lua:1: unknown word 'io'; known: listen, admin, provider, endpoint, "
+    "default_provider, model, use, include, "
+          "defaults, secret, workers, memory, lua_memory, state, runtime, trusted_proxies, log, env, credential, "
+            "file, command, minutes, "
           "hours, days, kb, mb, usd\n");
 }
 
@@ -239,14 +259,19 @@ static void missing_file(void **state) {
 
 static void secrets_for_policies(void **state) {
   static const struct bad list[] = {
-    { "secret \"j\" { env \"SECRET_A\" }", "weir.lua:1: secret 'j': host is missing: the only host that the secret is sent to\n" },
-    { "secret \"j\" { host = \"h\" }", "weir.lua:1: secret 'j': the secret must be env \"NAME\", credential \"NAME\", file \"PATH\" or "
+    { "secret \"j\" { env \"SECRET_A\" }", "weir.lua:1: secret 'j': host is missing: the only host that the secret "
+      "is sent to\n" },
+    { "secret \"j\" { host = \"h\" }", "weir.lua:1: secret 'j': the secret must be env \"NAME\", credential "
+      "\"NAME\", file \"PATH\" or "
       "command { … }, not nothing\n" },
-    { "secret \"j\" { env \"SECRET_A\", host = \"https://h/\" }", "weir.lua:1: secret 'j': host must be a host alone, such as "
+    { "secret \"j\" { env \"SECRET_A\", host = \"https://h/\" }", "weir.lua:1: secret 'j': host must be a host "
+      "alone, such as "
       "\"judge.internal\", without scheme, port or path\n" },
-    { "secret \"j\" { env \"SECRET_A\", host = \"h:80\" }", "weir.lua:1: secret 'j': host must be a host alone, such as "
+    { "secret \"j\" { env \"SECRET_A\", host = \"h:80\" }", "weir.lua:1: secret 'j': host must be a host alone, such "
+      "as "
       "\"judge.internal\", without scheme, port or path\n" },
-    { "secret \"j\" { env \"SECRET_A\", env \"SECRET_B\", host = \"h\" }", "weir.lua:1: secret 'j': it holds more than one secret\n" },
+    { "secret \"j\" { env \"SECRET_A\", env \"SECRET_B\", host = \"h\" }", "weir.lua:1: secret 'j': it holds more "
+      "than one secret\n" },
     { "secret \"j\"", "weir.lua:1: secret 'j': a table must follow: { env \"NAME\", host = \"judge.internal\" }\n" },
     { "secret \"j\" { env \"SECRET_A\", host = \"h\" }\nsecret \"j\" { env \"SECRET_A\", host = \"h\" }",
       "weir.lua:2: secret 'j': the name is taken by another\n" },

@@ -1,5 +1,6 @@
 /* on_request: what req shows, what is written, and what decides. */
 #include "rig.h"
+#include <time.h>
 
 static void test_reads(void **state) {
   (void)state;
@@ -288,12 +289,52 @@ static void test_no_hook_no_call(void **state) {
   rig_end(&r);
 }
 
+static double seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void cost(const char *what, const char *text) {
+  enum { N = 50000 };
+  struct rig r;
+  struct ask a;
+  double best = 1;
+  rig_with(&r, text);
+  ask_init(&a, OP_CHAT, CHAT_BODY);
+  for (int round = 0; round < 5; round++) {
+    double from = seconds();
+    for (int i = 0; i < N; i++) {
+      ask_request(&r, &a);
+      policy_req_end(&a.req);
+      a.req.target_count = 0;
+      if (i % 64 == 0) arena_end(&a.arena), a.req.model = SPAN("smart");
+    }
+    double took = (seconds() - from) / N;
+    if (took < best) best = took;
+  }
+  print_message("%s: %.0f ns\n", what, best * 1e9);
+  assert_true(best < 50e-6);
+  assert_false(a.run.decision.error);
+  ask_end(&a);
+  rig_end(&r);
+}
+
+/* With the handle of a new exchange each time, and the collector's part. */
+static void test_cost(void **state) {
+  (void)state;
+  cost("an empty on_request", "return { on_request = function(req) end }");
+  cost("an on_request that reads req.model", "return { on_request = function(req) local m = req.model end }");
+  cost("an on_request that reads req.model and routes", "return { on_request = function(req) if req.model == 'smart' then return weir.route { 'openai/gpt-5', 'lab/small' } end end }");
+  cost("the same, the name made anew", "return { on_request = function(req) if req.model == '' then return weir.deny(400, 'no model') end return weir.route { 'lab/' .. req.model } end }");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_reads), cmocka_unit_test(test_client_keys_are_hidden), cmocka_unit_test(test_views_of_other_dialects), cmocka_unit_test(test_raw_route),
     cmocka_unit_test(test_edits), cmocka_unit_test(test_bad_writes), cmocka_unit_test(test_deny), cmocka_unit_test(test_answer), cmocka_unit_test(test_route),
     cmocka_unit_test(test_route_mistakes), cmocka_unit_test(test_route_list_changed_after), cmocka_unit_test(test_notes_tags_state),
-    cmocka_unit_test(test_unreturned_decision_is_told), cmocka_unit_test(test_no_hook_no_call),
+    cmocka_unit_test(test_unreturned_decision_is_told), cmocka_unit_test(test_no_hook_no_call), cmocka_unit_test(test_cost),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
