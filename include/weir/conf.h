@@ -58,7 +58,7 @@ const struct source *sources_policy(struct sources *s, struct span name, const c
 struct account {
   unsigned index;
   struct secret *key;                 /* NULL: none (a local server) */
-  struct secret *auth_line;           /* "authorization: Bearer …\r\n" or "x-api-key: …\r\n", ready to send; or NULL */
+  struct secret *auth_line;           /* "authorization: Bearer …\r\n" or "x-api-key: …\r\n", ready to send */
 };
 struct endpoint {
   struct url url;                     /* path is the base, "/v1" */
@@ -171,7 +171,8 @@ bool conf_restart_needed(const struct conf *running, const struct conf *next, st
 
 /* ---- the catalogue */
 struct catalogue_provider {
-  const char *name, *url, *key_variable, *auth_header;   /* auth_header: "authorization" (Bearer), "x-api-key", "api-key" */
+  const char *name, *url, *key_variable;
+  const char *auth_header;            /* "authorization" (Bearer), "x-api-key", "api-key" */
   enum dialect dialect;
   const char *extra_header;           /* "anthropic-version: 2023-06-01" when the client sent none; NULL */
 };

@@ -40,7 +40,7 @@ struct arena_release {
   void (*run)(void *arg);
   void *arg;
 };
-enum { FIRST_BLOCK = 2048, LARGEST_STEP = 65536 };
+enum { FIRST_BLOCK = 1024, LARGEST_STEP = 65536 };
 
 static void *arena_block_add(struct arena *a, size_t n) {
   size_t size = a->total < FIRST_BLOCK ? FIRST_BLOCK : a->total < LARGEST_STEP ? a->total : LARGEST_STEP;

@@ -34,6 +34,10 @@ static const struct spec { const char *unit; double low, high, usual; } specs[SE
   [SET_WARM] = { count, 0, 10000, 2 },
 };
 
+/* Needed before it is known which model is asked for. */
+static const uint32_t of_clients =
+  1u << SET_DRAIN | 1u << SET_HEADER_TIME | 1u << SET_CLIENT_IDLE | 1u << SET_MAX_HEAD | 1u << SET_MAX_BODY;
+
 /* Words beside the numbers. Their other values belong to later versions. */
 static const struct choice { const char *word, *usual, *later; } choices[] = {
   { "whole", "buffer", "assemble" }, { "loss", "tell", "strict" }, { "on_store_loss", "refuse", "pass" },
@@ -79,6 +83,8 @@ bool setting_read(struct load *l, struct span word, struct settings *s) {
     }
     s->value[i] = v;
     s->given |= 1u << i;
+    if (s != &l->conf->defaults && of_clients & 1u << i)
+      warning_add(l, "%s has no effect here, since it is about clients; write it in defaults", setting_words[i]);
     return true;
   }
   return false;

@@ -57,7 +57,6 @@ struct alias_draft {
 struct use_draft {
   struct place at;
   struct use use;
-  bool amended;
 };
 struct listener_draft {
   struct place at;

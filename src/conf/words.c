@@ -78,12 +78,12 @@ int word_workers(lua_State *L) {
 }
 
 int word_memory(lua_State *L) {
-  return number_word(L, ONCE_MEMORY, "memory", "bytes", 16 << 20, (uint64_t)1 << 44, &load_of(L)->conf->memory);
+  return number_word(L, ONCE_MEMORY, "memory", "bytes", 1 << 20, (uint64_t)1 << 44, &load_of(L)->conf->memory);
 }
 
 int word_lua_memory(lua_State *L) {
   uint64_t *out = &load_of(L)->conf->lua_memory;
-  return number_word(L, ONCE_LUA_MEMORY, "lua_memory", "bytes", 1 << 20, (uint64_t)1 << 34, out);
+  return number_word(L, ONCE_LUA_MEMORY, "lua_memory", "bytes", 256 << 10, (uint64_t)1 << 34, out);
 }
 
 static int folder_word(lua_State *L, enum once which, const char *name, const char *example, struct span *out) {

@@ -1,13 +1,34 @@
 /* request.c: what a request asks, read where it stands. */
+#include "cursor.h"
 #include "dialect_impl.h"
 
+/* The members that mean something, found in one pass over the body. */
 struct body {
   const struct operation_info *operation;
-  const struct json_member *members;
-  size_t count;
+  struct json model, stream, max_tokens, max_completion_tokens, max_output_tokens, stream_options, thinking, reasoning, output_config,
+      reasoning_effort, enable_thinking, thinking_budget, previous_response_id, conversation, prompt, input, tools, messages, container,
+      metadata, user, safety_identifier;
+};
+#define FIELD(name) { SPAN(#name), offsetof(struct body, name) }
+static const struct field { struct span name; size_t at; } fields[] = {
+  FIELD(model), FIELD(stream), FIELD(max_tokens), FIELD(max_completion_tokens), FIELD(max_output_tokens), FIELD(stream_options),
+  FIELD(thinking), FIELD(reasoning), FIELD(output_config), FIELD(reasoning_effort), FIELD(enable_thinking), FIELD(thinking_budget),
+  FIELD(previous_response_id), FIELD(conversation), FIELD(prompt), FIELD(input), FIELD(tools), FIELD(messages), FIELD(container),
+  FIELD(metadata), FIELD(user), FIELD(safety_identifier),
 };
 
-static struct json member(const struct body *b, struct span name) { return json_member_of(b->members, b->count, name); }
+static void body_read(struct body *b, const struct json_member *members, size_t count) {
+  char room[64];
+  for (size_t i = 0; i < count; i++) {
+    struct json key = key_escaped(members[i].key) ? key_plain(members[i].key, room) : members[i].key;
+    for (size_t k = 0; k < sizeof fields / sizeof *fields; k++) {
+      if (!key_is(key, fields[k].name)) continue;
+      *(struct json *)((char *)b + fields[k].at) = members[i].value;
+      break;
+    }
+  }
+}
+
 static bool given(struct json v) { return v.type != JSON_NONE && v.type != JSON_NULL; }
 static bool is_word(struct json v, struct span word) { return v.type == JSON_STRING && json_string_is(v, word); }
 
@@ -18,45 +39,40 @@ static struct span plain_string(struct json v) {
 }
 
 /* ---- limits */
-struct limit_name { struct span name; const char *why; };
-static const struct limit_name limits[] = {
-  { SPAN("max_tokens"), "'max_tokens' must be a whole number" },
-  { SPAN("max_completion_tokens"), "'max_completion_tokens' must be a whole number" },
-  { SPAN("max_output_tokens"), "'max_output_tokens' must be a whole number" },
-};
-
-static bool limit_counts(const struct operation_info *o, size_t i) {
-  static const unsigned char known[OP_COUNT] = { [OP_CHAT] = 3, [OP_COMPLETIONS] = 1, [OP_RESPONSES] = 4, [OP_MESSAGES] = 1 };
-  return known[o->operation] >> i & 1;
+/* The larger of two names for one limit counts, since servers differ in which one they obey. Below zero means no limit to some. */
+static bool limit_take(struct json v, const char *wrong, struct request_facts *out, const char **why) {
+  int64_t n;
+  if (!given(v)) return true;
+  if (v.type != JSON_NUMBER || !json_i64(v, &n)) {
+    *why = wrong;
+    return false;
+  }
+  if (n > out->max_tokens) out->max_tokens = n;
+  return true;
 }
 
-/* The larger of two names for one limit counts, since servers differ in which one they obey. Below zero means no limit to some. */
 static bool limit_read(const struct body *b, struct request_facts *out, const char **why) {
-  out->max_tokens = -1;
-  for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-    struct json v = member(b, limits[i].name);
-    int64_t n;
-    if (!given(v) || !limit_counts(b->operation, i)) continue;
-    if (v.type != JSON_NUMBER || !json_i64(v, &n)) {
-      *why = limits[i].why;
-      return false;
-    }
-    if (n > out->max_tokens) out->max_tokens = n;
+  const char *plain = "'max_tokens' must be a whole number";
+  switch (b->operation->operation) {
+  case OP_CHAT:
+    return limit_take(b->max_tokens, plain, out, why) &&
+           limit_take(b->max_completion_tokens, "'max_completion_tokens' must be a whole number", out, why);
+  case OP_COMPLETIONS: case OP_MESSAGES: return limit_take(b->max_tokens, plain, out, why);
+  case OP_RESPONSES: return limit_take(b->max_output_tokens, "'max_output_tokens' must be a whole number", out, why);
+  default: return true;
   }
-  return true;
 }
 
 /* ---- reasoning */
 static bool effort(struct json v) { return string_full(v) && !is_word(v, SPAN("none")); }
 
 static bool reasoning_read(const struct body *b) {
-  struct json thinking = member(b, SPAN("thinking")), reasoning = member(b, SPAN("reasoning"));
-  struct json type = json_get(thinking, SPAN("type"));
+  struct json reasoning = b->reasoning, type = json_get(b->thinking, SPAN("type"));
   if (string_full(type) && !is_word(type, SPAN("disabled"))) return true;
-  if (effort(json_get(member(b, SPAN("output_config")), SPAN("effort")))) return true;
+  if (effort(json_get(b->output_config, SPAN("effort")))) return true;
   if (b->operation->dialect == DIALECT_MESSAGES) return false;
-  if (effort(member(b, SPAN("reasoning_effort"))) || member(b, SPAN("enable_thinking")).type == JSON_TRUE) return true;
-  if (json_count(member(b, SPAN("thinking_budget"))) > 0) return true;
+  if (effort(b->reasoning_effort) || b->enable_thinking.type == JSON_TRUE) return true;
+  if (json_count(b->thinking_budget) > 0) return true;
   if (reasoning.type != JSON_OBJECT || json_get(reasoning, SPAN("enabled")).type == JSON_FALSE) return false;
   struct json level = json_get(reasoning, SPAN("effort"));
   return !string_full(level) || effort(level);
@@ -90,21 +106,29 @@ static bool parts_bound(struct json parts) {
   return false;
 }
 
+static bool details_bound(struct json details) {
+  struct json_iter i = json_iter(details);
+  struct json key, detail;
+  while (details.type == JSON_ARRAY && json_next(&i, &key, &detail))
+    if (string_full(json_get(detail, SPAN("signature"))) || string_full(json_get(detail, SPAN("data")))) return true;
+  return false;
+}
+
+static bool message_member_bound(struct json key, struct json item) {
+  if (key_is(key, SPAN("content"))) return parts_bound(item);
+  if (key_is(key, SPAN("audio"))) return given(json_get(item, SPAN("id")));
+  return (key_is(key, SPAN("reasoning_details")) || key_is(key, SPAN("thinking_blocks"))) && details_bound(item);
+}
+
+/* Most of a body is text of messages: it is passed over once. */
 static bool message_bound(struct json message) {
-  struct json_iter i = json_iter(message);
-  struct json key, item;
-  while (json_next(&i, &key, &item)) {
-    if (!given(item)) continue;
-    if (json_string_is(key, SPAN("content"))) {
-      if (parts_bound(item)) return true;
-    } else if (json_string_is(key, SPAN("audio"))) {
-      if (given(json_get(item, SPAN("id")))) return true;
-    } else if (json_string_is(key, SPAN("reasoning_details")) || json_string_is(key, SPAN("thinking_blocks"))) {
-      struct json_iter d = json_iter(item);
-      struct json detail;
-      while (json_next(&d, &key, &detail))
-        if (string_full(json_get(detail, SPAN("signature"))) || string_full(json_get(detail, SPAN("data")))) return true;
-    }
+  const char *at = cursor_enter(message.text.p);
+  char room[64];
+  for (; *at != '}'; at = cursor_next(at)) {
+    struct json key = cursor_key(&at), item = cursor_value(&at);
+    if (item.type == JSON_STRING) continue;
+    if (key_escaped(key)) key = key_plain(key, room);
+    if (message_member_bound(key, item)) return true;
   }
   return false;
 }
@@ -119,11 +143,12 @@ static bool item_bound(struct json item) {
 }
 
 static bool list_bound(struct json list, bool (*bound)(struct json)) {
-  struct json_iter i = json_iter(list);
-  struct json key, item;
   if (list.type != JSON_ARRAY) return false;
-  while (json_next(&i, &key, &item))
+  const char *at = cursor_enter(list.text.p);
+  for (; *at != ']'; at = cursor_next(at)) {
+    struct json item = cursor_value(&at);
     if (item.type == JSON_OBJECT && bound(item)) return true;
+  }
   return false;
 }
 
@@ -132,30 +157,30 @@ static bool tool_bound(struct json tool) { return given(json_get(tool, SPAN("vec
 static bool bound_read(const struct body *b) {
   switch (b->operation->operation) {
   case OP_RESPONSES:
-    return given(member(b, SPAN("previous_response_id"))) || given(member(b, SPAN("conversation"))) ||
-           given(member(b, SPAN("prompt"))) || list_bound(member(b, SPAN("input")), item_bound) ||
-           list_bound(member(b, SPAN("tools")), tool_bound);
-  case OP_CHAT: return list_bound(member(b, SPAN("messages")), message_bound);
+    return given(b->previous_response_id) || given(b->conversation) ||
+           given(b->prompt) || list_bound(b->input, item_bound) ||
+           list_bound(b->tools, tool_bound);
+  case OP_CHAT: return list_bound(b->messages, message_bound);
   case OP_MESSAGES: case OP_COUNT_TOKENS:
-    return member(b, SPAN("container")).type == JSON_STRING || list_bound(member(b, SPAN("messages")), message_bound);
+    return b->container.type == JSON_STRING || list_bound(b->messages, message_bound);
   default: return false;
   }
 }
 
 static void who_read(const struct body *b, struct request_facts *out) {
-  struct json metadata = member(b, SPAN("metadata"));
-  struct span by_metadata = plain_string(json_get(metadata, SPAN("user_id")));
-  out->user = plain_string(member(b, SPAN("user")));
-  if (!out->user.n) out->user = plain_string(member(b, SPAN("safety_identifier")));
+  struct span by_metadata = plain_string(json_get(b->metadata, SPAN("user_id")));
+  out->user = plain_string(b->user);
+  if (!out->user.n) out->user = plain_string(b->safety_identifier);
   if (!out->user.n) out->user = by_metadata;
-  out->session = plain_string(json_get(metadata, SPAN("session_id")));
+  out->session = plain_string(json_get(b->metadata, SPAN("session_id")));
   if (!out->session.n) out->session = by_metadata;
 }
 
 bool request_read(const struct operation_info *o, const struct json_member *members, size_t count, struct request_facts *out,
                   const char **why) {
-  struct body b = { o, members, count };
-  struct json stream = member(&b, SPAN("stream")), model = member(&b, SPAN("model"));
+  struct body b = { .operation = o };
+  body_read(&b, members, count);
+  struct json stream = b.stream, model = b.model;
   *out = (struct request_facts){ .max_tokens = -1 };
   if (model.type != JSON_NONE && model.type != JSON_STRING) {
     *why = "'model' must be a string";
@@ -168,7 +193,7 @@ bool request_read(const struct operation_info *o, const struct json_member *memb
   if (!limit_read(&b, out, why)) return false;
   out->model = model;
   out->stream = o->streams && stream.type == JSON_TRUE;
-  out->wants_usage = json_get(member(&b, SPAN("stream_options")), SPAN("include_usage")).type == JSON_TRUE;
+  out->wants_usage = json_get(b.stream_options, SPAN("include_usage")).type == JSON_TRUE;
   out->reasoning = reasoning_read(&b);
   out->bound = bound_read(&b);
   who_read(&b, out);

@@ -114,6 +114,7 @@ static void take_head(struct call *c, struct upstream *u, struct span window, si
     return;
   }
   c->got_head = true;
+  worker_buf_back(c->worker, &c->head_bytes);            /* no retry can need it any more */
   bool keep_alive = h->keep_alive && h->framing != HTTP_UNTIL_CLOSE;
   http_body_init(&c->decoder, h);
   u->junk = !keep_alive;

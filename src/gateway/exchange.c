@@ -221,11 +221,17 @@ static bool on_request(struct exchange *x) {
   return true;
 }
 
+static void chain_set(struct exchange *x, const struct candidate *list, size_t count) {
+  x->route.candidates = arena_alloc(&x->arena, count * sizeof *list);
+  memcpy(x->route.candidates, list, count * sizeof *list);
+  x->route.count = count;
+}
+
 static bool route(struct exchange *x) {
   if (x->raw) {
     struct provider *p = x->raw_provider;
-    x->route.candidates[0] = (struct candidate){ p, x->req.model, p->name };
-    x->route.count = 1;
+    struct candidate only = { p, x->req.model, p->name };
+    chain_set(x, &only, 1);
   } else {
     int status = 404;
     struct policy_req *r = &x->req;
@@ -233,14 +239,16 @@ static bool route(struct exchange *x) {
       exchange_fail(x, 400, SPAN("bad_request"), SPAN("missing_required_parameter"), "'model' is missing from the request", NULL);
       return false;
     }
-    const char *why = r->target_count ? route_names(x->gen->conf, r->operation, r->targets, r->target_count, &x->arena, &x->route, &status)
-                                      : route_model(x->gen->conf, r->operation, r->model, &x->arena, &x->route, &status);
+    struct route found = { 0 };
+    const char *why = r->target_count ? route_names(x->gen->conf, r->operation, r->targets, r->target_count, &x->arena, &found, &status)
+                                      : route_model(x->gen->conf, r->operation, r->model, &x->arena, &found, &status);
     if (why) {
       exchange_fail(x, status, status == 404 ? SPAN("not_found") : SPAN("bad_request"), status == 404 ? SPAN("model_not_found") : SPAN(""), why, NULL);
       return false;
     }
-    if (r->next_on) x->route.next_on = r->next_on;
-    if (r->facts.bound) x->route.count = 1;              /* state that lives at one provider only */
+    chain_set(x, found.candidates, r->facts.bound ? 1 : found.count);    /* state that lives at one provider goes to that alone */
+    x->route.alias = found.alias;
+    x->route.next_on = r->next_on ? r->next_on : found.next_on;
   }
   if (!x->route.next_on) x->route.next_on = route_default_next_on();
   if (x->route.alias && x->route.alias->latency_budget > 0) {
@@ -276,6 +284,11 @@ static bool pick(struct exchange *x) {
 
 static void note_tried(struct exchange *x, struct attempt *a, enum fault f) {
   if (x->tried_count >= MOST_TRIED) return;
+  if (!x->tried) {
+    x->tried = arena_alloc(&x->arena, MOST_TRIED * sizeof *x->tried);
+    x->tried_endpoint = arena_alloc(&x->arena, MOST_TRIED * sizeof *x->tried_endpoint);
+    x->tried_account = arena_alloc(&x->arena, MOST_TRIED * sizeof *x->tried_account);
+  }
   size_t i = x->tried_count++;
   x->tried[i] = (struct tried){ arena_copy(&x->arena, a->target.name), f, a->status, (unsigned)(now_ms(x) - a->begun_ms) };
   x->tried_endpoint[i] = a->target.endpoint;

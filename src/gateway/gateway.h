@@ -233,12 +233,17 @@ struct exchange {
   size_t body_size, body_cap;
   bool body_done;                     /* all of the request body is here (or went through) */
   struct provider *raw_provider;
-  struct route route;
+  struct chain {                      /* the route, as small as it is */
+    struct alias *alias;
+    struct candidate *candidates;     /* in the arena */
+    size_t count;
+    uint32_t next_on;
+  } route;
   size_t at;                          /* candidate */
   struct attempt *attempts[2];        /* live ones; [0] is the one under way */
-  struct tried tried[MOST_TRIED];
-  const struct endpoint *tried_endpoint[MOST_TRIED];
-  const struct account *tried_account[MOST_TRIED];
+  struct tried *tried;                /* failed attempts: MOST_TRIED in the arena, from the first failure on */
+  const struct endpoint **tried_endpoint;
+  const struct account **tried_account;
   size_t tried_count;
   enum fault first_fault;
   int first_status;

@@ -235,6 +235,16 @@ void relay_feed(struct attempt *a, struct span data) {
   exchange_answer_ready(x);
 }
 
+/* Past the content point the request cannot be needed again, unless a policy may still read it. Small bodies lie in the arena. */
+static void forget_request(struct exchange *x) {
+  struct policy_vm *vm = x->gen->vms[x->worker->number];
+  if (x->pins || policy_has(vm, HOOK_CHUNK) || policy_has(vm, HOOK_DONE)) return;
+  mem_free(x->body_memory);
+  x->body_memory = NULL;
+  x->body = x->req.body = (struct span){ 0 };
+  x->req.member_count = 0;
+}
+
 void relay_release(struct attempt *a) {
   struct exchange *x = a->exchange;
   struct worker *w = x->worker;
@@ -248,6 +258,7 @@ void relay_release(struct attempt *a) {
   x->counted_open = true;
   x->deltas = 0;                                         /* counted again as they are released */
   answer_start(x, a->status, a->head, -1);
+  forget_request(x);
   gap_clock(a);
   /* What was held goes the way of every other event, so that on_chunk sees it at its release. */
   struct buf rest = a->window;

@@ -3,6 +3,8 @@
 /* Registry key of the table that keeps the coroutines alive: light userdata of each to itself. */
 static const char coroutines_key;
 
+enum { GC_STEP = 10 };                /* 2^10 bytes: a turn of the collector takes some 50 us; the total stays the same */
+
 /* ---- the memory account */
 static void *account(void *arg, void *p, size_t had, size_t wants) {
   struct vm *vm = arg;
@@ -53,6 +55,7 @@ struct vm *vm_new(const struct vm_limits *limits) {
   lua_atpanic(vm->main, panic);
   lua_pushcfunction(vm->main, open_all);
   lua_call(vm->main, 0, 0);
+  lua_gc(vm->main, LUA_GCINC, 0, 0, GC_STEP);
   lua_gc(vm->main, LUA_GCCOLLECT);
   vm->full_at = vm->idle_from = vm->used;
   vm->cap = vm->limit;
@@ -79,8 +82,8 @@ void vm_set_call_ms(struct vm *vm, unsigned ms) {
 }
 
 /* ---- collection */
-/* A cycle is begun when a quarter more is in use than after the last one, and then carried to its end, some tens of
-   microseconds at a time; so most of them are done before the running collector would begin one inside a call. */
+/* A cycle is begun when a quarter more is in use than after the last one, and then carried to its end, a
+   turn at a time; so most of them are done before the running collector would begin one inside a call. */
 bool vm_idle(struct vm *vm) {
   if (vm->depth) return false;
   if (!vm->collecting && vm->used < vm->idle_from + vm->idle_from / 4 + 65536) return false;

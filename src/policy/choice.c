@@ -1,17 +1,21 @@
 #include "room.h"
 #include <math.h>
 
-/* A choice is checked where it is made, so that a mistake names the line that made it, and taken when the
-   hook returns it. Its texts are its user values: 1 the message, text or JSON; 2 the code or the targets. */
+/* A choice is checked where it is made, so that a mistake names the line that made it, and taken when the hook
+   returns it. Its texts are in the exchange's memory, so it is good only in the call that made it. */
 enum { CHOSE_ROUTE = DECIDE_FAIL + 1, CHOICE_KINDS };
 struct choice {
   const void *tag;
+  uint64_t serial;                                     /* of the call */
   int kind;
   int status;
-  uint32_t next_on;
   bool is_json;
+  uint32_t next_on;
   double seconds;                                      /* retry_after, after; -1 not given */
   const char *as;
+  struct span text, code;                              /* text: the message, the answer, the new text */
+  struct span *targets;
+  size_t target_count;
 };
 static const char choice_tag, metatable_key;
 
@@ -27,21 +31,20 @@ static const struct { const char *word; unsigned hooks; } words[CHOICE_KINDS] = 
 /* ---- made */
 
 static struct choice *choice_new(lua_State *L, int kind) {
-  check_phase(L, words[kind].word, words[kind].hooks)->chose = true;
-  struct choice *c = lua_newuserdatauv(L, sizeof *c, 2);
-  *c = (struct choice){ .tag = &choice_tag, .kind = kind, .seconds = -1 };
+  struct frame *f = check_phase(L, words[kind].word, words[kind].hooks);
+  f->chose = true;
+  struct choice *c = lua_newuserdatauv(L, sizeof *c, 0);
+  *c = (struct choice){ .tag = &choice_tag, .kind = kind, .serial = f->serial, .seconds = -1 };
   lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
   lua_setmetatable(L, -2);
   return c;
 }
 
-static void keep(lua_State *L, int at, int slot) {
-  lua_pushvalue(L, at);
-  lua_setiuservalue(L, -2, slot);
-}
+static struct arena *arena_of(lua_State *L) { return policy_of(L)->frame->subject->req->arena; }
 
-static void check_text(lua_State *L, int at, const char *what) {
+static struct span check_text(lua_State *L, int at, const char *what, struct arena *a) {
   if (lua_type(L, at) != LUA_TSTRING) luaL_error(L, "%s is a string, not a %s", what, luaL_typename(L, at));
+  return arena_copy(a, check_span(L, at));
 }
 
 static double check_seconds(lua_State *L, int at, const char *what) {
@@ -58,17 +61,11 @@ static int deny_call(lua_State *L) {
   lua_Integer status = lua_tointegerx(L, 1, &isnum);
   if (!isnum || status < 400 || status > 599) return luaL_error(L, "weir.deny: the status is a number from 400 to 599");
   c->status = (int)status;
-  if (made > 2 && !lua_isnil(L, 2)) {
-    check_text(L, 2, "weir.deny: the message");
-    keep(L, 2, 1);
-  }
+  if (made > 2 && !lua_isnil(L, 2)) c->text = check_text(L, 2, "weir.deny: the message", arena_of(L));
   if (made > 3 && !lua_isnil(L, 3)) {
     check_fields(L, 3, "field of weir.deny", fields, 2, false);
     if (lua_getfield(L, 3, "retry_after") != LUA_TNIL) c->seconds = check_seconds(L, -1, "weir.deny: retry_after");
-    if (lua_getfield(L, 3, "code") != LUA_TNIL) {
-      check_text(L, -1, "weir.deny: code");
-      lua_setiuservalue(L, made, 2);
-    }
+    if (lua_getfield(L, 3, "code") != LUA_TNIL) c->code = check_text(L, -1, "weir.deny: code", arena_of(L));
   }
   return lua_settop(L, made), 1;
 }
@@ -77,16 +74,22 @@ static int deny_call(lua_State *L) {
 static int answer_call(lua_State *L) {
   struct choice *c = choice_new(L, DECIDE_ANSWER);
   c->is_json = lua_istable(L, 1);
-  if (c->is_json) {
-    struct buf *b = scratch_begin(policy_of(L));
-    json_encode(L, 1, b);
-    push_span(L, buf_span(b));
-    lua_setiuservalue(L, -2, 1);
-  } else {
-    check_text(L, 1, "weir.answer: the answer, unless it is a table,");
-    keep(L, 1, 1);
-  }
+  if (c->is_json) c->text = json_encode_arena(L, 1, arena_of(L));
+  else c->text = check_text(L, 1, "weir.answer: the answer, unless it is a table,", arena_of(L));
   return 1;
+}
+
+/* Of a list that some target cannot serve (it speaks another dialect) those that can, as an alias' targets are
+   taken; all of them when none can: that is the client's matter, who gets the reason. */
+static size_t servable(struct policy_vm *pv, struct policy_req *req, struct span *names, size_t n) {
+  struct span kept[ROUTE_MOST_TARGETS];
+  struct route route;
+  size_t count = 0;
+  int status;
+  for (size_t i = 0; i < n; i++)
+    if (!route_names(pv->conf, req->operation, &names[i], 1, req->arena, &route, &status)) kept[count++] = names[i];
+  if (count) memcpy(names, kept, count * sizeof *names);
+  return count ? count : n;
 }
 
 size_t check_targets(lua_State *L, int at, struct policy_vm *pv, struct policy_req *req, struct span out[ROUTE_MOST_TARGETS]) {
@@ -101,8 +104,8 @@ size_t check_targets(lua_State *L, int at, struct policy_vm *pv, struct policy_r
   }
   if (!req->operation) return n;
   const char *why = route_names(pv->conf, req->operation, out, n, req->arena, &route, &status);
-  if (why && status == 404) luaL_error(L, "%s", why);  /* a target that cannot serve this request is the client's matter, not the policy's */
-  return n;
+  if (why && status == 404) luaL_error(L, "%s", why);
+  return why ? servable(pv, req, out, n) : n;
 }
 
 /* weir.route { "a/x", "b/y", next_on = { … } } */
@@ -114,25 +117,22 @@ static int route_call(lua_State *L) {
   int made = lua_gettop(L);
   if (!lua_istable(L, 1)) return luaL_error(L, "weir.route takes a list: weir.route { \"provider/model\", … }");
   check_fields(L, 1, "field of weir.route", fields, 1, true);
-  check_targets(L, 1, pv, pv->frame->subject->req, names);
+  c->target_count = check_targets(L, 1, pv, pv->frame->subject->req, names);
+  c->targets = arena_alloc(arena_of(L), c->target_count * sizeof *names);
+  for (size_t i = 0; i < c->target_count; i++) c->targets[i] = arena_copy(arena_of(L), names[i]);
   if (lua_getfield(L, 1, "next_on") != LUA_TNIL) c->next_on = check_faults(L, lua_gettop(L), "next_on");
-  lua_settop(L, made);
-  keep(L, 1, 2);
-  return 1;
+  return lua_settop(L, made), 1;
 }
 
 static int why_choice(lua_State *L, int kind, const char *what) {
-  choice_new(L, kind);
-  if (lua_gettop(L) == 1 || lua_isnil(L, 1)) return 1;
-  check_text(L, 1, what);
-  keep(L, 1, 1);
+  struct choice *c = choice_new(L, kind);
+  if (lua_gettop(L) > 1 && !lua_isnil(L, 1)) c->text = check_text(L, 1, what, arena_of(L));
   return 1;
 }
 static int skip_call(lua_State *L) { return why_choice(L, DECIDE_SKIP, "weir.skip: the reason"); }
 static int reject_call(lua_State *L) { return why_choice(L, DECIDE_REJECT, "weir.reject: the reason"); }
 static int fail_call(lua_State *L) { return why_choice(L, DECIDE_FAIL, "weir.fail: the reason"); }
 static int accept_call(lua_State *L) { return choice_new(L, DECIDE_ACCEPT), 1; }
-static int drop_call(lua_State *L) { return choice_new(L, DECIDE_DROP), 1; }
 static int next_call(lua_State *L) { return choice_new(L, DECIDE_NEXT), 1; }
 
 /* A tool's name and arguments, a finish or a usage are not text: changing them would break what the client builds from them. */
@@ -144,15 +144,16 @@ static void check_text_chunk(lua_State *L, const struct frame *f, const char *wo
 }
 
 static int replace_call(lua_State *L) {
-  choice_new(L, DECIDE_REPLACE);
-  check_text(L, 1, "weir.replace: the new text");
-  check_text_chunk(L, policy_of(L)->frame, "weir.replace");
-  keep(L, 1, 1);
+  struct choice *c = choice_new(L, DECIDE_REPLACE);
+  struct frame *f = policy_of(L)->frame;
+  struct arena *scratch = f->subject->req->scratch;
+  c->text = check_text(L, 1, "weir.replace: the new text", f->hook == HOOK_CHUNK && scratch ? scratch : arena_of(L));
+  check_text_chunk(L, f, "weir.replace");
   return 1;
 }
 
-static int dropping_call(lua_State *L) {
-  drop_call(L);
+static int drop_call(lua_State *L) {
+  choice_new(L, DECIDE_DROP);
   check_text_chunk(L, policy_of(L)->frame, "weir.drop");
   return 1;
 }
@@ -162,11 +163,9 @@ static int stop_call(lua_State *L) {
   static const char *const kinds[] = { "length", "filter", "error" };
   struct choice *c = choice_new(L, DECIDE_STOP);
   int made = lua_gettop(L);
-  check_text(L, 1, "weir.stop: the reason");
-  keep(L, 1, 1);
+  c->text = check_text(L, 1, "weir.stop: the reason", arena_of(L));
   c->as = "filter";
   if (made > 2 && !lua_isnil(L, 2)) {
-    check_text(L, 2, "weir.stop: the second argument");
     struct span as = check_span(L, 2);
     size_t i = 0;
     while (i < 3 && !span_eq(as, span_cstr(kinds[i]))) i++;
@@ -190,7 +189,7 @@ static int retry_call(lua_State *L) {
 void choice_setup(lua_State *L) {
   static const luaL_Reg calls[] = {
     { "deny", deny_call }, { "answer", answer_call }, { "route", route_call }, { "skip", skip_call }, { "accept", accept_call },
-    { "reject", reject_call }, { "replace", replace_call }, { "drop", dropping_call }, { "stop", stop_call }, { "retry", retry_call },
+    { "reject", reject_call }, { "replace", replace_call }, { "drop", drop_call }, { "stop", stop_call }, { "retry", retry_call },
     { "next", next_call }, { "fail", fail_call }, { NULL, NULL },
   };
   lua_newtable(L);
@@ -204,61 +203,34 @@ void choice_setup(lua_State *L) {
 
 /* ---- taken */
 
-static struct span value_span(lua_State *L, int at, int slot, struct arena *a) {
-  struct span s = { NULL, 0 };
-  lua_getiuservalue(L, at, slot);
-  if (lua_type(L, -1) == LUA_TSTRING) {
-    s.p = lua_tolstring(L, -1, &s.n);
-    s = arena_copy(a, s);
-  }
-  lua_pop(L, 1);
-  return s;
-}
-
-static void route_take(lua_State *L, int at, const struct choice *c, struct policy_req *req) {
-  struct span names[ROUTE_MOST_TARGETS];
-  size_t n = 0;
-  lua_getiuservalue(L, at, 2);
-  for (size_t count = lua_rawlen(L, -1); n < count && n < ROUTE_MOST_TARGETS; n++, lua_pop(L, 1)) {
-    if (lua_rawgeti(L, -1, (lua_Integer)n + 1) != LUA_TSTRING) {      /* the list was changed after it was checked */
-      lua_pop(L, 2);
-      return;
-    }
-    names[n].p = lua_tolstring(L, -1, &names[n].n);
-    names[n] = arena_copy(req->arena, names[n]);
-  }
-  lua_pop(L, 1);
-  memcpy(req->targets, names, n * sizeof *names);
-  req->target_count = n;
-  req->next_on = c->next_on;
-}
-
 static const struct choice *choice_at(lua_State *L, int at) {
   const struct choice *c = lua_touserdata(L, at);
   return c && lua_type(L, at) == LUA_TUSERDATA && lua_rawlen(L, at) == sizeof *c && c->tag == &choice_tag ? c : NULL;
 }
 
+static bool route_take(const struct choice *c, struct policy_req *req) {
+  memcpy(req->targets, c->targets, c->target_count * sizeof *c->targets);
+  req->target_count = c->target_count;
+  req->next_on = c->next_on;
+  return true;
+}
+
 bool choice_take(lua_State *L, int at, struct frame *f, struct decision *out, struct buf *why) {
-  struct policy_req *req = f->subject->req;
-  at = lua_absindex(L, at);
   if (lua_isnil(L, at)) return true;
   const struct choice *c = choice_at(L, at);
-  if (!c || !lua_checkstack(L, 4)) {
+  if (!c) {
     buf_printf(why, "%s returned a %s; it returns nothing, or a decision made by weir.…", hook_words[f->hook], luaL_typename(L, at));
     return false;
   }
-  if (!(words[c->kind].hooks & 1u << f->hook)) {
-    buf_printf(why, "%s returned a decision of another hook, %s", hook_words[f->hook], words[c->kind].word);
+  if (c->serial != f->serial) {
+    buf_printf(why, "%s returned a decision (%s) that was made in another call; make it anew each time", hook_words[f->hook], words[c->kind].word);
     return false;
   }
-  if (c->kind == CHOSE_ROUTE) return route_take(L, at, c, req), true;
-  struct arena *a = c->kind == DECIDE_REPLACE && f->hook == HOOK_CHUNK && req->scratch ? req->scratch : req->arena;
-  struct span text = value_span(L, at, 1, a);
-  *out = (struct decision){ .kind = (enum decision_kind)c->kind, .policy = f->instance->name, .status = c->status, .retry_after = c->seconds };
-  if (c->kind == DECIDE_ANSWER && c->is_json) out->json = text;
-  else if (c->kind == DECIDE_ANSWER || c->kind == DECIDE_REPLACE) out->text = text;
-  else out->message = text;
-  if (c->kind == DECIDE_DENY) out->code = value_span(L, at, 2, a);
+  if (c->kind == CHOSE_ROUTE) return route_take(c, f->subject->req);
+  *out = (struct decision){ .kind = (enum decision_kind)c->kind, .policy = f->instance->name, .status = c->status, .retry_after = c->seconds, .code = c->code };
+  if (c->kind == DECIDE_ANSWER && c->is_json) out->json = c->text;
+  else if (c->kind == DECIDE_ANSWER || c->kind == DECIDE_REPLACE) out->text = c->text;
+  else out->message = c->text;
   if (c->as) out->as = span_cstr(c->as);
   return true;
 }

@@ -240,6 +240,7 @@ enum decision_kind policy_chunk(struct policy_vm *pv, struct policy_req *req, co
   for (size_t i = 0; i < list->count; i++) {
     f.instance = list->of[i];
     f.chose = false;
+    f.serial = ++pv->serial;
     if (chunk_step(pv, &f, out)) break;
   }
   return out->kind;

@@ -26,7 +26,8 @@ static void known_answers(void **state) {
   digest_is("248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1",
             SPAN("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq"), 56);
   digest_is("cf5b16a778af8380036ce59e7b0492370b249b11e8f07a51afac45037afee9d1",
-            SPAN("abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmnhijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopqrstnopqrstu"), 7);
+            SPAN("abcdefghbcdefghicdefghijdefghijkefghijklfghijklmghijklmn"
+                 "hijklmnoijklmnopjklmnopqklmnopqrlmnopqrsmnopqrstnopqrstu"), 7);
 }
 
 static void a_million_in_any_pieces(void **state) {

@@ -46,8 +46,8 @@ static bool trusts(const char *network, const char *peer) {
   struct sockaddr_storage a = { 0 };
   assert_true(network_read(span_cstr(network), &n));
   a.ss_family = strchr(peer, ':') ? AF_INET6 : AF_INET;
-  void *to = a.ss_family == AF_INET ? (void *)&((struct sockaddr_in *)&a)->sin_addr : &((struct sockaddr_in6 *)&a)->sin6_addr;
-  assert_int_equal(inet_pton(a.ss_family, peer, to), 1);
+  void *v4 = &((struct sockaddr_in *)&a)->sin_addr, *v6 = &((struct sockaddr_in6 *)&a)->sin6_addr;
+  assert_int_equal(inet_pton(a.ss_family, peer, a.ss_family == AF_INET ? v4 : v6), 1);
   return conf_trusts(&c, &a);
 }
 

@@ -135,6 +135,15 @@ static void settings(void **state) {
   conf_drop(c);
 }
 
+static void settings_of_clients_stand_in_defaults(void **state) {
+  (void)state;
+  struct loaded l = rig_load("provider \"vllm\" {\n  max_body = mb(1),\n  warm = 1 }\nmodel \"m\" { \"vllm/m\", drain = 1 }");
+  assert_string_equal(l.warnings,
+    "weir.lua:2: provider 'vllm': max_body has no effect here, since it is about clients; write it in defaults\n"
+    "weir.lua:4: model 'm': drain has no effect here, since it is about clients; write it in defaults\n");
+  conf_drop(l.conf);
+}
+
 static void small_words(void **state) {
   static const struct bad list[] = {
     { "workers(0)", "weir.lua:1: workers must be from 1 to 1024, not 0\n" },
@@ -142,8 +151,8 @@ static void small_words(void **state) {
     { "workers \"4\"", "weir.lua:1: workers must be a number, not a string\n" },
     { "workers(1) workers(2)", "weir.lua:1: 'workers' stands twice; the first is at weir.lua:1\n" },
     { "workers = 4", "weir.lua:1: 'workers' takes its value without '='\n" },
-    { "memory(5)", "weir.lua:1: memory must be from 16777216 to 17592186044416 bytes, not 5\n" },
-    { "lua_memory(kb(1))", "weir.lua:1: lua_memory must be from 1048576 to 17179869184 bytes, not 1024\n" },
+    { "memory(5)", "weir.lua:1: memory must be from 1048576 to 17592186044416 bytes, not 5\n" },
+    { "lua_memory(kb(1))", "weir.lua:1: lua_memory must be from 262144 to 17179869184 bytes, not 1024\n" },
     { "memory(mb \"x\")", "weir.lua:1: mb must be a number, not a string\n" },
     { "defaults { head = minutes(-1) }", "weir.lua:1: minutes must be from 0 to 1e+15, not -1\n" },
     { "state {}", "weir.lua:1: state takes a string: state \"/var/lib/weir\"\n" },
@@ -293,6 +302,7 @@ int main(void) {
     cmocka_unit_test_setup_teardown(an_empty_file_has_all_defaults, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(listen_and_admin, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(settings, rig_begin, rig_end),
+    cmocka_unit_test_setup_teardown(settings_of_clients_stand_in_defaults, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(small_words, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(folders_come_from_the_environment, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(unknown_and_later_words, rig_begin, rig_end),

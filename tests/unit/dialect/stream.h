@@ -30,6 +30,9 @@ static inline void seen_end(struct seen *s) {
 
 static inline void keep(char *into, size_t size, struct span s) { snprintf(into, size, "%.*s", SPAN_FMT(s)); }
 
+static inline bool starts(const struct buf *b, const char *with) { return !*with || span_starts(buf_span(b), span_cstr(with)); }
+static inline bool ends(const struct buf *b, const char *with) { return !*with || span_ends(buf_span(b), span_cstr(with)); }
+
 static inline void append(struct buf *b, struct json string) {
   struct arena a = { 0 };
   struct span text;

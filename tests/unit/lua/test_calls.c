@@ -204,7 +204,6 @@ static void test_calling_back(void **state) {
   for (int i = 0; i < 3; i++) {
     double from = cpu_ms();
     assert_int_equal(run(vm, "while true do call(function() while true do end end) end"), VM_TIMEOUT);
-    assert_non_null(strstr(told(vm), "in global 'call'"));
     assert_int_equal(run(vm, "while true do pcall(call, function() pcall(call, function() while true do end end) end) end"), VM_TIMEOUT);
     assert_int_equal(run(vm, "while true do main(function() while true do end end) end"), VM_TIMEOUT);
     assert_int_equal(run(vm, "while true do main(function() while true do pcall(function() while true do end end) end end) end"), VM_TIMEOUT);
@@ -239,7 +238,7 @@ static void test_idle(void **state) {
   struct vm *vm = *state;
   for (int i = 0; i < 10000 && vm_idle(vm); i++) {}
   assert_false(vm_idle(vm));
-  assert_int_equal(run(vm, "local t = {} for i = 1, 4000 do t[i] = { i } end"), VM_OK);
+  assert_int_equal(run(vm, "local t = {} for i = 1, 30000 do t[i] = { i } end"), VM_OK);
   lua_settop(vm_state(vm), 0);
   size_t before = vm_memory(vm);
   int turns = 0;
@@ -261,7 +260,7 @@ static void test_steps(void **state) {
   for (int i = 0; i < 3; i++) {
     expect_text(vm, "for i = 1, 10 do string.rep('x', 100) end return 'fine'", "fine");
     expect_error(vm, "for i = 1, 1000 do string.rep('x', 100) end", "all the work that one call may ask of them");
-    expect_text(vm, "local n = 0 for i = 1, 1000 do if pcall(string.rep, 'x', 100) then n = n + 1 end end return tostring(n < 200 and n > 50)", "true");
+    expect_text(vm, "local n = 0 for i = 1, 1000 do if pcall(string.rep, 'x', 100) then n = n + 1 end end return n > 50 and n < 200 and 'some'", "some");
   }
   lua_State *L = vm_state(vm);
   load(L, "return 1");

@@ -220,7 +220,7 @@ static void test_route_mistakes(void **state) {
   rig_lua("local c = weir.route { 'smart' } assert(c ~= nil)");
 }
 
-/* A list that is changed between the check and the return takes no effect rather than half of one. */
+/* What was checked counts, whatever becomes of the list. */
 static void test_route_list_changed_after(void **state) {
   (void)state;
   struct rig r;
@@ -228,7 +228,27 @@ static void test_route_list_changed_after(void **state) {
   rig_with(&r, "return { on_request = function(req) local t = { 'lab/x', 'lab/y' } local c = weir.route(t) t[2] = false return c end }");
   ask_init(&a, OP_CHAT, CHAT_BODY);
   assert_false(ask_request(&r, &a)->error);
-  assert_int_equal(a.req.target_count, 0);
+  assert_int_equal(a.req.target_count, 2);
+  assert_span(a.req.targets[1], "lab/y");
+  ask_end(&a);
+  rig_end(&r);
+}
+
+/* Targets of another dialect are left out while another is there. */
+static void test_route_over_dialects(void **state) {
+  (void)state;
+  struct rig r;
+  struct ask a;
+  rig_with(&r, "return { on_request = function(req) if req.model == 'all' then return weir.route { 'anthropic/c', 'lab/x', 'openai/y' } end return weir.route { 'anthropic/c' } end }");
+  ask_init(&a, OP_CHAT, "{\"model\":\"all\",\"messages\":[]}");
+  assert_false(ask_request(&r, &a)->error);
+  assert_int_equal(a.req.target_count, 2);
+  assert_span(a.req.targets[0], "lab/x");
+  ask_end(&a);
+  ask_init(&a, OP_CHAT, CHAT_BODY);
+  assert_false(ask_request(&r, &a)->error);
+  assert_int_equal(a.req.target_count, 1);
+  assert_span(a.req.targets[0], "anthropic/c");
   ask_end(&a);
   rig_end(&r);
 }
@@ -333,7 +353,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_reads), cmocka_unit_test(test_client_keys_are_hidden), cmocka_unit_test(test_views_of_other_dialects), cmocka_unit_test(test_raw_route),
     cmocka_unit_test(test_edits), cmocka_unit_test(test_bad_writes), cmocka_unit_test(test_deny), cmocka_unit_test(test_answer), cmocka_unit_test(test_route),
-    cmocka_unit_test(test_route_mistakes), cmocka_unit_test(test_route_list_changed_after), cmocka_unit_test(test_notes_tags_state),
+    cmocka_unit_test(test_route_mistakes), cmocka_unit_test(test_route_list_changed_after), cmocka_unit_test(test_route_over_dialects), cmocka_unit_test(test_notes_tags_state),
     cmocka_unit_test(test_unreturned_decision_is_told), cmocka_unit_test(test_no_hook_no_call), cmocka_unit_test(test_cost),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
