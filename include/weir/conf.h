@@ -151,6 +151,8 @@ struct conf {
    whose key variables are set. On failure NULL and messages "file:line: reason" one a line in *errors; warnings
    go to *warnings. It may take seconds (`command` secrets): never on a worker. */
 struct conf *conf_load(const char *file, struct buf *errors, struct buf *warnings);
+/* The runtime directory of a configuration that names none. */
+struct span conf_default_runtime(struct arena *a);
 struct conf *conf_ref(struct conf *c);
 void conf_drop(struct conf *c);
 /* For --watch: whether its files (weir.lua, included ones, policies, secret files) or the set an include names

@@ -117,6 +117,7 @@ struct loop {
 struct ring_options {
   unsigned entries;                   /* SQ size; 0 = 1024, halved on ENOMEM down to 256 */
   unsigned buffers, buffer_size;      /* provided buffers; 0 = 128 of 16384 bytes */
+  bool plain;                         /* as on a kernel without DEFER_TASKRUN */
 };
 /* NULL and *why (static or thread-local text: which switch refuses io_uring and what to do) on failure. */
 struct loop *ring_new(const struct ring_options *o, const char **why);

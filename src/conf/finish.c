@@ -90,20 +90,21 @@ static const char *given(const char *variable) {
   return value && *value ? value : NULL;
 }
 
+struct span conf_default_runtime(struct arena *a) {
+  const char *run = given("RUNTIME_DIRECTORY"), *xdg = given("XDG_RUNTIME_DIR");
+  if (run) return first_folder(a, run);
+  if (xdg) return arena_printf(a, "%s/weir", xdg);
+  return geteuid() ? arena_printf(a, "/tmp/weir-%u", (unsigned)geteuid()) : SPAN("/run/weir");
+}
+
 static void folders_finish(struct conf *c) {
   const char *state = given("STATE_DIRECTORY"), *home = given("HOME");
-  const char *run = given("RUNTIME_DIRECTORY"), *xdg = given("XDG_RUNTIME_DIR");
   if (!c->state_dir.n) {
     if (state) c->state_dir = first_folder(&c->arena, state);
     else if (home) c->state_dir = arena_printf(&c->arena, "%s/.local/state/weir", home);
     else c->state_dir = SPAN("/var/lib/weir");
   }
-  if (!c->runtime_dir.n) {
-    if (run) c->runtime_dir = first_folder(&c->arena, run);
-    else if (xdg) c->runtime_dir = arena_printf(&c->arena, "%s/weir", xdg);
-    else if (!geteuid()) c->runtime_dir = SPAN("/run/weir");
-    else c->runtime_dir = arena_printf(&c->arena, "/tmp/weir-%u", (unsigned)geteuid());
-  }
+  if (!c->runtime_dir.n) c->runtime_dir = conf_default_runtime(&c->arena);
 }
 
 static void feed(struct sha256 *h, struct span s) {

@@ -18,7 +18,8 @@ static enum fault chat_silence(struct span finish) {
 }
 
 static bool media_type(struct span type) {
-  static const struct span media[] = { SPAN("image_url"), SPAN("image"), SPAN("audio"), SPAN("output_audio"), SPAN("video_url"), SPAN("file") };
+  static const struct span media[] = { SPAN("image_url"),    SPAN("image"),     SPAN("audio"),
+                                       SPAN("output_audio"), SPAN("video_url"), SPAN("file") };
   for (size_t i = 0; i < sizeof media / sizeof *media; i++)
     if (span_eq(type, media[i])) return true;
   return false;
@@ -31,8 +32,8 @@ static void part_texts(struct pieces *p, enum delta_kind kind, int choice, struc
   if (part.type != JSON_OBJECT) return;
   while (json_next(&i, &key, &item)) {
     if (item.type != JSON_STRING || json_string_is(key, SPAN("type"))) continue;
-    if (json_string_is(key, SPAN("text")) || json_string_is(key, SPAN("refusal")) || json_string_is(key, SPAN("summary")) ||
-        json_string_is(key, SPAN("thinking")))
+    if (json_string_is(key, SPAN("text")) || json_string_is(key, SPAN("refusal")) ||
+        json_string_is(key, SPAN("summary")) || json_string_is(key, SPAN("thinking")))
       piece_text(p, kind, choice, item);
   }
 }
@@ -69,13 +70,14 @@ static void tools_read(struct pieces *p, int choice, struct json calls) {
   }
 }
 
-/* Thinking is often told twice: as reasoning_content or reasoning, and again in OpenRouter's reasoning_details or LiteLLM's
-   thinking_blocks. The plain string is the one that counts. */
+/* Thinking is often told twice: as reasoning_content or reasoning, and again in OpenRouter's reasoning_details or
+   LiteLLM's thinking_blocks. The plain string is the one that counts. */
 static bool details_read(struct pieces *p, int choice, const char *message_at, struct json details) {
   struct json message = cursor_value(&message_at), key, item;
   struct json_iter i = json_iter(details);
   size_t before = p->content;
-  if (string_full(json_get(message, SPAN("reasoning"))) || string_full(json_get(message, SPAN("reasoning_content")))) return false;
+  if (string_full(json_get(message, SPAN("reasoning"))) || string_full(json_get(message, SPAN("reasoning_content"))))
+    return false;
   if (details.type != JSON_ARRAY) return false;
   while (json_next(&i, &key, &item)) part_texts(p, DELTA_THINKING, choice, item);
   return p->content > before;
@@ -83,8 +85,10 @@ static bool details_read(struct pieces *p, int choice, const char *message_at, s
 
 static bool any_item(struct json array) { return array.type == JSON_ARRAY && *cursor_enter(array.text.p) != ']'; }
 
-/* One member of a delta, or of the message of a whole answer: the same stand in both. It stands in the object at `message`. */
-static void member_read(struct pieces *p, int choice, const char *message, struct json key, struct json item, bool *thought) {
+/* One member of a delta, or of the message of a whole answer: the same stand in both. It stands in the object at
+ * `message`. */
+static void member_read(struct pieces *p, int choice, const char *message, struct json key, struct json item,
+                        bool *thought) {
   char room[64];
 again:
   if (key_is(key, SPAN("content"))) {
@@ -138,7 +142,8 @@ static void pieces_renumber(struct pieces *p, size_t from, int choice) {
 
 struct choice { int number; struct json finish; };
 
-static const char *choice_member(struct pieces *p, bool completions, struct choice *c, struct json key, const char *at) {
+static const char *choice_member(struct pieces *p, bool completions, struct choice *c, struct json key,
+                                 const char *at) {
   char room[64];
 again:
   if (key_is(key, SPAN("delta")) || key_is(key, SPAN("message"))) {
@@ -184,8 +189,8 @@ static void choices_read(struct pieces *p, struct event_state *s, const struct o
 }
 
 static void chat_usage(struct json usage, struct usage *out) {
-  static const struct usage_names names = { SPAN("prompt_tokens"), SPAN("prompt_tokens_details"), SPAN("completion_tokens"),
-                                            SPAN("completion_tokens_details") };
+  static const struct usage_names names = { SPAN("prompt_tokens"), SPAN("prompt_tokens_details"),
+                                            SPAN("completion_tokens"), SPAN("completion_tokens_details") };
   usage_read_openai(usage, &names, out);
 }
 
@@ -261,7 +266,8 @@ static void chat_pieces(const struct operation_info *o, struct span name, struct
   piece_usage(p, &usage);
 }
 
-static void chat_answer(const struct operation_info *o, struct json document, struct answer_parts *parts, struct pieces *p) {
+static void chat_answer(const struct operation_info *o, struct json document, struct answer_parts *parts,
+                        struct pieces *p) {
   struct chat_members m;
   members_of(document, &m);
   parts->usage = m.usage;

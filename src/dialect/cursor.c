@@ -2,7 +2,6 @@
 
 /* A quote ends the string unless an odd number of backslashes stands before it. */
 const char *cursor_string_far(const char *start, const char *at) {
-  if (at > start && at[-1] == '\\') start = at;          /* that one belongs to an escape already passed */
   for (;; at++) {
     at = rawmemchr(at, '"');
     const char *slash = at;

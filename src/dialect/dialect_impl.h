@@ -30,12 +30,16 @@ static inline struct span string_raw(struct json v) {
 }
 static inline bool string_full(struct json v) { return v.type == JSON_STRING && v.text.n > 2; }
 
-/* Keys are compared as bytes first. One that is written with escapes ("\u0063hoices") is rare and means the same to a client,
-   so a walk that found no name for a key asks key_escaped and then compares with key_same. */
+/* Keys are compared as bytes first. One that is written with escapes ("\u0063hoices") is rare and means the same to a
+   client, so a walk that found no name for a key asks key_escaped and then goes on with key_plain. A letter's escape
+   takes six bytes and no name looked for is shorter than four letters: a key of ten bytes, quotes included, needs no
+   look. */
 static inline bool key_is(struct json key, struct span name) {
   return key.text.n == name.n + 2 && memcmp(key.text.p + 1, name.p, name.n) == 0;
 }
-static inline bool key_escaped(struct json key) { return memchr(key.text.p, '\\', key.text.n) != NULL; }
+static inline bool key_escaped(struct json key) {
+  return key.text.n > 10 && memchr(key.text.p, '\\', key.text.n) != NULL;
+}
 /* The key's value in plain bytes when it fits in room, quotes included; else the key itself. */
 struct json key_plain(struct json key, char room[64]);
 
@@ -99,11 +103,19 @@ static inline void event_begin(struct buf *out, struct span name) {
   buf_add(out, SPAN("data: "));
 }
 static inline void event_end(struct buf *out) { buf_add(out, SPAN("\n\n")); }
-static inline void field_str(struct json_writer *w, struct span name, struct span value) { json_key(w, name), json_str(w, value); }
-static inline void field_int(struct json_writer *w, struct span name, int64_t value) { json_key(w, name), json_int(w, value); }
-static inline void field_bool(struct json_writer *w, struct span name, bool value) { json_key(w, name), json_bool(w, value); }
+static inline void field_str(struct json_writer *w, struct span name, struct span value) {
+  json_key(w, name), json_str(w, value.p ? value : SPAN(""));
+}
+static inline void field_int(struct json_writer *w, struct span name, int64_t value) {
+  json_key(w, name), json_int(w, value);
+}
+static inline void field_bool(struct json_writer *w, struct span name, bool value) {
+  json_key(w, name), json_bool(w, value);
+}
 static inline void field_null(struct json_writer *w, struct span name) { json_key(w, name), json_null(w); }
-static inline void field_raw(struct json_writer *w, struct span name, struct span json) { json_key(w, name), json_raw(w, json); }
+static inline void field_raw(struct json_writer *w, struct span name, struct span json) {
+  json_key(w, name), json_raw(w, json);
+}
 static inline void field_object(struct json_writer *w, struct span name) { json_key(w, name), json_begin(w, '{'); }
 static inline void field_array(struct json_writer *w, struct span name) { json_key(w, name), json_begin(w, '['); }
 

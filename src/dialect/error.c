@@ -136,14 +136,16 @@ int error_write(enum dialect d, const struct error *e, struct buf *out) {
 }
 
 /* Flat as the specification has it and nested as OpenAI sends it: SDKs read one or the other. */
-static void responses_error_event(struct json_writer *w, const struct event_state *s, const struct error *e, int status) {
+static void responses_error_event(struct json_writer *w, const struct event_state *s, const struct error *e,
+                                  int status) {
   field_str(w, SPAN("type"), SPAN("error"));
   field_int(w, SPAN("sequence_number"), s->started ? s->sequence + 1 : 0);
   openai_fields(w, e, status);
   openai_error(w, e, status);
 }
 
-void error_write_event(const struct operation_info *o, const struct event_state *s, const struct error *e, struct buf *out) {
+void error_write_event(const struct operation_info *o, const struct event_state *s, const struct error *e,
+                       struct buf *out) {
   struct json_writer w = { .out = out };
   int status = status_of(o->dialect, e);
   event_begin(out, o->dialect == DIALECT_CHAT ? SPAN("") : SPAN("error"));

@@ -2,60 +2,106 @@
    then the vague types; English is read for one thing alone, a prompt that is too long. */
 #include "dialect_impl.h"
 
-/* A word of a code or type field, compared without case. Vague ones stand beside any status and count where there is none. */
+/* A word of a code or type field, compared without case. Vague ones stand beside any status and count where there is
+ * none. */
 struct error_word {
   const char *word;
   enum fault fault;
   bool vague;
 };
 static const struct error_word words[] = {
-  { "invalid_api_key", FAULT_AUTH, false }, { "authentication_error", FAULT_AUTH, false },
-  { "invalid_authentication_error", FAULT_AUTH, false }, { "incorrect_api_key_error", FAULT_AUTH, false },
-  { "InvalidApiKey", FAULT_AUTH, false }, { "API_KEY_INVALID", FAULT_AUTH, false }, { "UNAUTHENTICATED", FAULT_AUTH, false },
-  { "account_deactivated", FAULT_AUTH, false }, { "unsupported_country_region_territory", FAULT_AUTH, false },
-  { "permission_error", FAULT_AUTH, true }, { "permission_denied", FAULT_AUTH, true }, { "permission_denied_error", FAULT_AUTH, true },
-  { "AccessDeniedException", FAULT_AUTH, false }, { "UnrecognizedClientException", FAULT_AUTH, false },
-  { "insufficient_quota", FAULT_QUOTA, false }, { "billing_error", FAULT_QUOTA, false },
-  { "billing_hard_limit_reached", FAULT_QUOTA, false }, { "billing_not_active", FAULT_QUOTA, false },
-  { "insufficient_balance", FAULT_QUOTA, false }, { "insufficient_credits", FAULT_QUOTA, false },
-  { "enforced_spend_limit_reached", FAULT_QUOTA, false }, { "exceeded_current_quota_error", FAULT_QUOTA, false },
-  { "Arrearage", FAULT_QUOTA, false }, { "budget_exceeded", FAULT_QUOTA, false },
-  { "rate_limit_exceeded", FAULT_RATE_LIMITED, false }, { "rate_limit_error", FAULT_RATE_LIMITED, false },
-  { "rate_limited", FAULT_RATE_LIMITED, false }, { "rate_limit_reached_error", FAULT_RATE_LIMITED, false },
-  { "too_many_requests", FAULT_RATE_LIMITED, false }, { "RateLimitReached", FAULT_RATE_LIMITED, false },
-  { "RESOURCE_EXHAUSTED", FAULT_RATE_LIMITED, false }, { "limit_requests", FAULT_RATE_LIMITED, false },
-  { "limit_burst_rate", FAULT_RATE_LIMITED, false }, { "ThrottlingException", FAULT_RATE_LIMITED, false },
+  { "invalid_api_key", FAULT_AUTH, false },
+  { "authentication_error", FAULT_AUTH, false },
+  { "invalid_authentication_error", FAULT_AUTH, false },
+  { "incorrect_api_key_error", FAULT_AUTH, false },
+  { "InvalidApiKey", FAULT_AUTH, false },
+  { "API_KEY_INVALID", FAULT_AUTH, false },
+  { "UNAUTHENTICATED", FAULT_AUTH, false },
+  { "account_deactivated", FAULT_AUTH, false },
+  { "unsupported_country_region_territory", FAULT_AUTH, false },
+  { "permission_error", FAULT_AUTH, true },
+  { "permission_denied", FAULT_AUTH, true },
+  { "permission_denied_error", FAULT_AUTH, true },
+  { "AccessDeniedException", FAULT_AUTH, false },
+  { "UnrecognizedClientException", FAULT_AUTH, false },
+  { "insufficient_quota", FAULT_QUOTA, false },
+  { "billing_error", FAULT_QUOTA, false },
+  { "billing_hard_limit_reached", FAULT_QUOTA, false },
+  { "billing_not_active", FAULT_QUOTA, false },
+  { "insufficient_balance", FAULT_QUOTA, false },
+  { "insufficient_credits", FAULT_QUOTA, false },
+  { "enforced_spend_limit_reached", FAULT_QUOTA, false },
+  { "exceeded_current_quota_error", FAULT_QUOTA, false },
+  { "Arrearage", FAULT_QUOTA, false },
+  { "budget_exceeded", FAULT_QUOTA, false },
+  { "rate_limit_exceeded", FAULT_RATE_LIMITED, false },
+  { "rate_limit_error", FAULT_RATE_LIMITED, false },
+  { "rate_limited", FAULT_RATE_LIMITED, false },
+  { "rate_limit_reached_error", FAULT_RATE_LIMITED, false },
+  { "too_many_requests", FAULT_RATE_LIMITED, false },
+  { "RateLimitReached", FAULT_RATE_LIMITED, false },
+  { "RESOURCE_EXHAUSTED", FAULT_RATE_LIMITED, false },
+  { "limit_requests", FAULT_RATE_LIMITED, false },
+  { "limit_burst_rate", FAULT_RATE_LIMITED, false },
+  { "ThrottlingException", FAULT_RATE_LIMITED, false },
   { "ModelNotReadyException", FAULT_OVERLOADED, false },
-  { "overloaded_error", FAULT_OVERLOADED, false }, { "overloaded", FAULT_OVERLOADED, false },
-  { "server_is_overloaded", FAULT_OVERLOADED, false }, { "engine_overloaded_error", FAULT_OVERLOADED, false },
-  { "engine_overloaded", FAULT_OVERLOADED, false }, { "slow_down", FAULT_OVERLOADED, false },
-  { "capacity_exceeded", FAULT_OVERLOADED, false }, { "service_tier_capacity_exceeded", FAULT_OVERLOADED, false },
-  { "service_unavailable", FAULT_OVERLOADED, false }, { "service_unavailable_error", FAULT_OVERLOADED, false },
-  { "UNAVAILABLE", FAULT_OVERLOADED, false }, { "ModelServingError", FAULT_OVERLOADED, false },
-  { "api_error", FAULT_OVERLOADED, true }, { "server_error", FAULT_OVERLOADED, true }, { "internal_error", FAULT_OVERLOADED, true },
-  { "internal_server_error", FAULT_OVERLOADED, true }, { "InternalServerError", FAULT_OVERLOADED, true },
-  { "INTERNAL", FAULT_OVERLOADED, true }, { "conflict_error", FAULT_OVERLOADED, true },
-  { "timeout_error", FAULT_TIMEOUT, false }, { "request_timeout", FAULT_TIMEOUT, false }, { "RequestTimeOut", FAULT_TIMEOUT, false },
-  { "ModelTimeoutException", FAULT_TIMEOUT, false }, { "DEADLINE_EXCEEDED", FAULT_TIMEOUT, false },
-  { "context_length_exceeded", FAULT_CONTEXT_TOO_LONG, false }, { "context_window_exceeded", FAULT_CONTEXT_TOO_LONG, false },
-  { "exceed_context_size_error", FAULT_CONTEXT_TOO_LONG, false }, { "model_context_window_exceeded", FAULT_CONTEXT_TOO_LONG, false },
-  { "content_filter", FAULT_CONTENT_FILTERED, false }, { "content_policy_violation", FAULT_CONTENT_FILTERED, false },
-  { "ResponsibleAIPolicyViolation", FAULT_CONTENT_FILTERED, false }, { "data_inspection_failed", FAULT_CONTENT_FILTERED, false },
-  { "DataInspectionFailed", FAULT_CONTENT_FILTERED, false }, { "invalid_prompt", FAULT_CONTENT_FILTERED, false },
-  { "bio_policy", FAULT_CONTENT_FILTERED, false }, { "moderation_blocked", FAULT_CONTENT_FILTERED, false },
+  { "overloaded_error", FAULT_OVERLOADED, false },
+  { "overloaded", FAULT_OVERLOADED, false },
+  { "server_is_overloaded", FAULT_OVERLOADED, false },
+  { "engine_overloaded_error", FAULT_OVERLOADED, false },
+  { "engine_overloaded", FAULT_OVERLOADED, false },
+  { "slow_down", FAULT_OVERLOADED, false },
+  { "capacity_exceeded", FAULT_OVERLOADED, false },
+  { "service_tier_capacity_exceeded", FAULT_OVERLOADED, false },
+  { "service_unavailable", FAULT_OVERLOADED, false },
+  { "service_unavailable_error", FAULT_OVERLOADED, false },
+  { "UNAVAILABLE", FAULT_OVERLOADED, false },
+  { "ModelServingError", FAULT_OVERLOADED, false },
+  { "api_error", FAULT_OVERLOADED, true },
+  { "server_error", FAULT_OVERLOADED, true },
+  { "internal_error", FAULT_OVERLOADED, true },
+  { "internal_server_error", FAULT_OVERLOADED, true },
+  { "InternalServerError", FAULT_OVERLOADED, true },
+  { "INTERNAL", FAULT_OVERLOADED, true },
+  { "conflict_error", FAULT_OVERLOADED, true },
+  { "timeout_error", FAULT_TIMEOUT, false },
+  { "request_timeout", FAULT_TIMEOUT, false },
+  { "RequestTimeOut", FAULT_TIMEOUT, false },
+  { "ModelTimeoutException", FAULT_TIMEOUT, false },
+  { "DEADLINE_EXCEEDED", FAULT_TIMEOUT, false },
+  { "context_length_exceeded", FAULT_CONTEXT_TOO_LONG, false },
+  { "context_window_exceeded", FAULT_CONTEXT_TOO_LONG, false },
+  { "exceed_context_size_error", FAULT_CONTEXT_TOO_LONG, false },
+  { "model_context_window_exceeded", FAULT_CONTEXT_TOO_LONG, false },
+  { "content_filter", FAULT_CONTENT_FILTERED, false },
+  { "content_policy_violation", FAULT_CONTENT_FILTERED, false },
+  { "ResponsibleAIPolicyViolation", FAULT_CONTENT_FILTERED, false },
+  { "data_inspection_failed", FAULT_CONTENT_FILTERED, false },
+  { "DataInspectionFailed", FAULT_CONTENT_FILTERED, false },
+  { "invalid_prompt", FAULT_CONTENT_FILTERED, false },
+  { "bio_policy", FAULT_CONTENT_FILTERED, false },
+  { "moderation_blocked", FAULT_CONTENT_FILTERED, false },
   { "image_content_policy_violation", FAULT_CONTENT_FILTERED, false },
-  { "model_not_found", FAULT_NOT_FOUND, false }, { "DeploymentNotFound", FAULT_NOT_FOUND, false },
-  { "invalid_model", FAULT_NOT_FOUND, false }, { "model_decommissioned", FAULT_NOT_FOUND, false },
-  { "not_found_error", FAULT_NOT_FOUND, true }, { "NotFoundError", FAULT_NOT_FOUND, true }, { "NOT_FOUND", FAULT_NOT_FOUND, true },
+  { "model_not_found", FAULT_NOT_FOUND, false },
+  { "DeploymentNotFound", FAULT_NOT_FOUND, false },
+  { "invalid_model", FAULT_NOT_FOUND, false },
+  { "model_decommissioned", FAULT_NOT_FOUND, false },
+  { "not_found_error", FAULT_NOT_FOUND, true },
+  { "NotFoundError", FAULT_NOT_FOUND, true },
+  { "NOT_FOUND", FAULT_NOT_FOUND, true },
   { "resource_not_found_error", FAULT_NOT_FOUND, true },
-  { "unsupported_parameter", FAULT_BAD_REQUEST, true }, { "invalid_request_error", FAULT_BAD_REQUEST, true },
-  { "BadRequestError", FAULT_BAD_REQUEST, true }, { "INVALID_ARGUMENT", FAULT_BAD_REQUEST, true },
-  { "FAILED_PRECONDITION", FAULT_BAD_REQUEST, true }, { "request_too_large", FAULT_BAD_REQUEST, true },
+  { "unsupported_parameter", FAULT_BAD_REQUEST, true },
+  { "invalid_request_error", FAULT_BAD_REQUEST, true },
+  { "BadRequestError", FAULT_BAD_REQUEST, true },
+  { "INVALID_ARGUMENT", FAULT_BAD_REQUEST, true },
+  { "FAILED_PRECONDITION", FAULT_BAD_REQUEST, true },
+  { "request_too_large", FAULT_BAD_REQUEST, true },
   { "tool_use_failed", FAULT_BAD_REQUEST, true },
 };
 
 static const struct error_word *word_find(struct span text) {
-  static const struct error_word throttled = { "Throttling", FAULT_RATE_LIMITED, false };   /* Qwen: Throttling.RateQuota and others */
+  static const struct error_word throttled = { "Throttling", FAULT_RATE_LIMITED,
+                                               false }; /* Qwen: Throttling.RateQuota and others */
   if (span_istarts(text, SPAN("Throttling"))) return &throttled;
   for (size_t i = 0; i < sizeof words / sizeof *words; i++)
     if (span_ieq(text, span_cstr(words[i].word))) return &words[i];
@@ -73,7 +119,9 @@ static enum fault status_fault(int status) {
   case 429: return FAULT_RATE_LIMITED;
   case 501: case 505: return FAULT_BAD_REQUEST;
   default:
-    return status >= 400 && status < 500 ? FAULT_BAD_REQUEST : status >= 500 && status < 600 ? FAULT_OVERLOADED : FAULT_PROTOCOL;
+    return status >= 400 && status < 500   ? FAULT_BAD_REQUEST
+           : status >= 500 && status < 600 ? FAULT_OVERLOADED
+                                           : FAULT_PROTOCOL;
   }
 }
 
@@ -154,7 +202,8 @@ static void details_read(struct json details, struct failure *out) {
   while (json_next(&i, &key, &item)) {
     struct span delay = string_raw(json_get(item, SPAN("retryDelay")));
     double seconds;
-    if (delay.n > 1 && delay.p[delay.n - 1] == 's' && span_double(span_of(delay.p, delay.n - 1), &seconds) && seconds >= 0)
+    if (delay.n > 1 && delay.p[delay.n - 1] == 's' && span_double(span_of(delay.p, delay.n - 1), &seconds) &&
+        seconds >= 0)
       out->retry_after = seconds;
     for (violations = json_iter(json_get(item, SPAN("violations"))); json_next(&violations, &key, &violation);) {
       struct span quota = string_raw(json_get(violation, SPAN("quotaId")));

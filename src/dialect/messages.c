@@ -2,7 +2,13 @@
 #include "dialect_impl.h"
 
 static const char *const overflow[] = {
-  "prompt is too long", "input is too long", "exceed context limit", "context window", "maximum context length", "context length", NULL,
+  "prompt is too long",
+  "input is too long",
+  "exceed context limit",
+  "context window",
+  "maximum context length",
+  "context length",
+  NULL,
 };
 
 static enum fault messages_silence(struct span finish) {
@@ -21,7 +27,8 @@ static void messages_usage(struct json usage, struct usage *out) {
     else if (json_string_is(key, SPAN("cache_read_input_tokens"))) out->cache_read = json_count(item);
     else if (json_string_is(key, SPAN("cache_creation_input_tokens"))) out->cache_write = json_count(item);
     else if (json_string_is(key, SPAN("cache_creation"))) split = item;
-    else if (json_string_is(key, SPAN("output_tokens_details"))) out->reasoning = json_count(json_get(item, SPAN("thinking_tokens")));
+    else if (json_string_is(key, SPAN("output_tokens_details")))
+      out->reasoning = json_count(json_get(item, SPAN("thinking_tokens")));
   }
   if (split.type != JSON_OBJECT) return;
   int64_t short_lived = json_count(json_get(split, SPAN("ephemeral_5m_input_tokens")));
@@ -33,15 +40,30 @@ static void messages_usage(struct json usage, struct usage *out) {
   out->cache_write_1h = hour;
 }
 
-enum kind { KIND_OTHER, KIND_START, KIND_BLOCK, KIND_DELTA, KIND_BLOCK_STOP, KIND_MESSAGE_DELTA, KIND_STOP, KIND_ERROR };
+enum kind {
+  KIND_OTHER,
+  KIND_START,
+  KIND_BLOCK,
+  KIND_DELTA,
+  KIND_BLOCK_STOP,
+  KIND_MESSAGE_DELTA,
+  KIND_STOP,
+  KIND_ERROR
+};
 
 static enum kind kind_of(struct span type) {
   switch (type.n) {
   case 5:  return span_eq(type, SPAN("error")) ? KIND_ERROR : KIND_OTHER;
   case 12: return span_eq(type, SPAN("message_stop")) ? KIND_STOP : KIND_OTHER;
-  case 13: return span_eq(type, SPAN("message_start")) ? KIND_START : span_eq(type, SPAN("message_delta")) ? KIND_MESSAGE_DELTA : KIND_OTHER;
+  case 13:
+    return span_eq(type, SPAN("message_start"))   ? KIND_START
+           : span_eq(type, SPAN("message_delta")) ? KIND_MESSAGE_DELTA
+                                                  : KIND_OTHER;
   case 18: return span_eq(type, SPAN("content_block_stop")) ? KIND_BLOCK_STOP : KIND_OTHER;
-  case 19: return span_eq(type, SPAN("content_block_delta")) ? KIND_DELTA : span_eq(type, SPAN("content_block_start")) ? KIND_BLOCK : KIND_OTHER;
+  case 19:
+    return span_eq(type, SPAN("content_block_delta"))   ? KIND_DELTA
+           : span_eq(type, SPAN("content_block_start")) ? KIND_BLOCK
+                                                        : KIND_OTHER;
   default: return KIND_OTHER;
   }
 }
@@ -210,7 +232,8 @@ static void messages_pieces(const struct operation_info *o, struct span name, st
   piece_usage(p, &counts);
 }
 
-static void messages_answer(const struct operation_info *o, struct json document, struct answer_parts *parts, struct pieces *p) {
+static void messages_answer(const struct operation_info *o, struct json document, struct answer_parts *parts,
+                            struct pieces *p) {
   struct json content = json_get(document, SPAN("content"));
   struct json_iter i = json_iter(content);
   struct json key, block;

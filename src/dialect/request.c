@@ -5,16 +5,35 @@
 /* The members that mean something, found in one pass over the body. */
 struct body {
   const struct operation_info *operation;
-  struct json model, stream, max_tokens, max_completion_tokens, max_output_tokens, stream_options, thinking, reasoning, output_config,
-      reasoning_effort, enable_thinking, thinking_budget, previous_response_id, conversation, prompt, input, tools, messages, container,
-      metadata, user, safety_identifier;
+  struct json model, stream, max_tokens, max_completion_tokens, max_output_tokens, stream_options, thinking, reasoning,
+      output_config, reasoning_effort, enable_thinking, thinking_budget, previous_response_id, conversation, prompt,
+      input, tools, messages, container, metadata, user, safety_identifier;
 };
 #define FIELD(name) { SPAN(#name), offsetof(struct body, name) }
-static const struct field { struct span name; size_t at; } fields[] = {
-  FIELD(model), FIELD(stream), FIELD(max_tokens), FIELD(max_completion_tokens), FIELD(max_output_tokens), FIELD(stream_options),
-  FIELD(thinking), FIELD(reasoning), FIELD(output_config), FIELD(reasoning_effort), FIELD(enable_thinking), FIELD(thinking_budget),
-  FIELD(previous_response_id), FIELD(conversation), FIELD(prompt), FIELD(input), FIELD(tools), FIELD(messages), FIELD(container),
-  FIELD(metadata), FIELD(user), FIELD(safety_identifier),
+static const struct field { struct span name; size_t at;
+} fields[] = {
+  FIELD(model),
+  FIELD(stream),
+  FIELD(max_tokens),
+  FIELD(max_completion_tokens),
+  FIELD(max_output_tokens),
+  FIELD(stream_options),
+  FIELD(thinking),
+  FIELD(reasoning),
+  FIELD(output_config),
+  FIELD(reasoning_effort),
+  FIELD(enable_thinking),
+  FIELD(thinking_budget),
+  FIELD(previous_response_id),
+  FIELD(conversation),
+  FIELD(prompt),
+  FIELD(input),
+  FIELD(tools),
+  FIELD(messages),
+  FIELD(container),
+  FIELD(metadata),
+  FIELD(user),
+  FIELD(safety_identifier),
 };
 
 static void body_read(struct body *b, const struct json_member *members, size_t count) {
@@ -39,7 +58,8 @@ static struct span plain_string(struct json v) {
 }
 
 /* ---- limits */
-/* The larger of two names for one limit counts, since servers differ in which one they obey. Below zero means no limit to some. */
+/* The larger of two names for one limit counts, since servers differ in which one they obey. Below zero means no limit
+ * to some. */
 static bool limit_take(struct json v, const char *wrong, struct request_facts *out, const char **why) {
   int64_t n;
   if (!given(v)) return true;
@@ -80,7 +100,8 @@ static bool reasoning_read(const struct body *b) {
 
 /* ---- state that is valid only where it was made */
 static bool has_file(struct json part) {
-  return given(json_get(part, SPAN("file_id"))) || given(json_at(part, "file.file_id")) || given(json_at(part, "source.file_id"));
+  return given(json_get(part, SPAN("file_id"))) || given(json_at(part, "file.file_id")) ||
+         given(json_at(part, "source.file_id"));
 }
 
 /* One part of a message's content, of any dialect. */
@@ -120,39 +141,41 @@ static bool message_member_bound(struct json key, struct json item) {
   return (key_is(key, SPAN("reasoning_details")) || key_is(key, SPAN("thinking_blocks"))) && details_bound(item);
 }
 
-/* Most of a body is text of messages: it is passed over once. */
-static bool message_bound(struct json message) {
-  const char *at = cursor_enter(message.text.p);
+/* The object at *at, which is moved past it unless it is bound. Most of a body is text of messages: it is passed over
+ * once. */
+static bool message_bound(const char **at) {
   char room[64];
-  for (; *at != '}'; at = cursor_next(at)) {
-    struct json key = cursor_key(&at), item = cursor_value(&at);
+  for (*at = cursor_enter(*at); **at != '}'; *at = cursor_next(*at)) {
+    struct json key = cursor_key(at), item = cursor_value(at);
     if (item.type == JSON_STRING) continue;
     if (key_escaped(key)) key = key_plain(key, room);
     if (message_member_bound(key, item)) return true;
   }
+  ++*at;
   return false;
 }
 
 /* An item of a responses input. */
-static bool item_bound(struct json item) {
+static bool item_bound(const char **at) {
+  const char *start = *at;
+  struct json item = cursor_value(at);
   struct span type = string_raw(json_get(item, SPAN("type")));
-  if (!type.n || span_eq(type, SPAN("message"))) return message_bound(item);
+  if (!type.n || span_eq(type, SPAN("message"))) return message_bound(&start);
   if (span_eq(type, SPAN("function_call")) || span_eq(type, SPAN("custom_tool_call"))) return false;
   if (span_ends(type, SPAN("_output"))) return parts_bound(json_get(item, SPAN("output")));
   return true;                                     /* references, reasoning, compaction, hosted tools */
 }
 
-static bool list_bound(struct json list, bool (*bound)(struct json)) {
+static bool list_bound(struct json list, bool (*bound)(const char **at)) {
   if (list.type != JSON_ARRAY) return false;
   const char *at = cursor_enter(list.text.p);
-  for (; *at != ']'; at = cursor_next(at)) {
-    struct json item = cursor_value(&at);
-    if (item.type == JSON_OBJECT && bound(item)) return true;
-  }
+  for (; *at != ']'; at = cursor_next(at))
+    if (*at != '{') cursor_value(&at);
+    else if (bound(&at)) return true;
   return false;
 }
 
-static bool tool_bound(struct json tool) { return given(json_get(tool, SPAN("vector_store_ids"))); }
+static bool tool_bound(const char **at) { return given(json_get(cursor_value(at), SPAN("vector_store_ids"))); }
 
 static bool bound_read(const struct body *b) {
   switch (b->operation->operation) {
@@ -176,8 +199,8 @@ static void who_read(const struct body *b, struct request_facts *out) {
   if (!out->session.n) out->session = by_metadata;
 }
 
-bool request_read(const struct operation_info *o, const struct json_member *members, size_t count, struct request_facts *out,
-                  const char **why) {
+bool request_read(const struct operation_info *o, const struct json_member *members, size_t count,
+                  struct request_facts *out, const char **why) {
   struct body b = { .operation = o };
   body_read(&b, members, count);
   struct json stream = b.stream, model = b.model;
@@ -203,7 +226,8 @@ bool request_read(const struct operation_info *o, const struct json_member *memb
 /* ---- names */
 struct member_name { struct span word; const char *names[OP_COUNT]; };
 
-const char *request_member(const struct operation_info *o, const struct json_member *members, size_t count, struct span word) {
+const char *request_member(const struct operation_info *o, const struct json_member *members, size_t count,
+                           struct span word) {
   static const struct member_name known[] = {
     { SPAN("model"), { "model", "model", "model", "model", "model", "model" } },
     { SPAN("messages"), { "messages", "prompt", "input", "input", "messages", "messages" } },
@@ -214,7 +238,8 @@ const char *request_member(const struct operation_info *o, const struct json_mem
     { SPAN("tools"), { "tools", NULL, NULL, "tools", "tools", "tools" } },
     { SPAN("system"), { NULL, NULL, NULL, "instructions", "system", "system" } },
   };
-  if (o->operation == OP_CHAT && span_eq(word, SPAN("max_tokens")) && json_member_of(members, count, word).type != JSON_NONE &&
+  if (o->operation == OP_CHAT && span_eq(word, SPAN("max_tokens")) &&
+      json_member_of(members, count, word).type != JSON_NONE &&
       json_member_of(members, count, SPAN("max_completion_tokens")).type == JSON_NONE)
     return "max_tokens";
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)

@@ -35,8 +35,8 @@ static struct json part_text(struct json part) {
   return json_string_is(json_get(source, SPAN("type")), SPAN("text")) ? json_get(source, SPAN("data")) : json_absent;
 }
 
-/* Content: a string, or a list of parts, which hold content again in tool results and documents. Depth of both is bounded by
-   the reader of the document. */
+/* Content: a string, or a list of parts, which hold content again in tool results and documents. Depth of both is
+   bounded by the reader of the document. */
 static void content_add(struct gather *g, enum role role, struct json content) {
   struct json_iter i = json_iter(content);
   struct json key, part;
@@ -75,7 +75,8 @@ static void input_add(struct gather *g, struct json input) {
   }
 }
 
-void request_text(const struct operation_info *o, const struct json_member *members, size_t count, struct span role, struct buf *out) {
+void request_text(const struct operation_info *o, const struct json_member *members, size_t count, struct span role,
+                  struct buf *out) {
   struct gather g = { .out = out, .wanted = role.n ? role_of(role) : ROLE_ALL };
   if (role.n && g.wanted == ROLE_USER && !span_eq(role, SPAN("user"))) return;       /* no such role */
   switch (o->operation) {

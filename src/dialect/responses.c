@@ -17,8 +17,17 @@ static void responses_usage(struct json usage, struct usage *out) {
 }
 
 enum kind {
-  KIND_OTHER, KIND_TEXT, KIND_THINKING, KIND_ARGUMENTS, KIND_MEDIA, KIND_ITEM, KIND_OPENED, KIND_COMPLETED, KIND_INCOMPLETE,
-  KIND_FAILED, KIND_ERROR,
+  KIND_OTHER,
+  KIND_TEXT,
+  KIND_THINKING,
+  KIND_ARGUMENTS,
+  KIND_MEDIA,
+  KIND_ITEM,
+  KIND_OPENED,
+  KIND_COMPLETED,
+  KIND_INCOMPLETE,
+  KIND_FAILED,
+  KIND_ERROR,
 };
 
 static enum kind kind_of(struct span type) {
@@ -201,7 +210,8 @@ static void responses_pieces(const struct operation_info *o, struct span name, s
   piece_usage(p, &counts);
 }
 
-static void responses_answer(const struct operation_info *o, struct json document, struct answer_parts *parts, struct pieces *p) {
+static void responses_answer(const struct operation_info *o, struct json document, struct answer_parts *parts,
+                             struct pieces *p) {
   struct json output = json_get(document, SPAN("output")), status = json_get(document, SPAN("status"));
   (void)o;
   parts->shaped = output.type == JSON_ARRAY;

@@ -12,7 +12,8 @@ void usage_merge(struct usage *into, const struct usage *newer) {
   take(&into->cache_write_1h, newer->cache_write_1h);
   take(&into->output, newer->output);
   take(&into->reasoning, newer->reasoning);
-  if (newer->cache_write >= 0 && newer->cache_write_1h < 0 && hour > 0) {   /* all writes restated as one number: the split stands */
+  if (newer->cache_write >= 0 && newer->cache_write_1h < 0 &&
+      hour > 0) { /* all writes restated as one number: the split stands */
     into->cache_write_1h = hour < newer->cache_write ? hour : newer->cache_write;
     into->cache_write = newer->cache_write - into->cache_write_1h;
   }
@@ -40,15 +41,16 @@ static int64_t first_of(const int64_t *counts, size_t n) {
 }
 static int64_t zero_up(int64_t n) { return n > 0 ? n : 0; }
 
-/* Cached tokens stand inside the input count everywhere but where there are more of them than input (xAI). Reasoning stands
-   outside the output count where the total says so (xAI) or where it is the larger one (Perplexity). */
+/* Cached tokens stand inside the input count everywhere but where there are more of them than input (xAI). Reasoning
+   stands outside the output count where the total says so (xAI) or where it is the larger one (Perplexity). */
 static void normalize(int64_t input, int64_t output, int64_t total, struct usage *u) {
   int64_t cached = zero_up(u->cache_read), written = zero_up(u->cache_write), reasoning = zero_up(u->reasoning);
   bool outside = cached > input;
   if (input >= 0) u->input = outside ? zero_up(input - written) : zero_up(input - cached - written);
   if (output < 0) return;
   int64_t apart = total - input - output;
-  bool added = reasoning > 0 && (reasoning > output || (input >= 0 && (apart == reasoning || (outside && apart == cached + reasoning))));
+  bool added = reasoning > 0 &&
+               (reasoning > output || (input >= 0 && (apart == reasoning || (outside && apart == cached + reasoning))));
   u->output = output + (added ? reasoning : 0);
 }
 
@@ -56,7 +58,8 @@ void usage_read_openai(struct json usage, const struct usage_names *names, struc
   enum { INPUT, OUTPUT, TOTAL, HIT, FLAT_CACHED, MISTRAL_CACHED, FLAT_REASONING, TOP };
   const struct span top[TOP] = { names->input, names->output, SPAN("total_tokens"), SPAN("prompt_cache_hit_tokens"),
                                  SPAN("cached_tokens"), SPAN("num_cached_tokens"), SPAN("reasoning_tokens") };
-  const struct span details[] = { SPAN("cached_tokens"), SPAN("cache_write_tokens"), SPAN("cache_creation_input_tokens") };
+  const struct span details[] = { SPAN("cached_tokens"), SPAN("cache_write_tokens"),
+                                  SPAN("cache_creation_input_tokens") };
   const struct span output_details[] = { SPAN("reasoning_tokens") };
   int64_t t[TOP], d[3] = { -1, -1, -1 }, reasoning[1] = { -1 };
   for (size_t i = 0; i < TOP; i++) t[i] = -1;

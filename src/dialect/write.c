@@ -11,8 +11,8 @@ void field_id(struct json_writer *w, const char *prefix, struct span id) {
   buf_free(&b);
 }
 
-void answer_write(const struct operation_info *o, bool stream, struct span id, struct span model, struct span text, int64_t created,
-                  struct buf *out) {
+void answer_write(const struct operation_info *o, bool stream, struct span id, struct span model, struct span text,
+                  int64_t created, struct buf *out) {
   struct saying s = { o, id, model, text, created };
   bool streamed = stream && o->streams;
   switch (o->operation) {
@@ -23,8 +23,8 @@ void answer_write(const struct operation_info *o, bool stream, struct span id, s
   }
 }
 
-void stop_write(const struct operation_info *o, const struct event_state *s, struct span as, struct span id, struct span model,
-                int64_t created, struct buf *out) {
+void stop_write(const struct operation_info *o, const struct event_state *s, struct span as, struct span id,
+                struct span model, int64_t created, struct buf *out) {
   struct saying saying = { o, id, model, { NULL, 0 }, created };
   bool filter = span_eq(as, SPAN("filter"));
   if (s->terminated) return;

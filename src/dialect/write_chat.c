@@ -15,7 +15,10 @@ static void head_write(struct json_writer *w, const struct saying *s, bool chunk
   bool completions = is_completions(s);
   json_begin(w, '{');
   field_id(w, completions ? "cmpl-" : "chatcmpl-", s->id);
-  field_str(w, SPAN("object"), completions ? SPAN("text_completion") : chunk ? SPAN("chat.completion.chunk") : SPAN("chat.completion"));
+  field_str(w, SPAN("object"),
+            completions ? SPAN("text_completion")
+            : chunk     ? SPAN("chat.completion.chunk")
+                        : SPAN("chat.completion"));
   field_int(w, SPAN("created"), s->created);
   field_str(w, SPAN("model"), s->model);
 }
@@ -27,7 +30,8 @@ static void finish_write(struct json_writer *w, struct span finish) {
 }
 
 /* One chunk. role and text are left out when p is NULL. */
-static void chunk_write(struct buf *out, const struct saying *s, int choice, struct span role, struct span text, struct span finish, bool usage) {
+static void chunk_write(struct buf *out, const struct saying *s, int choice, struct span role, struct span text,
+                        struct span finish, bool usage) {
   struct json_writer w = { .out = out };
   event_begin(out, SPAN(""));
   head_write(&w, s, true);

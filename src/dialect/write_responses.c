@@ -29,7 +29,8 @@ static void item_fields(struct json_writer *w, const struct saying *s, bool done
 }
 
 /* reason: of an incomplete response, else empty. */
-static void response_fields(struct json_writer *w, const struct saying *s, struct span status, struct span reason, bool item) {
+static void response_fields(struct json_writer *w, const struct saying *s, struct span status, struct span reason,
+                            bool item) {
   bool ended = !span_eq(status, SPAN("in_progress"));
   json_begin(w, '{');
   field_id(w, "resp_", s->id);
@@ -62,8 +63,10 @@ static void response_fields(struct json_writer *w, const struct saying *s, struc
   field_null(w, SPAN("top_p"));
   field_str(w, SPAN("truncation"), SPAN("disabled"));
   if (ended && !reason.n)
-    field_raw(w, SPAN("usage"), SPAN("{\"input_tokens\":0,\"input_tokens_details\":{\"cache_write_tokens\":0,\"cached_tokens\":0},\"output_tokens\":0,"
-                                     "\"output_tokens_details\":{\"reasoning_tokens\":0},\"total_tokens\":0}"));
+    field_raw(w, SPAN("usage"),
+              SPAN("{\"input_tokens\":0,\"input_tokens_details\":{\"cache_write_tokens\":0,\"cached_tokens\":0},"
+                   "\"output_tokens\":0,"
+                   "\"output_tokens_details\":{\"reasoning_tokens\":0},\"total_tokens\":0}"));
   else
     field_null(w, SPAN("usage"));
   field_null(w, SPAN("user"));
@@ -134,12 +137,14 @@ void responses_stream(const struct saying *s, struct buf *out) {
   response_event(&t, SPAN("response.completed"), SPAN("completed"), none, true);
 }
 
-/* What was said so far is not kept, so the items are not told again: the terminal event says that and why they are cut. */
+/* What was said so far is not kept, so the items are not told again: the terminal event says that and why they are cut.
+ */
 void responses_stop(const struct saying *s, const struct event_state *state, bool filter, struct buf *out) {
   struct stream t = { s, out, state->started ? state->sequence + 1 : 0 };
   struct span none = { NULL, 0 };
   if (!state->started) response_event(&t, SPAN("response.created"), SPAN("in_progress"), none, false);
-  response_event(&t, SPAN("response.incomplete"), SPAN("incomplete"), filter ? SPAN("content_filter") : SPAN("max_output_tokens"), false);
+  response_event(&t, SPAN("response.incomplete"), SPAN("incomplete"),
+                 filter ? SPAN("content_filter") : SPAN("max_output_tokens"), false);
 }
 
 void responses_whole(const struct saying *s, struct buf *out) {

@@ -385,7 +385,7 @@ static void remember_health(struct exchange *x, struct attempt *a) {
     health_avoid(x->worker->health, &a->target, now, now + (uint64_t)((a->failure.retry_after > 0 ? a->failure.retry_after : 1) * 1000));
     break;
   case FAULT_AUTH: case FAULT_QUOTA: health_avoid(x->worker->health, &a->target, now, now + 30000); break;
-  case FAULT_CONNECTION: case FAULT_TLS: case FAULT_TIMEOUT: health_avoid(x->worker->health, &a->target, now, now + 2000); break;
+  case FAULT_CONNECTION: case FAULT_TLS: case FAULT_TIMEOUT: health_avoid_endpoint(x->worker->health, &a->target, now, now + 2000); break;
   default: break;
   }
 }

@@ -50,6 +50,8 @@ struct generation {
   struct generation *next;            /* in the retired list */
 };
 struct generation *generation_load(const char *file, unsigned workers, unsigned number, struct buf *errors, struct buf *warnings);
+/* The same from a configuration that is loaded already; takes its reference. */
+struct generation *generation_of(struct conf *c, unsigned workers, unsigned number, struct buf *errors, struct buf *warnings);
 void generation_drop(struct gateway *g, struct generation *gen);   /* by reference count */
 void generation_free(struct generation *gen);
 void generation_publish(struct gateway *g, struct generation *gen);  /* takes the reference */

@@ -29,11 +29,16 @@ static bool attach_trust(struct generation *gen, struct buf *errors) {
 }
 
 struct generation *generation_load(const char *file, unsigned workers, unsigned number, struct buf *errors, struct buf *warnings) {
+  struct conf *c = conf_load(file, errors, warnings);
+  return c ? generation_of(c, workers, number, errors, warnings) : NULL;
+}
+
+struct generation *generation_of(struct conf *c, unsigned workers, unsigned number, struct buf *errors, struct buf *warnings) {
   struct generation *gen = mem_zero(sizeof *gen);
   gen->refs = 1;
   gen->number = number;
-  gen->conf = conf_load(file, errors, warnings);
-  if (!gen->conf || !attach_trust(gen, errors)) {
+  gen->conf = c;
+  if (!attach_trust(gen, errors)) {
     generation_free(gen);
     return NULL;
   }

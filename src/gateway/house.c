@@ -17,8 +17,9 @@ struct house {
   struct op signals;
   int signal_fd;
   struct timer watch, drain;
-  bool watching;
-  uint64_t fingerprint, seen;
+  const struct conf *watched;
+  uint64_t fingerprint;
+  bool changed;
   pthread_mutex_t lock;               /* workers report that they stand */
   pthread_cond_t stands;
   unsigned standing;
@@ -148,14 +149,19 @@ static void on_signal(struct op *op, int result, struct span data, bool more) {
   if (!more) g->house->calls->poll(g->house, op, house.signal_fd, POLLIN);
 }
 
-/* Files are looked at every 300 ms; a change is acted on once it has rested that long. */
+/* Files are looked at every 300 ms; a change is acted on once they have rested that long. */
 static void watch(struct timer *t) {
   struct gateway *g = house.gateway;
-  uint64_t now = 0;
-  conf_files_changed(g->newest->conf, &now);
-  if (now != house.seen) house.seen = now;
-  else if (now != house.fingerprint) {
-    house.fingerprint = now;
+  const struct conf *c = g->newest->conf;
+  if (house.watched != c) {                              /* a newer load: it knows what it read */
+    house.watched = c;
+    house.fingerprint = 0;
+    house.changed = false;
+  }
+  if (conf_files_changed(c, &house.fingerprint)) {
+    house.changed = true;
+  } else if (house.changed) {
+    house.changed = false;
     reload_start(g, NULL, NULL);
   }
   generation_bury(g);
@@ -212,13 +218,11 @@ static void *load_system_trust(void *arg) {
 
 static bool load_first(struct gateway *g) {
   struct buf errors = { 0 }, warnings = { 0 };
-  struct conf *probe = conf_load(g->config_file, &errors, &warnings);
+  struct conf *c = conf_load(g->config_file, &errors, &warnings);
   struct generation *gen = NULL;
-  if (probe) {
-    g->worker_count = probe->workers ? probe->workers : cores();
-    conf_drop(probe);
-    buf_clear(&warnings);
-    gen = generation_load(g->config_file, g->worker_count, 1, &errors, &warnings);
+  if (c) {
+    g->worker_count = c->workers ? c->workers : cores();
+    gen = generation_of(c, g->worker_count, 1, &errors, &warnings);
   }
   say_lines(LOG_WARN, buf_span(&warnings));
   say_lines(LOG_ERROR, buf_span(&errors));
@@ -263,8 +267,6 @@ static int house_turns(struct gateway *g, const struct run_options *o, sigset_t 
   house.signals.done = on_signal;
   l->calls->poll(l, &house.signals, house.signal_fd, POLLIN);
   if (o->watch) {
-    conf_files_changed(g->newest->conf, &house.fingerprint);
-    house.seen = house.fingerprint;
     house.watch.done = watch;
     timer_set(&l->wheel, &house.watch, l->now_ms + WATCH_MS);
   }

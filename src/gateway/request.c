@@ -296,6 +296,8 @@ static void compose_headers(struct exchange *x, struct attempt *a, struct buf *o
   }
   for (size_t i = 0; i < p->header_count; i++)
     if (!policy_sets(a, p->headers[i].name)) http_write_header(out, p->headers[i].name, p->headers[i].value);
+  if (p->when_absent.name.n && !http_header(h, p->when_absent.name).p && !policy_sets(a, p->when_absent.name))
+    http_write_header(out, p->when_absent.name, p->when_absent.value);
   for (const struct policy_header *ph = a->view.headers; ph; ph = ph->next) {
     bool newer = false;                                  /* newest first: the first of a name counts */
     for (const struct policy_header *q = a->view.headers; q != ph; q = q->next) newer |= span_ieq(q->name, ph->name);

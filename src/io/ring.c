@@ -450,6 +450,8 @@ static void came(struct ring *r, const struct io_uring_cqe *c) {
     case KIND_SEND: case KIND_REST: send_came(r, op, c); break;
     default: plain_came(r, op, c);
     }
+  } else if (kind_of(c->user_data) == KIND_CLOSE) {
+    check(c->res != -EBADF);                       /* somebody closed what was not theirs any more */
   } else if (kind_of(c->user_data) != KIND_NONE) {
     r->loop.stats.stale++;
   }
@@ -556,7 +558,7 @@ static void ring_close(struct loop *l, int fd) {
   struct io_uring_sqe *e = entry(ring_of(l));
   io_uring_prep_close(e, fd);
   e->flags |= IOSQE_CQE_SKIP_SUCCESS;
-  io_uring_sqe_set_data64(e, 0);
+  io_uring_sqe_set_data64(e, (uint64_t)KIND_CLOSE << 56);
 }
 
 static void ring_wake(struct loop *l) {

@@ -5,7 +5,7 @@
 #include <liburing.h>
 #include "weir/io.h"
 
-enum ring_kind { KIND_NONE, KIND_READ, KIND_ACCEPT, KIND_RECV, KIND_CONNECT, KIND_POLL, KIND_SEND, KIND_REST };
+enum ring_kind { KIND_NONE, KIND_READ, KIND_ACCEPT, KIND_RECV, KIND_CONNECT, KIND_POLL, KIND_SEND, KIND_REST, KIND_CLOSE };
 enum { BUFFER_GROUP = 0, ADDRESSES = 16 };
 
 struct ring_slot {

@@ -45,8 +45,7 @@ static int buffers_start(struct ring *r) {
 /* Queues and buffers of one size; gives errno and the step that failed. */
 static int ring_start(struct ring *r, const char **step) {
   *step = "setup";
-  r->deferred = true;
-  int error = queue_start(r, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN);
+  int error = r->deferred ? queue_start(r, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) : EINVAL;
   if (error == EINVAL) r->deferred = false, error = queue_start(r, IORING_SETUP_COOP_TASKRUN);
   if (error) return error;
   *step = "buffers";
@@ -124,6 +123,7 @@ struct ring *ring_made(const struct ring_options *o, const struct loop_calls *ca
   r->entries = o->entries ? o->entries : ENTRIES;
   r->buffer_count = o->buffers ? o->buffers : BUFFERS;
   r->buffer_size = o->buffer_size ? o->buffer_size : BUFFER_SIZE;
+  r->deferred = !o->plain;
   r->batch_end = &r->batch;
   r->wake_fd = eventfd(0, EFD_CLOEXEC);
   buffers_map(r);

@@ -9,10 +9,10 @@
 
 /* One monitor thread per process. Each calling thread has a slot in which the number of its call stands, odd while
    it runs; beginning and ending a call is a store each. The monitor looks every 2 ms, notes the CPU clock of the
-   thread when it first sees a number, and when the same call has used its time, dooms that number and signals the
-   thread. The handler acts only when the number is still the running one. With no calls for a while the monitor
+   thread when it first sees a number, and when the same call has used its time since, dooms that number and signals
+   the thread; so a call ends up to 2 ms late and never early. The handler acts only when the number is still the running one. With no calls for a while the monitor
    sleeps, and the next call wakes it. */
-enum { TURN_NS = 2000000, QUIET_TURNS = 8 };
+enum { TURN_NS = 2000000, LEAST_TURN_NS = 100000, QUIET_TURNS = 8 };
 #define CLOCK_SIGNAL (SIGRTMIN + 1)
 
 struct slot {
@@ -44,33 +44,36 @@ static int64_t cpu_ns(const struct slot *s) {
   return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
-/* True when there was something to see. */
-static bool slot_look(struct slot *s) {
+/* True when there was something to see; *turn_ns is lowered to when the call will have used its time. */
+static bool slot_look(struct slot *s, int64_t *turn_ns) {
   uint64_t number = atomic_load(&s->number);
   bool fresh = number != s->seen;
   s->seen = number;
   if (!(number & 1)) return fresh;
+  if (atomic_load(&s->doomed) == number) return true;
   int64_t now = cpu_ns(s);
-  if (fresh) {
-    s->seen_ns = now;
-  } else if (atomic_load(&s->doomed) != number && now - s->seen_ns >= atomic_load(&s->call_ms) * 1000000ll) {
+  if (fresh) s->seen_ns = now;
+  int64_t left = s->seen_ns + atomic_load(&s->call_ms) * 1000000ll - now;
+  if (left <= 0) {
     atomic_store(&s->doomed, number);
     syscall(SYS_tgkill, getpid(), s->thread, CLOCK_SIGNAL);
+  } else if (left < *turn_ns) {
+    *turn_ns = left;
   }
   return true;
 }
 
-static bool slots_look(void) {
+static bool slots_look(int64_t *turn_ns) {
   bool busy = false;
-  for (struct slot *s = slots; s; s = s->next) busy |= slot_look(s);
+  for (struct slot *s = slots; s; s = s->next) busy |= slot_look(s, turn_ns);
   return busy;
 }
 
 /* A call that begins stores its number and then reads parked; here parked is stored and then the numbers are read.
    All in one order, so one of the two sees the other. */
-static void park(void) {
+static void park(int64_t *turn_ns) {
   atomic_store(&parked, true);
-  if (slots_look()) atomic_store(&parked, false);
+  if (slots_look(turn_ns)) atomic_store(&parked, false);
   while (atomic_load(&parked)) pthread_cond_wait(&unparked, &lock);
 }
 
@@ -78,12 +81,13 @@ static void *monitor_run(void *arg) {
   (void)arg;
   unsigned quiet = 0;
   for (;;) {
-    struct timespec turn = { 0, TURN_NS };
-    nanosleep(&turn, NULL);
+    int64_t turn_ns = TURN_NS;
     pthread_mutex_lock(&lock);
-    quiet = slots_look() ? 0 : quiet + 1;
-    if (quiet >= QUIET_TURNS) park();
+    quiet = slots_look(&turn_ns) ? 0 : quiet + 1;
+    if (quiet >= QUIET_TURNS) park(&turn_ns);
     pthread_mutex_unlock(&lock);
+    struct timespec turn = { 0, turn_ns < LEAST_TURN_NS ? LEAST_TURN_NS : turn_ns };
+    nanosleep(&turn, NULL);
   }
   return NULL;
 }

@@ -212,6 +212,7 @@ static const char *balanced(struct pattern *m, const char *s, const char *p) {
 static bool frontier(struct pattern *m, const char *s, const char *p, const char **end) {
   if (*p != '[') luaL_error(m->L, "missing '[' after '%%f' in pattern");
   *end = item_end(m, p);
+  m->steps += 2;
   unsigned char before = s == m->subject ? 0 : (unsigned char)s[-1], after = s == m->subject_end ? 0 : (unsigned char)*s;
   const struct set *set = set_of(m, p);
   return !set_has(set, before) && set_has(set, after);

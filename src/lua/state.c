@@ -3,7 +3,7 @@
 /* Registry key of the table that keeps the coroutines alive: light userdata of each to itself. */
 static const char coroutines_key;
 
-enum { GC_STEP = 10 };                /* 2^10 bytes: a turn of the collector takes some 50 us; the total stays the same */
+enum { GC_STEP = 8 };                 /* 2^8 bytes: a turn of the collector takes 20 to 200 us; the total stays the same */
 
 /* ---- the memory account */
 static void *account(void *arg, void *p, size_t had, size_t wants) {

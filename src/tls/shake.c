@@ -190,8 +190,9 @@ static struct step shake_done(struct tls *t, size_t used) {
   session_keep(t);
   hello_free(t);
   t->state = TLS_READY;
-  if (tls_record_take(t)) tls_shake_free(t);
-  else t->by_engine = true;
+  t->by_engine = !tls_record_take(t);
+  if (t->by_engine) tls_verify_end(&t->shake->verify);
+  else tls_shake_free(t);
   return (struct step){ STEP_DONE, used };
 }
 

@@ -1,7 +1,7 @@
 /* sse.c: event streams, each byte looked at once. */
 #include "weir/sse.h"
 
-#if defined(__SSE2__) && !defined(WEIR_SCALAR)
+#if defined(__SSE2__) && (!defined(WEIR_SIMD) || WEIR_SIMD)
 #include <emmintrin.h>
 #define LINE_SSE2 1
 #else

@@ -36,6 +36,14 @@ class Peer:
     def send(self, data):
         self.s.sendall(data)
 
+    def take(self, n):
+        """The next n bytes of a request."""
+        rest = bytearray(self.rest)
+        while len(rest) < n:
+            rest += need(self.s)
+        self.rest = bytes(rest[n:])
+        return bytes(rest[:n])
+
     def answer(self, body, status=200, headers=(), content_type="application/json"):
         lines = [f"HTTP/1.1 {status} X", f"content-type: {content_type}", f"content-length: {len(body)}"] + [f"{k}: {v}" for k, v in headers]
         self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
@@ -131,24 +139,19 @@ class Upstream:
         head, peer.rest = peer.rest.split(b"\r\n\r\n", 1)
         lower = head.lower()
         if b"\r\ntransfer-encoding: chunked" in lower:
-            body = b""
+            parts = []
             while True:
                 while b"\r\n" not in peer.rest:
                     peer.rest += need(peer.s)
                 line, peer.rest = peer.rest.split(b"\r\n", 1)
                 size = int(line, 16)
-                while len(peer.rest) < size + 2:
-                    peer.rest += need(peer.s)
-                body, peer.rest = body + peer.rest[:size], peer.rest[size + 2:]
+                parts.append(peer.take(size + 2)[:-2])
                 if not size:
-                    return Request(head, body, "chunked")
+                    return Request(head, b"".join(parts), "chunked")
         if b"\r\ncontent-length:" not in lower:
             return Request(head, b"", "none")
         size = int(lower.split(b"\r\ncontent-length:")[1].split(b"\r\n")[0])
-        while len(peer.rest) < size:
-            peer.rest += need(peer.s)
-        body, peer.rest = peer.rest[:size], peer.rest[size:]
-        return Request(head, body, "length")
+        return Request(head, peer.take(size), "length")
 
     def one(self, seconds=5):
         """The only request, or the first."""

@@ -14,8 +14,14 @@ class Broken(AssertionError):
 class Answer:
     def __init__(self, status, headers, interim):
         self.status, self.headers, self.interim = status, headers, interim
-        self.body, self.pieces, self.whole = b"", [], False   # pieces: (time, bytes); whole: it ended as its framing says
-        self.keep_alive = True
+        self.pieces, self.whole = [], False              # (time, bytes) as they came; it ended as its framing says
+        self.keep_alive, self.joined = True, (0, b"")
+
+    @property
+    def body(self):
+        if self.joined[0] != len(self.pieces):
+            self.joined = len(self.pieces), b"".join(p for _, p in self.pieces)
+        return self.joined[1]
 
     def header(self, name, default=None):
         values = [v for k, v in self.headers if k.lower() == name.lower()]
@@ -161,19 +167,22 @@ class Connection:
             return a
         take = self.chunks(a) if chunked else self.counted(a, int(length)) if length is not None else self.to_end(a)
         for piece in take:
-            a.body += piece
             a.pieces.append((time.monotonic(), piece))
             if on_piece and on_piece(a):
                 break
         return a
 
     def need(self, n):
-        while len(self.rest) < n:
+        if len(self.rest) >= n:
+            return True
+        rest = bytearray(self.rest)
+        while len(rest) < n:
             data = self.more()
+            rest += data
             if not data:
-                return False
-            self.rest += data
-        return True
+                break
+        self.rest = bytes(rest)
+        return len(rest) >= n
 
     def counted(self, a, left):
         while left:

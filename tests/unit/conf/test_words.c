@@ -137,7 +137,8 @@ static void settings(void **state) {
 
 static void settings_of_clients_stand_in_defaults(void **state) {
   (void)state;
-  struct loaded l = rig_load("provider \"vllm\" {\n  max_body = mb(1),\n  warm = 1 }\nmodel \"m\" { \"vllm/m\", drain = 1 }");
+  struct loaded l = rig_load("provider \"vllm\" {\n  max_body = mb(1),\n  warm = 1 }\n"
+                             "model \"m\" { \"vllm/m\", drain = 1 }");
   assert_string_equal(l.warnings,
     "weir.lua:2: provider 'vllm': max_body has no effect here, since it is about clients; write it in defaults\n"
     "weir.lua:4: model 'm': drain has no effect here, since it is about clients; write it in defaults\n");

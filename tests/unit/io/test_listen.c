@@ -86,6 +86,14 @@ static void test_unix(void **state) {
   assert_true(fd >= 0);
   close(fd);
   unlink(path);
+  struct sockaddr_un other = { .sun_family = AF_UNIX };
+  memcpy(other.sun_path, path, strlen(path));
+  fd = socket(AF_UNIX, SOCK_DGRAM, 0);             /* alive, only not a stream */
+  assert_int_equal(bind(fd, (struct sockaddr *)&other, sizeof other), 0);
+  assert_int_equal(open_at(spec, text), -1);
+  assert_non_null(strstr(text, "in use"));
+  close(fd);
+  unlink(path);
   close(open(path, O_CREAT | O_WRONLY, 0600));
   assert_int_equal(open_at(spec, text), -1);       /* a file of somebody's is not ours to remove */
   assert_non_null(strstr(text, "no socket"));

@@ -54,6 +54,7 @@ static const char certs_script[] =
   "issue client_only ec root $A $Z 'subjectAltName=DNS:good.test;extendedKeyUsage=clientAuth'\n"
   "issue server_use ec root $A $Z 'subjectAltName=DNS:good.test;extendedKeyUsage=clientAuth,serverAuth'\n"
   "issue edwards ed self $A $Z \"$CA\"\n"
+  "for i in 1 2 3 4 5 6 7 8 9; do cat other.pem imposter.pem big.pem; done > many.pem; cat root.pem >> many.pem\n"
   "cat root.pem rsaroot.pem big.pem > anchors.pem\n";
 
 static char certs_dir[64];

@@ -124,6 +124,11 @@ static void own_anchors(void **state) {
   assert_int_equal(outcome_with(selfca, "selfca", "good.test"), TLS_NO_FAILURE);
   assert_int_equal(outcome_with(middle, "good middle", "good.test"), TLS_NO_FAILURE);
   assert_int_equal(outcome_with(middle, "good", "good.test"), TLS_NO_FAILURE);
+  struct tls_trust *many = certs_trust("many");
+  assert_int_equal(tls_trust_count(many), 28);
+  assert_int_equal(outcome_with(many, "good middle", "good.test"), TLS_NO_FAILURE);
+  assert_int_equal(outcome_with(many, "rsa", "good.test"), TLS_UNKNOWN_CA);
+  tls_trust_drop(many);
   tls_trust_drop(self);
   tls_trust_drop(selfca);
   tls_trust_drop(middle);

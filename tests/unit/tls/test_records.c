@@ -352,6 +352,26 @@ static void disagreement_keeps_the_engine(void **state) {
   log_set_level(LOG_INFO);
 }
 
+/* An engine that is not where it should be, or whose contexts are of another kind, keeps its connection. */
+static void engine_that_is_kept(void **state) {
+  (void)state;
+  if (!have) skip();
+  log_set_level(LOG_OFF);
+  pair_up(3);
+  struct tls twin = { .state = TLS_READY, .shake = client->shake };
+  br_ssl_engine_context *e = &client->shake->client.eng;
+  e->application_data = 0;
+  assert_false(tls_record_take(&twin));
+  e->application_data = 1;
+  br_sslrec_out_class strange = *e->out.vtable;
+  e->out.vtable = &strange;
+  assert_false(tls_record_take(&twin));
+  e->out.vtable = &br_sslrec_out_gcm_vtable.inner;
+  assert_true(tls_record_take(&twin));
+  part();
+  log_set_level(LOG_INFO);
+}
+
 static void memory(void **state) {
   (void)state;
   if (!have) skip();
@@ -371,7 +391,7 @@ int main(void) {
     cmocka_unit_test(close_notify), cmocka_unit_test(own_close), cmocka_unit_test(alerts),
     cmocka_unit_test(hello_request), cmocka_unit_test(what_may_not_come), cmocka_unit_test(tampering),
     cmocka_unit_test(headers), cmocka_unit_test(same_as_engine), cmocka_unit_test(disagreement_keeps_the_engine),
-    cmocka_unit_test(memory),
+    cmocka_unit_test(engine_that_is_kept), cmocka_unit_test(memory),
   };
   return cmocka_run_group_tests(tests, before_all, after_all);
 }
