@@ -109,7 +109,12 @@ tidy:
 format:
 	clang-format -i $(wildcard src/*/*.[ch] src/*.c include/weir/*.h)
 
-bench: all
+# weir beside nginx and haproxy on this machine: tables. QUICK=1 is a look, doc/performance.md says how to read them.
+BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
+$(BUILD)/bench/%: bench/%.c $(LIBFILES)
+	@mkdir -p $(@D)
+	$(say)$(CC) $(ALLFLAGS) -o $@ $< $(LINKED) $(LIBS)
+bench: all $(BENCHES)
 	@bench/run $(BUILD)
 
 PREFIX ?= /usr

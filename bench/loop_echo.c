@@ -1,7 +1,8 @@
 /* What one round costs the loop: an echo server, or a proxy between clients and an echo server, runs alone on CPU 0;
    its load (another process with a loop of its own) on CPU 1. Prints CPU time and system calls per round.
 
-     loop_echo echo|proxy [connections [bytes [seconds]]]     build: make build/bench/loop_echo */
+     make && cc -O2 -D_GNU_SOURCE -Iinclude bench/loop_echo.c build/lib/io.a build/lib/base.a -l:liburing.a -o build/loop_echo
+     build/loop_echo echo|proxy [connections [bytes [seconds]]] */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <sched.h>

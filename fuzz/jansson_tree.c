@@ -6,8 +6,8 @@ void *tree_read(struct span document, bool *on_purpose) {
   json_t *tree = json_loadb(document.n ? document.p : "", document.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
   if (tree) return tree;
   enum json_error_code code = json_error_code(&e);
-  *on_purpose = code == json_error_numeric_overflow || code == json_error_null_byte_in_key || code == json_error_null_character ||
-                strstr(e.text, "invalid Unicode '\\u") != NULL;
+  *on_purpose = code == json_error_numeric_overflow || code == json_error_null_byte_in_key ||
+                code == json_error_null_character || strstr(e.text, "invalid Unicode '\\u") != NULL;
   return NULL;
 }
 

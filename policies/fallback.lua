@@ -1,6 +1,6 @@
 -- fallback: when what was asked for fails, try these instead.
 --
---   use "fallback" { targets = { "lab/small", "openai/gpt-5-mini" }, on = { "rate_limited", "timeout", 503 }, retries = 1 }
+--   use "fallback" { targets = { "lab/small", "openai/gpt-5-mini" }, on = { "rate_limited", 503 }, retries = 1 }
 --
 -- What the request asks for stays first, the targets come after it. A try that failed for a reason in `on`
 -- is repeated at the same target up to `retries` times, then the next target is tried; any other failure

@@ -48,9 +48,11 @@ struct request_facts {
   bool stream;
   bool reasoning;                                        /* asks for thinking or names an effort: the longer first-event clock */
   bool wants_usage;                                      /* chat: stream_options.include_usage is true */
-  bool bound;                                            /* carries state valid only where it was made (previous_response_id, conversation, item_reference, encrypted reasoning, file ids, thinking signatures) */
-  int64_t max_tokens;                                    /* -1: not given */
-  struct span user, session;                             /* user, metadata.user_id; raw JSON string content without escapes, else empty */
+  bool bound;                                            /* carries state valid only where it was made: previous_response_id, conversation,
+                                                            item_reference, encrypted reasoning, file ids, thinking signatures */
+  int64_t max_tokens;                                    /* -1: not given; of two names in one body the larger */
+  struct span user, session;                             /* user (safety_identifier, metadata.user_id); metadata.session_id (user_id). Raw JSON
+                                                            string content without escapes, else empty */
 };
 /* members: of the body (json_read_object). false: *why says what is wrong, for a 400 ("'model' must be a string"). A missing
    model is not an error here. */
@@ -91,8 +93,8 @@ struct event_facts {
   bool has_usage;
   struct usage usage;
   struct span model;                                     /* served model, raw string content; empty when not in this event */
-  uint64_t deltas;                                       /* pieces of text, thinking or tool arguments in it */
-  uint64_t delta_bytes;
+  uint64_t deltas;                                       /* pieces of text, thinking or tools in it */
+  uint64_t delta_bytes;                                  /* theirs, unescaped */
 };
 /* What the gateway remembers of one stream. Zeroed: fresh. Plain data: a copy is a state of its own, so an attempt and its
    client may each have one. All but the first two are event_read's and the writers' own. */
@@ -107,7 +109,9 @@ struct event_state {
   int32_t blocks[EVENT_OPEN_BLOCKS];                     /* messages: indexes of the open blocks */
   uint32_t block_count;
 };
-/* Reads one event of a stream. Data that is not JSON (and not [DONE]) is EVENT_ERROR with FAULT_PROTOCOL. */
+/* Reads one event of a stream. EVENT_ERROR with FAULT_PROTOCOL: data that is no JSON object (and not [DONE]), a key twice in it,
+   content after the terminator, a block's content before its start, more than DELTA_MOST pieces. Spans in out are lent from e or scratch;
+   an event of one data line needs no memory. Cost of a 300 byte chunk: about twice json_read_object alone. */
 void event_read(const struct operation_info *o, struct event_state *s, const struct sse_event *e, struct arena *scratch, struct event_facts *out);
 /* Whether the bytes of a stream may end here: a terminator was seen (chat: [DONE], or a finish on providers that send none
    is not enough; completions likewise). */
@@ -120,12 +124,15 @@ struct delta {
   int choice;                                            /* chat choice index, output_index, 0 for messages */
   struct json text;                                      /* TEXT, THINKING: the JSON string in place in the event's data */
   int tool_index;                                        /* TOOL */
-  struct json tool_id, tool_name, tool_arguments;        /* strings in place, JSON_NONE when not in this piece */
+  struct json tool_id, tool_name, tool_arguments;        /* strings in place, JSON_NONE when not in this piece; a messages block that starts
+                                                            with its whole input has it here as the object */
   struct span finish;
   struct usage usage;
 };
 enum { DELTA_MOST = 64 };
-/* Gives the number of deltas (0 for lifecycle). `data` is the event's data (valid JSON), lent by out. */
+/* Gives the number of deltas (0 for lifecycle). `data` is the event's data (valid JSON), lent by out. Texts come in the order of the
+   data and apart from each other, so changes of them are spliced from left to right. Where thinking is told twice in one chunk
+   (reasoning and reasoning_details) it is one delta. What responses repeats at the end of an item (…done, response.completed) is none. */
 size_t event_deltas(const struct operation_info *o, struct span name, struct json data, struct delta out[DELTA_MOST]);
 
 /* ---- whole answers */
@@ -137,7 +144,8 @@ struct answer_facts {
   struct span model;
   bool has_tools;
 };
-/* body: a 2xx answer. FAULT_INVALID when it is not JSON or no object. Embeddings: empty without data. */
+/* body: a 2xx answer. FAULT_INVALID when it is not JSON, no object, or not this dialect's shape; the error's fault when it holds an
+   error and nothing else. Embeddings: empty without data. Work that goes on elsewhere (background, deferred) is FAULT_NONE. */
 void answer_read(const struct operation_info *o, struct span body, struct answer_facts *out);
 void answer_text(const struct operation_info *o, struct json document, bool thinking, struct buf *out);
 
@@ -151,7 +159,7 @@ struct failure {
 };
 /* From status, headers and body of a non-2xx answer, per wire/errors.md; English text is read for context_too_long alone. */
 void failure_read(enum dialect d, int status, const struct http_head *head, struct span body, struct failure *out);
-/* Seconds from a Retry-After (number or HTTP date, `now` = unix time) or retry-after-ms; -1 when absent or bad. */
+/* Seconds from a Retry-After (number or HTTP date, `now` = unix time, or -1: the answer's Date) or retry-after-ms; -1 when absent or bad. */
 double retry_after_read(const struct http_head *head, double now);
 bool fault_retryable(enum fault f);                      /* by default: rate_limited overloaded timeout connection protocol tls empty invalid; never bad_request */
 
@@ -167,24 +175,27 @@ struct error {
   enum fault fault;
   struct span word;                                      /* weir's word when it is no fault: "denied", "capped", …; empty = fault_word */
   struct span message;                                   /* plain UTF-8 */
-  struct span code;                                      /* dialect's code field; empty: chosen from status and fault */
+  struct span code;                                      /* chat, responses: the code field; empty: chosen from status and fault. messages has none */
   struct span param;
   struct span id;                                        /* request id */
   struct span hint;
   const struct tried *tried;
   size_t tried_count;
 };
-/* The JSON body of an error answer; `error.weir = { id, fault, tried, hint }` in it. status may be changed to the dialect's own
-   (messages: overloaded 529 …) and is given back. */
+/* The JSON body of an error answer; `error.weir = { id, fault, tried, hint }` in it. status (0: fault_status) may be changed to the
+   dialect's own (messages: overloaded 529, capped 402) and is given back. auth and quota of a target that was tried are never a
+   status below 500, whatever status says. */
 int error_write(enum dialect d, const struct error *e, struct buf *out);
 /* The same as an event of a running stream (with its event: line and closing blank line), after which nothing may follow. */
 void error_write_event(const struct operation_info *o, const struct event_state *s, const struct error *e, struct buf *out);
 /* Status that a spent chain shows for its first fault: connection tls protocol empty invalid auth quota 502, timeout 504, rate_limited 429, overloaded 503 … */
 int fault_status(enum fault f);
 
-/* weir.answer(text): a whole answer or a whole legal stream saying `text`, usage zero. `created` is unix time. */
+/* weir.answer(text): a whole answer or a whole legal stream saying `text`, usage zero. `created` is unix time. Embeddings and
+   count_tokens cannot say a text: an empty list, zero tokens. */
 void answer_write(const struct operation_info *o, bool stream, struct span id, struct span model, struct span text, int64_t created, struct buf *out);
-/* weir.stop(why, as): closes a running stream in the dialect's order. as: "length", "filter"; ("error" is error_write_event). */
+/* weir.stop(why, as): closes a running stream in the dialect's order; nothing when it has ended. as: "length", "filter"; ("error" is
+   error_write_event). responses: straight to response.incomplete, with no items in it, since what was said is not kept. */
 void stop_write(const struct operation_info *o, const struct event_state *s, struct span as, struct span id, struct span model, int64_t created, struct buf *out);
 void heartbeat_write(enum dialect d, struct buf *out);
 /* GET /v1/models in that dialect's shape. */

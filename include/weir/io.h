@@ -4,8 +4,8 @@
    Glossary
      op      one operation in flight, embedded in the object that waits for it. Its owner may not be
              freed before `done` ran; nothing is allocated per operation.
-     turn    wait for completions, run them all from one place, run due timers and posted messages,
-             run turn_end, submit. No callback runs inside a submit.
+     turn    run turn_end, submit and wait in one system call, run all completions from one place (sends first),
+             run due timers, then posted messages. No callback runs inside a submit.
      result  bytes, or one of enum io_result: nothing above this line knows errno.
 
    How to drive it:
@@ -128,7 +128,8 @@ void loop_turn(struct loop *l);       /* one turn as the glossary says; waits un
 /* From any thread. The loop must outlive the call, not only the run of the message: so threads that post to a loop
    have ended, or said so, before it is freed. */
 void loop_post(struct loop *l, struct message *m);
-void loop_free(struct loop *l);       /* no op may be in flight */
+/* No op may be in flight. On the loop's thread, or on another once that has ended. */
+void loop_free(struct loop *l);
 void loop_init(struct loop *l, const struct loop_calls *calls, uint64_t now_ns);   /* for backends */
 void loop_woke(struct loop *l, uint64_t now_ns);      /* for backends: right after the wait, before any callback */
 

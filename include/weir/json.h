@@ -37,7 +37,8 @@ struct json_member {
   struct json key;                    /* the string with its quotes */
   struct json value;
 };
-bool json_read_object(struct span document, struct json_member *members, size_t most, size_t *count, struct json_error *err);
+bool json_read_object(struct span document, struct json_member *members, size_t most, size_t *count,
+                      struct json_error *err);
 /* The member of that name (key compared unescaped, exact case), or a value of type JSON_NONE. */
 struct json json_member_of(const struct json_member *members, size_t count, struct span name);
 
@@ -47,8 +48,8 @@ struct json_iter {
   const char *at, *end;
   bool object;
 };
-struct json_iter json_iter(struct json v);                                        /* of an array or object; else empty */
-bool json_next(struct json_iter *i, struct json *key, struct json *item);         /* key NONE in arrays */
+struct json_iter json_iter(struct json v);                               /* of an array or object; else empty */
+bool json_next(struct json_iter *i, struct json *key, struct json *item);  /* key NONE in arrays */
 /* Member by path "choices.0.delta.content": names and array indexes, exact case, JSON_NONE when
    something on the way is absent or of another type. Duplicates: the first one is taken. */
 struct json json_at(struct json v, const char *path);
@@ -59,8 +60,8 @@ bool json_string_is(struct json v, struct span text);
 /* The string's content. Without escapes it is lent from the document, else made in the arena.
    false when it holds a lone surrogate escape (*out then has U+FFFD there). */
 bool json_unescape(struct json v, struct arena *a, struct span *out);
-bool json_i64(struct json v, int64_t *out);                                       /* whole numbers only ("1e3" and "2.0" too) */
-bool json_f64(struct json v, double *out);                                        /* false beyond a double's range ("1e400") */
+bool json_i64(struct json v, int64_t *out);                   /* whole numbers only ("1e3" and "2.0" too) */
+bool json_f64(struct json v, double *out);                    /* false beyond a double's range ("1e400") */
 
 /* Writers into a buf. */
 void json_write_string(struct buf *b, struct span utf8);       /* quoted and escaped; bad UTF-8 becomes U+FFFD */

@@ -20,8 +20,9 @@ enum hook { HOOK_REQUEST, HOOK_ATTEMPT, HOOK_RESPONSE, HOOK_CHUNK, HOOK_FAILURE,
 extern const char *const hook_words[HOOK_COUNT];         /* "on_request", … */
 
 struct policy_vm;
-/* Runs every `use` of the configuration in a fresh sandbox. NULL and "file:line: reason" lines in *errors on failure. Warnings (NULL:
-   not looked for): upvalues assigned inside hooks (they are per worker and die at reload: weir.shared). conf must outlive it. */
+/* Runs every `use` of the configuration in a fresh sandbox. NULL and "file:line: reason" lines in *errors on failure.
+   Warnings (NULL: not looked for): upvalues assigned inside hooks, which are per worker and die at reload. conf must
+   outlive it; a module that a policy requires is read through conf->sources, so it belongs to one thread meanwhile. */
 struct policy_vm *policy_vm_new(struct conf *conf, struct buf *errors, struct buf *warnings);
 void policy_vm_free(struct policy_vm *vm);
 /* Whether any policy defines the hook: one that nobody defines is not called and costs nothing. */
@@ -33,7 +34,9 @@ void policy_set_clock(struct policy_vm *vm, double (*now)(void *arg), void *arg)
 
 /* ---- what hooks see. Spans live as long as the exchange (its arena) unless said otherwise. */
 struct policy_note { struct policy_note *next; struct span key, value, policy; };    /* value: plain text */
-struct policy_edit { struct policy_edit *next; struct span word, json; };            /* newest first; word: model max_tokens temperature top_p stop tools messages or, by attempt:set, any body field. json: its new value; p NULL removes it */
+/* Newest first. word: model max_tokens temperature top_p stop tools messages, or by attempt:set any field of the body.
+   json: its new value; p NULL removes it. */
+struct policy_edit { struct policy_edit *next; struct span word, json; };
 struct policy_header { struct policy_header *next; struct span name, value; };       /* value.p NULL: removed */
 
 struct policy_req {
@@ -53,12 +56,12 @@ struct policy_req {
   struct policy_edit *edits;
   struct span targets[ROUTE_MOST_TARGETS];               /* names, set by weir.route or req.targets */
   size_t target_count;                                   /* 0: as the model name says */
-  uint32_t next_on;                                      /* of weir.route, a bit per enum fault and bit FAULT_NONE; 0: not given */
+  uint32_t next_on;                                      /* of weir.route: bits by fault, and FAULT_NONE; 0: not given */
   unsigned attempts;                                     /* started so far */
   double deadline;                                       /* unix seconds; req.remaining = deadline - now */
-  uint64_t random;                                       /* seed of weir.random in this exchange; it moves on as numbers are drawn */
+  uint64_t random;                                       /* seed of weir.random; it moves on as numbers are drawn */
   struct arena *scratch;                                 /* where policy_chunk puts decision.text; NULL: arena */
-  int lua;                                               /* private: registry reference of what Lua keeps of it, 0 none */
+  int lua;                                               /* private: reference to what Lua keeps of it, 0 none */
   struct policy_vm *vm;                                  /* private */
   uint64_t serial;                                       /* private: names the exchange to its handles */
   struct json_member *seen;                              /* private: members as edits left them; NULL: no edit yet */
@@ -124,8 +127,9 @@ struct decision {
   struct span text;                                      /* ANSWER, REPLACE: plain text */
   struct span json;                                      /* ANSWER with a table: the whole body as JSON */
   struct span as;                                        /* STOP: "length" "filter" "error" */
-  bool error;                                            /* the policy failed and says on_error = "deny": DENY in on_request, on_attempt and
-                                                            on_response, STOP as "error" in on_chunk, FAIL in on_failure, PASS in on_done */
+  /* The policy failed and says on_error = "deny": DENY (500) in on_request, on_attempt and on_response, STOP as "error"
+     in on_chunk, FAIL in on_failure. In on_done there is nothing left to decide. */
+  bool error;
 };
 
 /* ---- what a waiting policy asked for */
@@ -133,7 +137,7 @@ enum wait_kind { WAIT_NONE, WAIT_SLEEP, WAIT_FETCH };
 struct policy_wait {
   enum wait_kind kind;
   double seconds;                                        /* SLEEP; FETCH: timeout (default 10) */
-  struct span url, method, body;                         /* FETCH; lent from the run's Lua state until resume or cancel */
+  struct span url, method, body;                         /* FETCH; lent until resume or cancel, as headers are */
   struct http_header *headers;
   size_t header_count;
   const struct auth_secret *auth;                        /* NULL or the secret whose host is the url's (checked) */
@@ -153,23 +157,27 @@ struct policy_run {
   struct policy_subject subject;
   struct decision decision;                              /* valid when DONE */
   struct policy_wait wait;                               /* valid when WAITS */
-  unsigned at;                                           /* private: place of the policy that runs in the hook's order */
+  unsigned at;                                           /* private: place of the running policy in the hook's order */
   void *co;                                              /* private: its coroutine */
   uint64_t serial;                                       /* private: names the run to its handles */
   const struct policy_answer *answer;                    /* private: during policy_run_resume */
 };
-/* Runs the hook of each policy in its order until one ends the chain: deny and answer, skip, reject, drop and stop, any answer of
-   on_failure. accept and replace let the later ones see and decide too; they see the replaced text. Errors, limits and time-outs take the policy's on_error
-   road, are logged with their traceback and counted. on_chunk and on_done cannot wait (that is an error of the policy). */
-enum policy_result policy_run_start(struct policy_vm *vm, struct policy_run *run, enum hook h, const struct policy_subject *s);
+/* Runs the hook of each policy in its order until one ends the chain: deny and answer, skip, reject, drop and stop, any
+   answer of on_failure. accept and replace let the later ones see and decide too; they see the replaced text. Errors,
+   limits and time-outs take the policy's on_error road, are logged with their traceback and counted. on_chunk and
+   on_done cannot wait (that is an error of the policy). */
+enum policy_result policy_run_start(struct policy_vm *vm, struct policy_run *run, enum hook h,
+                                    const struct policy_subject *s);
 enum policy_result policy_run_resume(struct policy_run *run, const struct policy_answer *a);
 void policy_run_cancel(struct policy_run *run);
 /* The hot one: on_chunk for one delta. out->text of a REPLACE lives in req->scratch. */
-enum decision_kind policy_chunk(struct policy_vm *vm, struct policy_req *req, const struct delta *d, struct decision *out);
+enum decision_kind policy_chunk(struct policy_vm *vm, struct policy_req *req, const struct delta *d,
+                                struct decision *out);
 /* The exchange ends: what Lua kept of it is let go; handles that a policy kept raise from now on. */
 void policy_req_end(struct policy_req *req);
 
 /* ---- process-wide, outlive generations: weir.shared maps, weir.counter, error counts */
-void policy_metrics_write(struct buf *out);              /* weir_policy_errors_total{policy,hook}, weir_policy_NAME_total */
+/* weir_policy_errors_total{policy,hook}, weir_policy_NAME_total */
+void policy_metrics_write(struct buf *out);
 
 #endif

@@ -13,11 +13,12 @@
 #include "weir/mem.h"
 #include "weir/step.h"
 
-/* Trust anchors: decoded once, shared by reference between all threads. Chains found good under them are remembered for
-   a day at most, so that their signatures are not computed again. */
+/* Trust anchors: decoded once, shared by reference between all threads. Chains found good under them are remembered
+   for a day at most, so that their signatures are not computed again. */
 struct tls_trust;
 /* A file of PEM certificates. path NULL: the system's roots (/etc/ssl/certs/ca-certificates.crt,
-   /etc/pki/tls/certs/ca-bundle.crt). NULL and text on failure. A certificate that is no authority is trusted as itself. */
+   /etc/pki/tls/certs/ca-bundle.crt). NULL and text on failure. A certificate that is no authority
+   is trusted as itself. */
 struct tls_trust *tls_trust_load(const char *path, char *text, size_t text_size);
 struct tls_trust *tls_trust_ref(struct tls_trust *t);
 void tls_trust_drop(struct tls_trust *t);
@@ -55,8 +56,8 @@ bool tls_resumed(const struct tls *t);
 const char *tls_suite(const struct tls *t);            /* "ECDHE_RSA_AES_128_GCM_SHA256" */
 
 /* Decrypts what stands at the start of bytes[0..n), in place. EVENT: *plain lies inside bytes (may be empty),
-   used bytes are done with, call again with the rest. MORE (used 0): a record is not whole yet, bring it again with more
-   behind it (at most 16 KB + 325). DONE: close_notify. BAD: broken or fatal alert. */
+   used bytes are done with, call again with the rest. MORE (used 0): a record is not whole yet, bring it again with
+   more behind it (at most 16 KB + 325). DONE: close_notify. BAD: broken or fatal alert. */
 struct step tls_open(struct tls *t, char *bytes, size_t n, struct span *plain);
 /* Encrypts plain as records of at most 16 KB and appends them to *out. plain is left as it is. */
 void tls_seal(struct tls *t, struct span plain, struct buf *out);

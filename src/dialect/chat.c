@@ -45,8 +45,8 @@ static void parts_read(struct pieces *p, int choice, struct json parts) {
   while (json_next(&i, &key, &part)) {
     if (part.type == JSON_STRING) piece_text(p, DELTA_TEXT, choice, part);
     if (part.type != JSON_OBJECT) continue;
-    struct span type = string_raw(json_get(part, SPAN("type")));
-    struct json thinking = json_get(part, SPAN("thinking"));
+    struct span type = string_raw(json_in(part, SPAN("type")));
+    struct json thinking = json_in(part, SPAN("thinking"));
     if (media_type(type)) {
       p->real = true;
     } else if (thinking.type == JSON_ARRAY) {
@@ -61,12 +61,12 @@ static void tools_read(struct pieces *p, int choice, struct json calls) {
   struct json_iter i = json_iter(calls);
   struct json key, call;
   for (int place = 0; json_next(&i, &key, &call); place++) {
-    int64_t index = json_count(json_get(call, SPAN("index")));
-    struct json function = json_get(call, SPAN("function")), custom = json_get(call, SPAN("custom"));
+    int64_t index = json_count(json_in(call, SPAN("index")));
+    struct json function = json_in(call, SPAN("function")), custom = json_in(call, SPAN("custom"));
     bool is_custom = function.type != JSON_OBJECT && custom.type == JSON_OBJECT;
     struct json about = is_custom ? custom : function;
-    piece_tool(p, choice, index < 0 || index > INT32_MAX ? place : (int)index, json_get(call, SPAN("id")),
-               json_get(about, SPAN("name")), json_get(about, is_custom ? SPAN("input") : SPAN("arguments")));
+    piece_tool(p, choice, index < 0 || index > INT32_MAX ? place : (int)index, json_in(call, SPAN("id")),
+               json_in(about, SPAN("name")), json_in(about, is_custom ? SPAN("input") : SPAN("arguments")));
   }
 }
 
@@ -76,7 +76,7 @@ static bool details_read(struct pieces *p, int choice, const char *message_at, s
   struct json message = cursor_value(&message_at), key, item;
   struct json_iter i = json_iter(details);
   size_t before = p->content;
-  if (string_full(json_get(message, SPAN("reasoning"))) || string_full(json_get(message, SPAN("reasoning_content"))))
+  if (string_full(json_in(message, SPAN("reasoning"))) || string_full(json_in(message, SPAN("reasoning_content"))))
     return false;
   if (details.type != JSON_ARRAY) return false;
   while (json_next(&i, &key, &item)) part_texts(p, DELTA_THINKING, choice, item);
@@ -85,8 +85,8 @@ static bool details_read(struct pieces *p, int choice, const char *message_at, s
 
 static bool any_item(struct json array) { return array.type == JSON_ARRAY && *cursor_enter(array.text.p) != ']'; }
 
-/* One member of a delta, or of the message of a whole answer: the same stand in both. It stands in the object at
- * `message`. */
+/* One member of a delta, or of the message of a whole answer: the same stand in both. `message` is where the object
+   starts. */
 static void member_read(struct pieces *p, int choice, const char *message, struct json key, struct json item,
                         bool *thought) {
   char room[64];
@@ -106,10 +106,10 @@ again:
   } else if (key_is(key, SPAN("reasoning_details")) || key_is(key, SPAN("thinking_blocks"))) {
     if (!*thought) *thought = details_read(p, choice, message, item);
   } else if (key_is(key, SPAN("function_call"))) {
-    piece_tool(p, choice, 0, json_absent, json_get(item, SPAN("name")), json_get(item, SPAN("arguments")));
+    piece_tool(p, choice, 0, json_absent, json_in(item, SPAN("name")), json_in(item, SPAN("arguments")));
   } else if (key_is(key, SPAN("audio"))) {
-    if (string_full(json_get(item, SPAN("data")))) p->real = true;
-    piece_text(p, DELTA_TEXT, choice, json_get(item, SPAN("transcript")));
+    if (string_full(json_in(item, SPAN("data")))) p->real = true;
+    piece_text(p, DELTA_TEXT, choice, json_in(item, SPAN("transcript")));
   } else if (key_is(key, SPAN("images"))) {
     p->real |= any_item(item);
   } else if (key_escaped(key)) {
@@ -219,7 +219,7 @@ static void members_of(struct json document, struct chat_members *m) {
   *m = (struct chat_members){ 0 };
   if (document.type != JSON_OBJECT) return;
   while (json_next(&i, &key, &value)) member_sort(m, key, value);
-  if (m->usage.type != JSON_OBJECT) m->usage = json_get(m->groq, SPAN("usage"));
+  if (m->usage.type != JSON_OBJECT) m->usage = json_in(m->groq, SPAN("usage"));
 }
 
 /* {"object":"error",…} is how older vLLM and Mistral say it. */
@@ -236,7 +236,7 @@ static void chat_event(struct reading *r, struct pieces *p) {
     return;
   }
   choices_read(p, r->state, r->operation, m.choices);
-  if (m.usage.type != JSON_OBJECT && m.groq.type == JSON_OBJECT) m.usage = json_get(m.groq, SPAN("usage"));
+  if (m.usage.type != JSON_OBJECT && m.groq.type == JSON_OBJECT) m.usage = json_in(m.groq, SPAN("usage"));
   if (m.usage.type == JSON_OBJECT) {
     r->out->has_usage = true;
     chat_usage(m.usage, &r->out->usage);
@@ -280,7 +280,7 @@ static void chat_answer(const struct operation_info *o, struct json document, st
     return;
   }
   parts->shaped = m.choices.type == JSON_ARRAY;
-  parts->pending = !parts->shaped && string_full(json_get(document, SPAN("request_id")));   /* xAI's deferred */
+  parts->pending = !parts->shaped && string_full(json_in(document, SPAN("request_id")));   /* xAI's deferred */
   choices_read(p, NULL, o, m.choices);
 }
 

@@ -7,9 +7,10 @@
 
 #include "weir/json.h"
 
-const char *cursor_string_far(const char *start,
-                              const char *at); /* content starts at start; no backslash stands before at */
-const char *cursor_container(const char *at);                        /* at: its first bracket */
+/* Past the string whose content starts at `start` and holds no backslash before `at`. */
+const char *cursor_string_far(const char *start, const char *at);
+/* Past the container whose first bracket stands at `at`. */
+const char *cursor_container(const char *at);
 
 static inline const char *cursor_space(const char *at) {
   while ((unsigned char)*at <= ' ') at++;
@@ -21,8 +22,8 @@ static inline const char *cursor_string(const char *at) {
   const char *start = at + 1, *near = at + 32;
   for (at = start; at < near; at++) {
     if (*at == '"') return at + 1;
-    if (__builtin_expect(*at == '\\', 0))
-      break; /* a branch: as a conditional move it made each byte wait for the last */
+    /* A branch: made into a conditional move, each byte waited for the one before it. */
+    if (__builtin_expect(*at == '\\', 0)) break;
   }
   return cursor_string_far(start, at);
 }

@@ -24,6 +24,14 @@ struct pieces {
   struct span finish;                 /* the first one */
 };
 
+/* Most members looked for are absent, and so is what would be in them. */
+static inline struct json json_in(struct json object, struct span name) {
+  return object.type == JSON_OBJECT ? json_get(object, name) : json_absent;
+}
+static inline struct json json_under(struct json v, const char *path) {
+  return v.type == JSON_OBJECT || v.type == JSON_ARRAY ? json_at(v, path) : json_absent;
+}
+
 /* Content of a string value as it stands, without its quotes; empty for anything else. */
 static inline struct span string_raw(struct json v) {
   return v.type == JSON_STRING ? span_of(v.text.p + 1, v.text.n - 2) : (struct span){ NULL, 0 };

@@ -2,109 +2,56 @@
    then the vague types; English is read for one thing alone, a prompt that is too long. */
 #include "dialect_impl.h"
 
-/* A word of a code or type field, compared without case. Vague ones stand beside any status and count where there is
- * none. */
-struct error_word {
-  const char *word;
+/* Words of code and type fields, compared without case. Vague ones stand beside any status and count where there is
+   none. */
+struct error_words {
   enum fault fault;
   bool vague;
+  const char *words[20];
 };
-static const struct error_word words[] = {
-  { "invalid_api_key", FAULT_AUTH, false },
-  { "authentication_error", FAULT_AUTH, false },
-  { "invalid_authentication_error", FAULT_AUTH, false },
-  { "incorrect_api_key_error", FAULT_AUTH, false },
-  { "InvalidApiKey", FAULT_AUTH, false },
-  { "API_KEY_INVALID", FAULT_AUTH, false },
-  { "UNAUTHENTICATED", FAULT_AUTH, false },
-  { "account_deactivated", FAULT_AUTH, false },
-  { "unsupported_country_region_territory", FAULT_AUTH, false },
-  { "permission_error", FAULT_AUTH, true },
-  { "permission_denied", FAULT_AUTH, true },
-  { "permission_denied_error", FAULT_AUTH, true },
-  { "AccessDeniedException", FAULT_AUTH, false },
-  { "UnrecognizedClientException", FAULT_AUTH, false },
-  { "insufficient_quota", FAULT_QUOTA, false },
-  { "billing_error", FAULT_QUOTA, false },
-  { "billing_hard_limit_reached", FAULT_QUOTA, false },
-  { "billing_not_active", FAULT_QUOTA, false },
-  { "insufficient_balance", FAULT_QUOTA, false },
-  { "insufficient_credits", FAULT_QUOTA, false },
-  { "enforced_spend_limit_reached", FAULT_QUOTA, false },
-  { "exceeded_current_quota_error", FAULT_QUOTA, false },
-  { "Arrearage", FAULT_QUOTA, false },
-  { "budget_exceeded", FAULT_QUOTA, false },
-  { "rate_limit_exceeded", FAULT_RATE_LIMITED, false },
-  { "rate_limit_error", FAULT_RATE_LIMITED, false },
-  { "rate_limited", FAULT_RATE_LIMITED, false },
-  { "rate_limit_reached_error", FAULT_RATE_LIMITED, false },
-  { "too_many_requests", FAULT_RATE_LIMITED, false },
-  { "RateLimitReached", FAULT_RATE_LIMITED, false },
-  { "RESOURCE_EXHAUSTED", FAULT_RATE_LIMITED, false },
-  { "limit_requests", FAULT_RATE_LIMITED, false },
-  { "limit_burst_rate", FAULT_RATE_LIMITED, false },
-  { "ThrottlingException", FAULT_RATE_LIMITED, false },
-  { "ModelNotReadyException", FAULT_OVERLOADED, false },
-  { "overloaded_error", FAULT_OVERLOADED, false },
-  { "overloaded", FAULT_OVERLOADED, false },
-  { "server_is_overloaded", FAULT_OVERLOADED, false },
-  { "engine_overloaded_error", FAULT_OVERLOADED, false },
-  { "engine_overloaded", FAULT_OVERLOADED, false },
-  { "slow_down", FAULT_OVERLOADED, false },
-  { "capacity_exceeded", FAULT_OVERLOADED, false },
-  { "service_tier_capacity_exceeded", FAULT_OVERLOADED, false },
-  { "service_unavailable", FAULT_OVERLOADED, false },
-  { "service_unavailable_error", FAULT_OVERLOADED, false },
-  { "UNAVAILABLE", FAULT_OVERLOADED, false },
-  { "ModelServingError", FAULT_OVERLOADED, false },
-  { "api_error", FAULT_OVERLOADED, true },
-  { "server_error", FAULT_OVERLOADED, true },
-  { "internal_error", FAULT_OVERLOADED, true },
-  { "internal_server_error", FAULT_OVERLOADED, true },
-  { "InternalServerError", FAULT_OVERLOADED, true },
-  { "INTERNAL", FAULT_OVERLOADED, true },
-  { "conflict_error", FAULT_OVERLOADED, true },
-  { "timeout_error", FAULT_TIMEOUT, false },
-  { "request_timeout", FAULT_TIMEOUT, false },
-  { "RequestTimeOut", FAULT_TIMEOUT, false },
-  { "ModelTimeoutException", FAULT_TIMEOUT, false },
-  { "DEADLINE_EXCEEDED", FAULT_TIMEOUT, false },
-  { "context_length_exceeded", FAULT_CONTEXT_TOO_LONG, false },
-  { "context_window_exceeded", FAULT_CONTEXT_TOO_LONG, false },
-  { "exceed_context_size_error", FAULT_CONTEXT_TOO_LONG, false },
-  { "model_context_window_exceeded", FAULT_CONTEXT_TOO_LONG, false },
-  { "content_filter", FAULT_CONTENT_FILTERED, false },
-  { "content_policy_violation", FAULT_CONTENT_FILTERED, false },
-  { "ResponsibleAIPolicyViolation", FAULT_CONTENT_FILTERED, false },
-  { "data_inspection_failed", FAULT_CONTENT_FILTERED, false },
-  { "DataInspectionFailed", FAULT_CONTENT_FILTERED, false },
-  { "invalid_prompt", FAULT_CONTENT_FILTERED, false },
-  { "bio_policy", FAULT_CONTENT_FILTERED, false },
-  { "moderation_blocked", FAULT_CONTENT_FILTERED, false },
-  { "image_content_policy_violation", FAULT_CONTENT_FILTERED, false },
-  { "model_not_found", FAULT_NOT_FOUND, false },
-  { "DeploymentNotFound", FAULT_NOT_FOUND, false },
-  { "invalid_model", FAULT_NOT_FOUND, false },
-  { "model_decommissioned", FAULT_NOT_FOUND, false },
-  { "not_found_error", FAULT_NOT_FOUND, true },
-  { "NotFoundError", FAULT_NOT_FOUND, true },
-  { "NOT_FOUND", FAULT_NOT_FOUND, true },
-  { "resource_not_found_error", FAULT_NOT_FOUND, true },
-  { "unsupported_parameter", FAULT_BAD_REQUEST, true },
-  { "invalid_request_error", FAULT_BAD_REQUEST, true },
-  { "BadRequestError", FAULT_BAD_REQUEST, true },
-  { "INVALID_ARGUMENT", FAULT_BAD_REQUEST, true },
-  { "FAILED_PRECONDITION", FAULT_BAD_REQUEST, true },
-  { "request_too_large", FAULT_BAD_REQUEST, true },
-  { "tool_use_failed", FAULT_BAD_REQUEST, true },
+static const struct error_words known[] = {
+  { FAULT_AUTH, false, {
+    "invalid_api_key", "authentication_error", "invalid_authentication_error", "incorrect_api_key_error",
+    "InvalidApiKey", "API_KEY_INVALID", "UNAUTHENTICATED", "account_deactivated",
+    "unsupported_country_region_territory",
+    "AccessDeniedException", "UnrecognizedClientException" } },
+  { FAULT_AUTH, true, { "permission_error", "permission_denied", "permission_denied_error" } },
+  { FAULT_QUOTA, false, {
+    "insufficient_quota", "billing_error", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance",
+    "insufficient_credits", "enforced_spend_limit_reached", "exceeded_current_quota_error", "Arrearage",
+    "budget_exceeded" } },
+  { FAULT_RATE_LIMITED, false, {
+    "rate_limit_exceeded", "rate_limit_error", "rate_limited", "rate_limit_reached_error", "too_many_requests",
+    "RateLimitReached", "RESOURCE_EXHAUSTED", "limit_requests", "limit_burst_rate", "ThrottlingException" } },
+  { FAULT_OVERLOADED, false, {
+    "overloaded_error", "overloaded", "server_is_overloaded", "engine_overloaded_error", "engine_overloaded",
+    "slow_down", "capacity_exceeded", "service_tier_capacity_exceeded", "service_unavailable",
+    "service_unavailable_error",
+    "UNAVAILABLE", "ModelServingError", "ModelNotReadyException" } },
+  { FAULT_OVERLOADED, true, {
+    "api_error", "server_error", "internal_error", "internal_server_error", "InternalServerError", "INTERNAL",
+    "conflict_error" } },
+  { FAULT_TIMEOUT, false, {
+    "timeout_error", "request_timeout", "RequestTimeOut", "ModelTimeoutException", "DEADLINE_EXCEEDED" } },
+  { FAULT_CONTEXT_TOO_LONG, false, {
+    "context_length_exceeded", "context_window_exceeded", "exceed_context_size_error",
+    "model_context_window_exceeded" } },
+  { FAULT_CONTENT_FILTERED, false, {
+    "content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation", "data_inspection_failed",
+    "DataInspectionFailed", "invalid_prompt", "bio_policy", "moderation_blocked", "image_content_policy_violation" } },
+  { FAULT_NOT_FOUND, false, { "model_not_found", "DeploymentNotFound", "invalid_model", "model_decommissioned" } },
+  { FAULT_NOT_FOUND, true, { "not_found_error", "NotFoundError", "NOT_FOUND", "resource_not_found_error" } },
+  { FAULT_BAD_REQUEST, true, {
+    "unsupported_parameter", "invalid_request_error", "BadRequestError", "INVALID_ARGUMENT", "FAILED_PRECONDITION",
+    "request_too_large", "tool_use_failed" } },
 };
 
-static const struct error_word *word_find(struct span text) {
-  static const struct error_word throttled = { "Throttling", FAULT_RATE_LIMITED,
-                                               false }; /* Qwen: Throttling.RateQuota and others */
-  if (span_istarts(text, SPAN("Throttling"))) return &throttled;
-  for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-    if (span_ieq(text, span_cstr(words[i].word))) return &words[i];
+static const struct error_words *word_find(struct span text) {
+  static const struct error_words throttled = { .fault = FAULT_RATE_LIMITED };
+  if (span_istarts(text, SPAN("Throttling"))) return &throttled;       /* Qwen: Throttling.RateQuota and others */
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    for (const char *const *word = known[i].words; *word; word++)
+      if (span_ieq(text, span_cstr(*word))) return &known[i];
   return NULL;
 }
 
@@ -119,9 +66,8 @@ static enum fault status_fault(int status) {
   case 429: return FAULT_RATE_LIMITED;
   case 501: case 505: return FAULT_BAD_REQUEST;
   default:
-    return status >= 400 && status < 500   ? FAULT_BAD_REQUEST
-           : status >= 500 && status < 600 ? FAULT_OVERLOADED
-                                           : FAULT_PROTOCOL;
+    if (status < 400 || status > 599) return FAULT_PROTOCOL;
+    return status < 500 ? FAULT_BAD_REQUEST : FAULT_OVERLOADED;
   }
 }
 
@@ -139,14 +85,14 @@ static void cause_add(struct error_fields *f, struct json v) {
 
 /* Messages are texts, but validation errors of FastAPI servers are lists, alone or inside the message. */
 static struct json message_of(struct json error, struct json document) {
-  struct json m = json_get(error, SPAN("message"));
+  struct json m = json_in(error, SPAN("message"));
   if (m.type == JSON_OBJECT) document = m;
   if (m.type == JSON_STRING) return m;
-  struct json outer = json_get(document, SPAN("error")), detail = json_get(document, SPAN("detail"));
+  struct json outer = json_in(document, SPAN("error")), detail = json_in(document, SPAN("detail"));
   if (outer.type == JSON_STRING) return outer;
   if (detail.type == JSON_STRING) return detail;
-  m = json_at(detail, "0.msg");
-  return m.type == JSON_STRING ? m : json_get(document, SPAN("message"));
+  m = json_under(detail, "0.msg");
+  return m.type == JSON_STRING ? m : json_in(document, SPAN("message"));
 }
 
 static void fields_read(struct json document, struct error_fields *f) {
@@ -154,27 +100,27 @@ static void fields_read(struct json document, struct error_fields *f) {
   struct json_iter i = json_iter(document);
   struct json key, first;
   if (document.type == JSON_ARRAY && json_next(&i, &key, &first)) document = first;    /* Gemini wraps it in [ ] */
-  struct json inner = json_get(document, SPAN("error"));
+  struct json inner = json_in(document, SPAN("error"));
   f->error = inner.type == JSON_OBJECT ? inner : document;
   f->message = message_of(f->error, document);
-  f->code = json_get(f->error, SPAN("code"));
-  struct json type = json_get(f->error, SPAN("type"));
+  f->code = json_in(f->error, SPAN("code"));
+  struct json type = json_in(f->error, SPAN("type"));
   cause_add(f, f->code);
-  cause_add(f, json_at(f->error, "innererror.code"));
-  cause_add(f, json_at(f->error, "details.error_code"));
-  cause_add(f, json_at(f->error, "metadata.error_type"));
+  cause_add(f, json_under(f->error, "innererror.code"));
+  cause_add(f, json_under(f->error, "details.error_code"));
+  cause_add(f, json_under(f->error, "metadata.error_type"));
   cause_add(f, type);
-  cause_add(f, json_get(f->error, SPAN("status")));
-  if (inner.type == JSON_OBJECT) cause_add(f, json_get(document, SPAN("code")));
+  cause_add(f, json_in(f->error, SPAN("status")));
+  if (inner.type == JSON_OBJECT) cause_add(f, json_in(document, SPAN("code")));
   if (!string_full(f->code) && f->code.type != JSON_NUMBER) f->code = type;
 }
 
 /* A status that only the body tells: OpenRouter's number, Azure's "429", Groq's status_code. */
 static int body_status(const struct error_fields *f) {
   uint64_t text;
-  int64_t n = json_count(json_get(f->error, SPAN("status_code")));
+  int64_t n = json_count(json_in(f->error, SPAN("status_code")));
   if (n < 0) n = json_count(f->code);
-  if (n < 0) n = json_count(json_get(f->error, SPAN("statusCode")));
+  if (n < 0) n = json_count(json_in(f->error, SPAN("statusCode")));
   if (n < 0 && span_u64(string_raw(f->code), &text) && text < 1000) n = (int64_t)text;
   return n >= 400 && n < 600 ? (int)n : 0;
 }
@@ -200,13 +146,12 @@ static void details_read(struct json details, struct failure *out) {
   struct json key, item, violation;
   if (details.type != JSON_ARRAY) return;
   while (json_next(&i, &key, &item)) {
-    struct span delay = string_raw(json_get(item, SPAN("retryDelay")));
+    struct span delay = string_raw(json_in(item, SPAN("retryDelay")));
     double seconds;
-    if (delay.n > 1 && delay.p[delay.n - 1] == 's' && span_double(span_of(delay.p, delay.n - 1), &seconds) &&
-        seconds >= 0)
-      out->retry_after = seconds;
-    for (violations = json_iter(json_get(item, SPAN("violations"))); json_next(&violations, &key, &violation);) {
-      struct span quota = string_raw(json_get(violation, SPAN("quotaId")));
+    bool given = span_ends(delay, SPAN("s")) && span_double(span_of(delay.p, delay.n - 1), &seconds);
+    if (given && seconds >= 0 && seconds < 1e12) out->retry_after = seconds;
+    for (violations = json_iter(json_in(item, SPAN("violations"))); json_next(&violations, &key, &violation);) {
+      struct span quota = string_raw(json_in(violation, SPAN("quotaId")));
       if (out->fault == FAULT_RATE_LIMITED && span_search(quota, SPAN("PerDay")) < quota.n) out->fault = FAULT_QUOTA;
     }
   }
@@ -214,7 +159,7 @@ static void details_read(struct json details, struct failure *out) {
 
 /* A moderated request is refused with 403 by some, which is not about the account. */
 static bool moderated(const struct error_fields *f) {
-  struct json reasons = json_at(f->error, "metadata.reasons"), flagged = json_at(f->error, "metadata.flagged_input");
+  struct json reasons = json_under(f->error, "metadata.reasons"), flagged = json_under(f->error, "metadata.flagged_input");
   if (json_truthy(reasons) || json_truthy(flagged)) return true;
   for (size_t i = 0; i < f->count; i++) {
     struct span cause = string_raw(f->causes[i]);
@@ -224,10 +169,10 @@ static bool moderated(const struct error_fields *f) {
 }
 
 static enum fault fields_fault(enum dialect d, int status, const struct error_fields *f) {
-  const struct error_word *vague = NULL;
+  const struct error_words *vague = NULL;
   if (status == 403 && moderated(f)) return FAULT_CONTENT_FILTERED;
   for (size_t i = 0; i < f->count; i++) {
-    const struct error_word *w = word_find(string_raw(f->causes[i]));
+    const struct error_words *w = word_find(string_raw(f->causes[i]));
     if (!w) continue;
     if (w->vague) {
       if (!vague) vague = w;
@@ -248,7 +193,7 @@ void error_read(enum dialect d, int status, struct json document, struct failure
   *out = (struct failure){ .retry_after = -1, .message = string_raw(f.message) };
   out->code = f.code.type == JSON_NUMBER ? f.code.text : string_raw(f.code);
   out->fault = fields_fault(d, status, &f);
-  details_read(json_get(f.error, SPAN("details")), out);
+  details_read(json_in(f.error, SPAN("details")), out);
   out->account = out->fault == FAULT_AUTH || out->fault == FAULT_QUOTA;
 }
 
@@ -258,7 +203,7 @@ void failure_read(enum dialect d, int status, const struct http_head *head, stru
   error_read(d, status, document, out);
   struct span kind = head ? http_header(head, SPAN("x-amzn-errortype")) : SPAN("");
   span_cut(kind, ':', &kind);                                          /* "ThrottlingException:http://…" */
-  const struct error_word *w = kind.n ? word_find(kind) : NULL;
+  const struct error_words *w = kind.n ? word_find(kind) : NULL;
   if (w && !w->vague) out->fault = w->fault;
   if (!out->code.n) out->code = kind;
   out->account = out->fault == FAULT_AUTH || out->fault == FAULT_QUOTA;

@@ -45,6 +45,7 @@ int fault_status(enum fault f) {
   case FAULT_TIMEOUT:      return 504;
   case FAULT_NONE: case FAULT_COUNT:
     return 500;
-  default: /* auth and quota are about weir's own account, not the client's key */ return 502;
+  default:                                         /* auth and quota are about weir's account, not the client's key */
+    return 502;
   }
 }

@@ -2,13 +2,8 @@
 #include "dialect_impl.h"
 
 static const char *const overflow[] = {
-  "prompt is too long",
-  "input is too long",
-  "exceed context limit",
-  "context window",
-  "maximum context length",
-  "context length",
-  NULL,
+  "prompt is too long", "input is too long", "exceed context limit", "context window", "maximum context length",
+  "context length", NULL,
 };
 
 static enum fault messages_silence(struct span finish) {
@@ -28,11 +23,11 @@ static void messages_usage(struct json usage, struct usage *out) {
     else if (json_string_is(key, SPAN("cache_creation_input_tokens"))) out->cache_write = json_count(item);
     else if (json_string_is(key, SPAN("cache_creation"))) split = item;
     else if (json_string_is(key, SPAN("output_tokens_details")))
-      out->reasoning = json_count(json_get(item, SPAN("thinking_tokens")));
+      out->reasoning = json_count(json_in(item, SPAN("thinking_tokens")));
   }
   if (split.type != JSON_OBJECT) return;
-  int64_t short_lived = json_count(json_get(split, SPAN("ephemeral_5m_input_tokens")));
-  int64_t hour = json_count(json_get(split, SPAN("ephemeral_1h_input_tokens")));
+  int64_t short_lived = json_count(json_in(split, SPAN("ephemeral_5m_input_tokens")));
+  int64_t hour = json_count(json_in(split, SPAN("ephemeral_1h_input_tokens")));
   if (short_lived < 0 && hour < 0) return;
   if (hour < 0) hour = 0;
   if (short_lived < 0) short_lived = out->cache_write > hour ? out->cache_write - hour : 0;
@@ -41,31 +36,17 @@ static void messages_usage(struct json usage, struct usage *out) {
 }
 
 enum kind {
-  KIND_OTHER,
-  KIND_START,
-  KIND_BLOCK,
-  KIND_DELTA,
-  KIND_BLOCK_STOP,
-  KIND_MESSAGE_DELTA,
-  KIND_STOP,
-  KIND_ERROR
+  KIND_OTHER, KIND_START, KIND_BLOCK, KIND_DELTA, KIND_BLOCK_STOP, KIND_MESSAGE_DELTA, KIND_STOP, KIND_ERROR,
 };
 
 static enum kind kind_of(struct span type) {
-  switch (type.n) {
-  case 5:  return span_eq(type, SPAN("error")) ? KIND_ERROR : KIND_OTHER;
-  case 12: return span_eq(type, SPAN("message_stop")) ? KIND_STOP : KIND_OTHER;
-  case 13:
-    return span_eq(type, SPAN("message_start"))   ? KIND_START
-           : span_eq(type, SPAN("message_delta")) ? KIND_MESSAGE_DELTA
-                                                  : KIND_OTHER;
-  case 18: return span_eq(type, SPAN("content_block_stop")) ? KIND_BLOCK_STOP : KIND_OTHER;
-  case 19:
-    return span_eq(type, SPAN("content_block_delta"))   ? KIND_DELTA
-           : span_eq(type, SPAN("content_block_start")) ? KIND_BLOCK
-                                                        : KIND_OTHER;
-  default: return KIND_OTHER;
-  }
+  if (span_eq(type, SPAN("content_block_delta"))) return KIND_DELTA;
+  if (span_eq(type, SPAN("content_block_start"))) return KIND_BLOCK;
+  if (span_eq(type, SPAN("content_block_stop"))) return KIND_BLOCK_STOP;
+  if (span_eq(type, SPAN("message_start"))) return KIND_START;
+  if (span_eq(type, SPAN("message_delta"))) return KIND_MESSAGE_DELTA;
+  if (span_eq(type, SPAN("message_stop"))) return KIND_STOP;
+  return span_eq(type, SPAN("error")) ? KIND_ERROR : KIND_OTHER;
 }
 
 /* The top level members of an event that mean something. */
@@ -98,13 +79,13 @@ static int block_index(const struct event_members *m) {
 
 /* A block as it starts in a stream, or as it stands whole in an answer. */
 static void block_read(struct pieces *p, int index, struct json block) {
-  struct span type = string_raw(json_get(block, SPAN("type")));
+  struct span type = string_raw(json_in(block, SPAN("type")));
   if (span_eq(type, SPAN("text"))) {
-    piece_text(p, DELTA_TEXT, 0, json_get(block, SPAN("text")));
+    piece_text(p, DELTA_TEXT, 0, json_in(block, SPAN("text")));
   } else if (span_eq(type, SPAN("thinking"))) {
-    piece_text(p, DELTA_THINKING, 0, json_get(block, SPAN("thinking")));
+    piece_text(p, DELTA_THINKING, 0, json_in(block, SPAN("thinking")));
   } else if (span_ends(type, SPAN("tool_use"))) {          /* tool_use, server_tool_use, mcp_tool_use */
-    piece_tool(p, 0, index, json_get(block, SPAN("id")), json_get(block, SPAN("name")), json_get(block, SPAN("input")));
+    piece_tool(p, 0, index, json_in(block, SPAN("id")), json_in(block, SPAN("name")), json_in(block, SPAN("input")));
   } else if (span_ends(type, SPAN("_tool_result")) || span_eq(type, SPAN("image")) || span_eq(type, SPAN("document")) ||
              span_eq(type, SPAN("container_upload"))) {
     p->real = true;
@@ -170,7 +151,7 @@ static void take_usage(struct reading *r, struct json usage) {
 }
 
 static void take_finish(struct reading *r, struct pieces *p, struct json delta) {
-  struct span finish = string_raw(json_get(delta, SPAN("stop_reason")));
+  struct span finish = string_raw(json_in(delta, SPAN("stop_reason")));
   if (!finish.n) return;
   piece_finish(p, 0, finish);
   r->state->finished = true;
@@ -191,8 +172,8 @@ static void messages_event(struct reading *r, struct pieces *p) {
   case KIND_DELTA: delta_read(p, block_index(&m), m.delta); break;
   case KIND_BLOCK: block_read(p, block_index(&m), m.block); break;
   case KIND_START:
-    r->out->model = string_raw(json_get(m.message, SPAN("model")));
-    take_usage(r, json_get(m.message, SPAN("usage")));
+    r->out->model = string_raw(json_in(m.message, SPAN("model")));
+    take_usage(r, json_in(m.message, SPAN("usage")));
     break;
   case KIND_MESSAGE_DELTA:
     take_finish(r, p, m.delta);
@@ -218,9 +199,9 @@ static void messages_pieces(const struct operation_info *o, struct span name, st
   switch (members_kind(&m, name)) {
   case KIND_DELTA: delta_read(p, block_index(&m), m.delta); break;
   case KIND_BLOCK: block_read(p, block_index(&m), m.block); break;
-  case KIND_START: usage = json_get(m.message, SPAN("usage")); break;
+  case KIND_START: usage = json_in(m.message, SPAN("usage")); break;
   case KIND_MESSAGE_DELTA: {
-    struct span finish = string_raw(json_get(m.delta, SPAN("stop_reason")));
+    struct span finish = string_raw(json_in(m.delta, SPAN("stop_reason")));
     if (finish.n) piece_finish(p, 0, finish);
     usage = m.usage;
     break;
@@ -234,20 +215,20 @@ static void messages_pieces(const struct operation_info *o, struct span name, st
 
 static void messages_answer(const struct operation_info *o, struct json document, struct answer_parts *parts,
                             struct pieces *p) {
-  struct json content = json_get(document, SPAN("content"));
+  struct json content = json_in(document, SPAN("content"));
   struct json_iter i = json_iter(content);
   struct json key, block;
-  if (json_string_is(json_get(document, SPAN("type")), SPAN("error"))) parts->error = document;
+  if (json_string_is(json_in(document, SPAN("type")), SPAN("error"))) parts->error = document;
   if (o->operation == OP_COUNT_TOKENS) {
-    parts->shaped = p->real = json_count(json_get(document, SPAN("input_tokens"))) >= 0;
+    parts->shaped = p->real = json_count(json_in(document, SPAN("input_tokens"))) >= 0;
     return;
   }
   parts->shaped = content.type == JSON_ARRAY;
-  parts->usage = json_get(document, SPAN("usage"));
-  parts->model = json_get(document, SPAN("model"));
+  parts->usage = json_in(document, SPAN("usage"));
+  parts->model = json_in(document, SPAN("model"));
   if (!parts->shaped) return;
   for (int index = 0; json_next(&i, &key, &block); index++) block_read(p, index, block);
-  struct span finish = string_raw(json_get(document, SPAN("stop_reason")));
+  struct span finish = string_raw(json_in(document, SPAN("stop_reason")));
   if (finish.n) piece_finish(p, 0, finish);
 }
 

@@ -10,30 +10,12 @@ struct body {
       input, tools, messages, container, metadata, user, safety_identifier;
 };
 #define FIELD(name) { SPAN(#name), offsetof(struct body, name) }
-static const struct field { struct span name; size_t at;
-} fields[] = {
-  FIELD(model),
-  FIELD(stream),
-  FIELD(max_tokens),
-  FIELD(max_completion_tokens),
-  FIELD(max_output_tokens),
-  FIELD(stream_options),
-  FIELD(thinking),
-  FIELD(reasoning),
-  FIELD(output_config),
-  FIELD(reasoning_effort),
-  FIELD(enable_thinking),
-  FIELD(thinking_budget),
-  FIELD(previous_response_id),
-  FIELD(conversation),
-  FIELD(prompt),
-  FIELD(input),
-  FIELD(tools),
-  FIELD(messages),
-  FIELD(container),
-  FIELD(metadata),
-  FIELD(user),
-  FIELD(safety_identifier),
+struct field { struct span name; size_t at; };
+static const struct field fields[] = {
+  FIELD(model), FIELD(stream), FIELD(max_tokens), FIELD(max_completion_tokens), FIELD(max_output_tokens),
+  FIELD(stream_options), FIELD(thinking), FIELD(reasoning), FIELD(output_config), FIELD(reasoning_effort),
+  FIELD(enable_thinking), FIELD(thinking_budget), FIELD(previous_response_id), FIELD(conversation), FIELD(prompt),
+  FIELD(input), FIELD(tools), FIELD(messages), FIELD(container), FIELD(metadata), FIELD(user), FIELD(safety_identifier),
 };
 
 static void body_read(struct body *b, const struct json_member *members, size_t count) {
@@ -58,8 +40,8 @@ static struct span plain_string(struct json v) {
 }
 
 /* ---- limits */
-/* The larger of two names for one limit counts, since servers differ in which one they obey. Below zero means no limit
- * to some. */
+/* The larger of two names for one limit counts, since servers differ in which one they obey. Some take a number below
+   zero as no limit. */
 static bool limit_take(struct json v, const char *wrong, struct request_facts *out, const char **why) {
   int64_t n;
   if (!given(v)) return true;
@@ -87,29 +69,29 @@ static bool limit_read(const struct body *b, struct request_facts *out, const ch
 static bool effort(struct json v) { return string_full(v) && !is_word(v, SPAN("none")); }
 
 static bool reasoning_read(const struct body *b) {
-  struct json reasoning = b->reasoning, type = json_get(b->thinking, SPAN("type"));
+  struct json reasoning = b->reasoning, type = json_in(b->thinking, SPAN("type"));
   if (string_full(type) && !is_word(type, SPAN("disabled"))) return true;
-  if (effort(json_get(b->output_config, SPAN("effort")))) return true;
+  if (effort(json_in(b->output_config, SPAN("effort")))) return true;
   if (b->operation->dialect == DIALECT_MESSAGES) return false;
   if (effort(b->reasoning_effort) || b->enable_thinking.type == JSON_TRUE) return true;
   if (json_count(b->thinking_budget) > 0) return true;
-  if (reasoning.type != JSON_OBJECT || json_get(reasoning, SPAN("enabled")).type == JSON_FALSE) return false;
-  struct json level = json_get(reasoning, SPAN("effort"));
+  if (reasoning.type != JSON_OBJECT || json_in(reasoning, SPAN("enabled")).type == JSON_FALSE) return false;
+  struct json level = json_in(reasoning, SPAN("effort"));
   return !string_full(level) || effort(level);
 }
 
 /* ---- state that is valid only where it was made */
 static bool has_file(struct json part) {
-  return given(json_get(part, SPAN("file_id"))) || given(json_at(part, "file.file_id")) ||
-         given(json_at(part, "source.file_id"));
+  return given(json_in(part, SPAN("file_id"))) || given(json_under(part, "file.file_id")) ||
+         given(json_under(part, "source.file_id"));
 }
 
 /* One part of a message's content, of any dialect. */
 static bool part_bound(struct json part) {
   if (part.type != JSON_OBJECT) return false;
-  struct span type = string_raw(json_get(part, SPAN("type")));
+  struct span type = string_raw(json_in(part, SPAN("type")));
   if (span_eq(type, SPAN("text")) || span_eq(type, SPAN("input_text"))) return false;
-  if (span_eq(type, SPAN("thinking"))) return string_full(json_get(part, SPAN("signature")));
+  if (span_eq(type, SPAN("thinking"))) return string_full(json_in(part, SPAN("signature")));
   if (span_eq(type, SPAN("redacted_thinking")) || span_eq(type, SPAN("container_upload"))) return true;
   if (span_ends(type, SPAN("_tool_result"))) return true;      /* of the provider's own tools: encrypted results */
   return has_file(part);
@@ -121,7 +103,7 @@ static bool parts_bound(struct json parts) {
   if (parts.type != JSON_ARRAY) return false;
   while (json_next(&i, &key, &part)) {
     if (part_bound(part)) return true;
-    struct json inner = json_get(part, SPAN("content"));       /* tool_result */
+    struct json inner = json_in(part, SPAN("content"));       /* tool_result */
     if (inner.type == JSON_ARRAY && parts_bound(inner)) return true;
   }
   return false;
@@ -131,18 +113,18 @@ static bool details_bound(struct json details) {
   struct json_iter i = json_iter(details);
   struct json key, detail;
   while (details.type == JSON_ARRAY && json_next(&i, &key, &detail))
-    if (string_full(json_get(detail, SPAN("signature"))) || string_full(json_get(detail, SPAN("data")))) return true;
+    if (string_full(json_in(detail, SPAN("signature"))) || string_full(json_in(detail, SPAN("data")))) return true;
   return false;
 }
 
 static bool message_member_bound(struct json key, struct json item) {
   if (key_is(key, SPAN("content"))) return parts_bound(item);
-  if (key_is(key, SPAN("audio"))) return given(json_get(item, SPAN("id")));
+  if (key_is(key, SPAN("audio"))) return given(json_in(item, SPAN("id")));
   return (key_is(key, SPAN("reasoning_details")) || key_is(key, SPAN("thinking_blocks"))) && details_bound(item);
 }
 
 /* The object at *at, which is moved past it unless it is bound. Most of a body is text of messages: it is passed over
- * once. */
+   once. */
 static bool message_bound(const char **at) {
   char room[64];
   for (*at = cursor_enter(*at); **at != '}'; *at = cursor_next(*at)) {
@@ -159,10 +141,10 @@ static bool message_bound(const char **at) {
 static bool item_bound(const char **at) {
   const char *start = *at;
   struct json item = cursor_value(at);
-  struct span type = string_raw(json_get(item, SPAN("type")));
+  struct span type = string_raw(json_in(item, SPAN("type")));
   if (!type.n || span_eq(type, SPAN("message"))) return message_bound(&start);
   if (span_eq(type, SPAN("function_call")) || span_eq(type, SPAN("custom_tool_call"))) return false;
-  if (span_ends(type, SPAN("_output"))) return parts_bound(json_get(item, SPAN("output")));
+  if (span_ends(type, SPAN("_output"))) return parts_bound(json_in(item, SPAN("output")));
   return true;                                     /* references, reasoning, compaction, hosted tools */
 }
 
@@ -175,7 +157,7 @@ static bool list_bound(struct json list, bool (*bound)(const char **at)) {
   return false;
 }
 
-static bool tool_bound(const char **at) { return given(json_get(cursor_value(at), SPAN("vector_store_ids"))); }
+static bool tool_bound(const char **at) { return given(json_in(cursor_value(at), SPAN("vector_store_ids"))); }
 
 static bool bound_read(const struct body *b) {
   switch (b->operation->operation) {
@@ -191,11 +173,11 @@ static bool bound_read(const struct body *b) {
 }
 
 static void who_read(const struct body *b, struct request_facts *out) {
-  struct span by_metadata = plain_string(json_get(b->metadata, SPAN("user_id")));
+  struct span by_metadata = plain_string(json_in(b->metadata, SPAN("user_id")));
   out->user = plain_string(b->user);
   if (!out->user.n) out->user = plain_string(b->safety_identifier);
   if (!out->user.n) out->user = by_metadata;
-  out->session = plain_string(json_get(b->metadata, SPAN("session_id")));
+  out->session = plain_string(json_in(b->metadata, SPAN("session_id")));
   if (!out->session.n) out->session = by_metadata;
 }
 
@@ -216,7 +198,7 @@ bool request_read(const struct operation_info *o, const struct json_member *memb
   if (!limit_read(&b, out, why)) return false;
   out->model = model;
   out->stream = o->streams && stream.type == JSON_TRUE;
-  out->wants_usage = json_get(b.stream_options, SPAN("include_usage")).type == JSON_TRUE;
+  out->wants_usage = json_in(b.stream_options, SPAN("include_usage")).type == JSON_TRUE;
   out->reasoning = reasoning_read(&b);
   out->bound = bound_read(&b);
   who_read(&b, out);

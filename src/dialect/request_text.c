@@ -28,11 +28,11 @@ static void text_add(struct gather *g, enum role role, struct json string) {
 
 /* The string in which a part carries text, or NONE. */
 static struct json part_text(struct json part) {
-  struct json text = json_get(part, SPAN("text"));
-  if (text.type != JSON_STRING) text = json_get(part, SPAN("refusal"));
+  struct json text = json_in(part, SPAN("text"));
+  if (text.type != JSON_STRING) text = json_in(part, SPAN("refusal"));
   if (text.type == JSON_STRING) return text;
-  struct json source = json_get(part, SPAN("source"));         /* a document given as plain text */
-  return json_string_is(json_get(source, SPAN("type")), SPAN("text")) ? json_get(source, SPAN("data")) : json_absent;
+  struct json source = json_in(part, SPAN("source"));         /* a document given as plain text */
+  return json_string_is(json_in(source, SPAN("type")), SPAN("text")) ? json_in(source, SPAN("data")) : json_absent;
 }
 
 /* Content: a string, or a list of parts, which hold content again in tool results and documents. Depth of both is
@@ -45,11 +45,11 @@ static void content_add(struct gather *g, enum role role, struct json content) {
   while (json_next(&i, &key, &part)) {
     if (part.type == JSON_STRING) text_add(g, role, part);
     if (part.type != JSON_OBJECT) continue;
-    struct span type = string_raw(json_get(part, SPAN("type")));
+    struct span type = string_raw(json_in(part, SPAN("type")));
     enum role inner = span_ends(type, SPAN("tool_result")) ? ROLE_TOOL : role;
     text_add(g, inner, part_text(part));
-    content_add(g, inner, json_get(part, SPAN("content")));
-    content_add(g, inner, json_at(part, "source.content"));
+    content_add(g, inner, json_in(part, SPAN("content")));
+    content_add(g, inner, json_under(part, "source.content"));
   }
 }
 
@@ -58,8 +58,8 @@ static void messages_add(struct gather *g, struct json messages) {
   struct json key, message;
   if (messages.type != JSON_ARRAY) return;
   while (json_next(&i, &key, &message)) {
-    enum role role = role_of(string_raw(json_get(message, SPAN("role"))));
-    content_add(g, role, json_get(message, SPAN("content")));
+    enum role role = role_of(string_raw(json_in(message, SPAN("role"))));
+    content_add(g, role, json_in(message, SPAN("content")));
   }
 }
 
@@ -69,9 +69,9 @@ static void input_add(struct gather *g, struct json input) {
   if (input.type == JSON_STRING) text_add(g, ROLE_USER, input);
   if (input.type != JSON_ARRAY) return;
   while (json_next(&i, &key, &item)) {
-    struct span type = string_raw(json_get(item, SPAN("type")));
-    if (span_ends(type, SPAN("_output"))) content_add(g, ROLE_TOOL, json_get(item, SPAN("output")));
-    else content_add(g, role_of(string_raw(json_get(item, SPAN("role")))), json_get(item, SPAN("content")));
+    struct span type = string_raw(json_in(item, SPAN("type")));
+    if (span_ends(type, SPAN("_output"))) content_add(g, ROLE_TOOL, json_in(item, SPAN("output")));
+    else content_add(g, role_of(string_raw(json_in(item, SPAN("role")))), json_in(item, SPAN("content")));
   }
 }
 

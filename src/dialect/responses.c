@@ -17,17 +17,8 @@ static void responses_usage(struct json usage, struct usage *out) {
 }
 
 enum kind {
-  KIND_OTHER,
-  KIND_TEXT,
-  KIND_THINKING,
-  KIND_ARGUMENTS,
-  KIND_MEDIA,
-  KIND_ITEM,
-  KIND_OPENED,
-  KIND_COMPLETED,
-  KIND_INCOMPLETE,
-  KIND_FAILED,
-  KIND_ERROR,
+  KIND_OTHER, KIND_TEXT, KIND_THINKING, KIND_ARGUMENTS, KIND_MEDIA, KIND_ITEM, KIND_OPENED, KIND_COMPLETED,
+  KIND_INCOMPLETE, KIND_FAILED, KIND_ERROR,
 };
 
 static enum kind kind_of(struct span type) {
@@ -92,28 +83,28 @@ static void parts_read(struct pieces *p, enum delta_kind kind, int index, struct
   if (parts.type == JSON_STRING) piece_text(p, kind, index, parts);
   while (json_next(&i, &key, &part)) {
     if (part.type != JSON_OBJECT) continue;
-    struct json text = json_get(part, SPAN("text"));
-    piece_text(p, kind, index, text.type == JSON_STRING ? text : json_get(part, SPAN("refusal")));
-    if (span_eq(string_raw(json_get(part, SPAN("type"))), SPAN("output_audio"))) p->real = true;
+    struct json text = json_in(part, SPAN("text"));
+    piece_text(p, kind, index, text.type == JSON_STRING ? text : json_in(part, SPAN("refusal")));
+    if (span_eq(string_raw(json_in(part, SPAN("type"))), SPAN("output_audio"))) p->real = true;
   }
 }
 
 /* An item of the output: as it is added in a stream (nearly empty), or whole in an answer. */
 static void item_read(struct pieces *p, int index, struct json item) {
-  struct span type = string_raw(json_get(item, SPAN("type")));
+  struct span type = string_raw(json_in(item, SPAN("type")));
   if (span_eq(type, SPAN("message"))) {
-    parts_read(p, DELTA_TEXT, index, json_get(item, SPAN("content")));
+    parts_read(p, DELTA_TEXT, index, json_in(item, SPAN("content")));
   } else if (span_eq(type, SPAN("reasoning"))) {
-    parts_read(p, DELTA_THINKING, index, json_get(item, SPAN("summary")));
-    parts_read(p, DELTA_THINKING, index, json_get(item, SPAN("content")));
+    parts_read(p, DELTA_THINKING, index, json_in(item, SPAN("summary")));
+    parts_read(p, DELTA_THINKING, index, json_in(item, SPAN("content")));
   } else if (span_ends(type, SPAN("_call")) || span_eq(type, SPAN("mcp_approval_request"))) {
-    struct json arguments = json_get(item, SPAN("arguments")), id = json_get(item, SPAN("call_id"));
-    if (arguments.type != JSON_STRING) arguments = json_get(item, SPAN("input"));
-    if (arguments.type != JSON_STRING) arguments = json_get(item, SPAN("code"));
-    if (!string_full(id)) id = json_get(item, SPAN("id"));
-    struct json name = json_get(item, SPAN("name"));
+    struct json arguments = json_in(item, SPAN("arguments")), id = json_in(item, SPAN("call_id"));
+    if (arguments.type != JSON_STRING) arguments = json_in(item, SPAN("input"));
+    if (arguments.type != JSON_STRING) arguments = json_in(item, SPAN("code"));
+    if (!string_full(id)) id = json_in(item, SPAN("id"));
+    struct json name = json_in(item, SPAN("name"));
     if (string_full(name) || string_full(arguments)) piece_tool(p, index, index, id, name, arguments);
-    if (string_full(json_get(item, SPAN("result")))) p->real = true;          /* a generated image */
+    if (string_full(json_in(item, SPAN("result")))) p->real = true;          /* a generated image */
   }
 }
 
@@ -138,17 +129,17 @@ static void content_read(struct pieces *p, enum kind kind, const struct event_me
 
 /* There is no finish reason here: it is the status, or why the response is incomplete. */
 static struct span finish_of(struct json response) {
-  struct span reason = string_raw(json_at(response, "incomplete_details.reason"));
-  return reason.n ? reason : string_raw(json_get(response, SPAN("status")));
+  struct span reason = string_raw(json_under(response, "incomplete_details.reason"));
+  return reason.n ? reason : string_raw(json_in(response, SPAN("status")));
 }
 
 static void take_end(struct reading *r, struct pieces *p, const struct event_members *m, enum kind kind) {
-  struct json usage = json_get(m->response, SPAN("usage"));
+  struct json usage = json_in(m->response, SPAN("usage"));
   struct span finish = finish_of(m->response);
   if (!finish.n) finish = kind == KIND_COMPLETED ? SPAN("completed") : SPAN("incomplete");
   if (!r->state->said) {                           /* some servers tell the text only here */
     struct pieces whole = { 0 };
-    output_read(&whole, json_get(m->response, SPAN("output")));
+    output_read(&whole, json_in(m->response, SPAN("output")));
     p->real = whole.real;
   }
   r->state->finished = r->state->terminated = true;
@@ -156,14 +147,14 @@ static void take_end(struct reading *r, struct pieces *p, const struct event_mem
   r->out->terminal = true;
   r->out->finish = p->finish = finish;
   r->out->fault = responses_silence(finish);
-  r->out->model = string_raw(json_get(m->response, SPAN("model")));
+  r->out->model = string_raw(json_in(m->response, SPAN("model")));
   if (usage.type != JSON_OBJECT) return;
   r->out->has_usage = true;
   responses_usage(usage, &r->out->usage);
 }
 
 static void take_failure(struct reading *r, const struct event_members *m) {
-  struct json error = json_get(m->response, SPAN("error")), usage = json_get(m->response, SPAN("usage"));
+  struct json error = json_in(m->response, SPAN("error")), usage = json_in(m->response, SPAN("usage"));
   event_fail(DIALECT_RESPONSES, error.type == JSON_OBJECT ? error : (struct json){ JSON_OBJECT, r->data }, r->out);
   r->out->terminal = true;
   r->state->finished = true;
@@ -184,7 +175,7 @@ static void responses_event(struct reading *r, struct pieces *p) {
   enum kind kind = members_kind(&m, r->name);
   take_sequence(r->state, &m);
   switch (kind) {
-  case KIND_OPENED: r->out->model = string_raw(json_get(m.response, SPAN("model"))); break;
+  case KIND_OPENED: r->out->model = string_raw(json_in(m.response, SPAN("model"))); break;
   case KIND_COMPLETED: case KIND_INCOMPLETE: take_end(r, p, &m, kind); break;
   case KIND_FAILED: take_failure(r, &m); break;
   case KIND_ERROR: event_fail(DIALECT_RESPONSES, (struct json){ JSON_OBJECT, r->data }, r->out); break;
@@ -201,7 +192,7 @@ static void responses_pieces(const struct operation_info *o, struct span name, s
   enum kind kind = members_kind(&m, name);
   content_read(p, kind, &m);
   if (kind != KIND_COMPLETED && kind != KIND_INCOMPLETE) return;
-  struct json usage = json_get(m.response, SPAN("usage"));
+  struct json usage = json_in(m.response, SPAN("usage"));
   struct span finish = finish_of(m.response);
   piece_finish(p, 0, finish.n ? finish : kind == KIND_COMPLETED ? SPAN("completed") : SPAN("incomplete"));
   if (usage.type != JSON_OBJECT) return;
@@ -212,13 +203,13 @@ static void responses_pieces(const struct operation_info *o, struct span name, s
 
 static void responses_answer(const struct operation_info *o, struct json document, struct answer_parts *parts,
                              struct pieces *p) {
-  struct json output = json_get(document, SPAN("output")), status = json_get(document, SPAN("status"));
+  struct json output = json_in(document, SPAN("output")), status = json_in(document, SPAN("status"));
   (void)o;
   parts->shaped = output.type == JSON_ARRAY;
   parts->pending = json_string_is(status, SPAN("queued")) || json_string_is(status, SPAN("in_progress"));
-  parts->usage = json_get(document, SPAN("usage"));
-  parts->model = json_get(document, SPAN("model"));
-  if (json_string_is(status, SPAN("failed")) || json_truthy(json_get(document, SPAN("error")))) parts->error = document;
+  parts->usage = json_in(document, SPAN("usage"));
+  parts->model = json_in(document, SPAN("model"));
+  if (json_string_is(status, SPAN("failed")) || json_truthy(json_in(document, SPAN("error")))) parts->error = document;
   output_read(p, output);
   struct span finish = finish_of(document);
   if (finish.n) piece_finish(p, 0, finish);

@@ -12,8 +12,8 @@ void usage_merge(struct usage *into, const struct usage *newer) {
   take(&into->cache_write_1h, newer->cache_write_1h);
   take(&into->output, newer->output);
   take(&into->reasoning, newer->reasoning);
-  if (newer->cache_write >= 0 && newer->cache_write_1h < 0 &&
-      hour > 0) { /* all writes restated as one number: the split stands */
+  /* All writes restated as one number: the split told before stands. */
+  if (newer->cache_write >= 0 && newer->cache_write_1h < 0 && hour > 0) {
     into->cache_write_1h = hour < newer->cache_write ? hour : newer->cache_write;
     into->cache_write = newer->cache_write - into->cache_write_1h;
   }
@@ -65,10 +65,10 @@ void usage_read_openai(struct json usage, const struct usage_names *names, struc
   for (size_t i = 0; i < TOP; i++) t[i] = -1;
   *out = USAGE_NONE;
   read_counts(usage, top, t, TOP);
-  struct json inner = json_get(usage, names->input_details);
-  if (inner.type != JSON_OBJECT) inner = json_get(usage, SPAN("prompt_token_details"));
+  struct json inner = json_in(usage, names->input_details);
+  if (inner.type != JSON_OBJECT) inner = json_in(usage, SPAN("prompt_token_details"));
   read_counts(inner, details, d, 3);
-  read_counts(json_get(usage, names->output_details), output_details, reasoning, 1);
+  read_counts(json_in(usage, names->output_details), output_details, reasoning, 1);
   out->cache_read = d[0] >= 0 ? d[0] : first_of(&t[HIT], 3);
   out->cache_write = first_of(&d[1], 2);
   out->reasoning = reasoning[0] >= 0 ? reasoning[0] : t[FLAT_REASONING];

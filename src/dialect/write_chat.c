@@ -13,12 +13,10 @@ static bool is_completions(const struct saying *s) { return s->operation->operat
 
 static void head_write(struct json_writer *w, const struct saying *s, bool chunk) {
   bool completions = is_completions(s);
+  struct span kind = chunk ? SPAN("chat.completion.chunk") : SPAN("chat.completion");
   json_begin(w, '{');
   field_id(w, completions ? "cmpl-" : "chatcmpl-", s->id);
-  field_str(w, SPAN("object"),
-            completions ? SPAN("text_completion")
-            : chunk     ? SPAN("chat.completion.chunk")
-                        : SPAN("chat.completion"));
+  field_str(w, SPAN("object"), completions ? SPAN("text_completion") : kind);
   field_int(w, SPAN("created"), s->created);
   field_str(w, SPAN("model"), s->model);
 }

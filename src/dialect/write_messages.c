@@ -20,9 +20,8 @@ static void message_write(struct json_writer *w, const struct saying *s, bool wh
   if (whole) field_str(w, SPAN("stop_reason"), SPAN("end_turn"));
   else field_null(w, SPAN("stop_reason"));
   field_null(w, SPAN("stop_sequence"));
-  field_raw(
-      w, SPAN("usage"),
-      SPAN("{\"input_tokens\":0,\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,\"output_tokens\":0}"));
+  field_raw(w, SPAN("usage"), SPAN("{\"input_tokens\":0,\"cache_creation_input_tokens\":0,"
+                                   "\"cache_read_input_tokens\":0,\"output_tokens\":0}"));
   json_end(w, '}');
 }
 

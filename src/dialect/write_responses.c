@@ -65,8 +65,7 @@ static void response_fields(struct json_writer *w, const struct saying *s, struc
   if (ended && !reason.n)
     field_raw(w, SPAN("usage"),
               SPAN("{\"input_tokens\":0,\"input_tokens_details\":{\"cache_write_tokens\":0,\"cached_tokens\":0},"
-                   "\"output_tokens\":0,"
-                   "\"output_tokens_details\":{\"reasoning_tokens\":0},\"total_tokens\":0}"));
+                   "\"output_tokens\":0,\"output_tokens_details\":{\"reasoning_tokens\":0},\"total_tokens\":0}"));
   else
     field_null(w, SPAN("usage"));
   field_null(w, SPAN("user"));
@@ -137,8 +136,8 @@ void responses_stream(const struct saying *s, struct buf *out) {
   response_event(&t, SPAN("response.completed"), SPAN("completed"), none, true);
 }
 
-/* What was said so far is not kept, so the items are not told again: the terminal event says that and why they are cut.
- */
+/* What was said so far is not kept, so open items are not told again whole: the terminal event says that the response
+   is cut and why. */
 void responses_stop(const struct saying *s, const struct event_state *state, bool filter, struct buf *out) {
   struct stream t = { s, out, state->started ? state->sequence + 1 : 0 };
   struct span none = { NULL, 0 };

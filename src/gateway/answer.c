@@ -7,6 +7,7 @@ static bool is(struct span name, const char *what) { return span_ieq(name, span_
 
 /* Hop-by-hop, framing, and what binds a client to the provider's host rather than to weir. */
 static bool header_stays(struct span n) {
+  if (span_istarts(n, SPAN("x-weir-")) || span_istarts(n, SPAN("proxy-"))) return true;
   switch (n.n) {
   case 2: return is(n, "te");
   case 7: return is(n, "alt-svc") || is(n, "trailer") || is(n, "upgrade");
@@ -17,7 +18,7 @@ static bool header_stays(struct span n) {
   case 14: return is(n, "content-length");
   case 17: return is(n, "transfer-encoding");
   case 25: return is(n, "strict-transport-security");
-  default: return span_istarts(n, SPAN("x-weir-")) || span_istarts(n, SPAN("proxy-"));
+  default: return false;
   }
 }
 

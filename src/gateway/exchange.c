@@ -78,6 +78,7 @@ void exchange_end(struct exchange *x, struct span word) {
     policy_run_start(vm, &x->run, HOOK_DONE, &s);
   }
   answer_record(x);
+  if (x->worker->on_end) x->worker->on_end(x->worker->on_end_arg, x);
   policy_req_end(&x->req);
   struct client *c = x->client;
   bool gone = x->gone;

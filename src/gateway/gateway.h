@@ -127,6 +127,8 @@ struct worker {
   struct accept_op *accepts;          /* worker 0: one per listener */
   size_t accept_count;
   bool simulated;                     /* descriptors are the simulation's own */
+  void (*on_end)(void *arg, const struct exchange *x);   /* a tap for tests: sees every exchange as it ends; may be NULL */
+  void *on_end_arg;
   struct http_head *head;             /* scratch of the parser */
   struct json_member *members;        /* scratch: MOST_MEMBERS */
   struct arena scratch;               /* emptied after each event run */

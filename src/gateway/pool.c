@@ -309,7 +309,8 @@ static void upstream_resolve(struct upstream *u) {
   struct pool *p = u->pool;
   struct resolver *r = p->worker->gateway->resolver;
   u->addresses = mem_alloc(RESOLVE_MOST * sizeof *u->addresses);
-  u->address_count = literal_address(p->host, p->port, &u->addresses[0]) ? 1
+  const char *host = p->worker->simulated ? "127.0.0.1" : p->host;       /* a simulation matches by port alone */
+  u->address_count = literal_address(host, p->port, &u->addresses[0]) ? 1
                      : r ? resolver_cached(r, span_cstr(p->host), p->port, u->addresses) : -1;
   if (u->address_count > 0) { connect_next(u); return; }
   if (u->address_count < 0) {

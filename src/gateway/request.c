@@ -252,6 +252,12 @@ void request_scan(struct exchange *x) {
 static bool starts(struct span name, const char *with) { return span_istarts(name, span_cstr(with)); }
 static bool is(struct span name, const char *what) { return span_ieq(name, span_cstr(what)); }
 
+/* x-weir-, x-forwarded-, x-litellm-, x-portkey-, proxy-: a family is left out whatever follows the name. */
+static bool of_family(struct span n) {
+  if (n.n < 7 || ((n.p[0] | 0x20) != 'x' && (n.p[0] | 0x20) != 'p')) return false;
+  return starts(n, "x-weir-") || starts(n, "x-forwarded-") || starts(n, "x-litellm-") || starts(n, "x-portkey-") || starts(n, "proxy-");
+}
+
 /* Never to a provider: the client's keys and cookies, its network path, hop-by-hop headers, what weir sets itself. */
 static bool header_stays(struct span n) {
   switch (n.n) {
@@ -260,13 +266,13 @@ static bool header_stays(struct span n) {
   case 4: return is(n, "host");
   case 6: return is(n, "cookie") || is(n, "expect");
   case 7: return is(n, "api-key") || is(n, "trailer") || is(n, "upgrade");
-  case 9: return is(n, "x-api-key") || is(n, "x-real-ip") || is(n, "forwarded");
-  case 10: return is(n, "connection") || is(n, "keep-alive");
-  case 11: return is(n, "traceparent") || starts(n, "x-weir-");
-  case 13: return is(n, "authorization") || starts(n, "x-weir-");
-  case 14: return is(n, "content-length") || is(n, "x-goog-api-key") || starts(n, "x-weir-");
-  case 17: return is(n, "transfer-encoding") || starts(n, "x-weir-") || starts(n, "x-portkey-");
-  default: return starts(n, "x-weir-") || starts(n, "x-forwarded-") || starts(n, "proxy-") || starts(n, "x-portkey-") || starts(n, "x-litellm-");
+  case 9: return is(n, "x-api-key") || is(n, "x-real-ip") || is(n, "forwarded") || of_family(n);
+  case 10: return is(n, "connection") || is(n, "keep-alive") || of_family(n);
+  case 11: return is(n, "traceparent") || of_family(n);
+  case 13: return is(n, "authorization") || of_family(n);
+  case 14: return is(n, "content-length") || is(n, "x-goog-api-key") || of_family(n);
+  case 17: return is(n, "transfer-encoding") || of_family(n);
+  default: return of_family(n);
   }
 }
 

@@ -581,8 +581,13 @@ static void woken(struct op *op, int result, struct span data, bool more) {
 
 /* Start and end. */
 
+/* Once its thread has ended, the kernel has cancelled what was in flight, and nobody else may enter the ring. */
 static void ring_free(struct loop *l) {
   struct ring *r = ring_of(l);
+  if (gettid() != r->thread) {
+    ring_drop(r);
+    return;
+  }
   r->ending = true;
   ring_cancel(l, &r->wake);
   for (int i = 0; i < 100 && op_busy(&r->wake); i++) ring_turn(l, 10);

@@ -40,6 +40,7 @@ struct ring {
   struct op wake;
   uint64_t wake_value;
   bool ending;
+  pid_t thread;                       /* the only one that may enter the ring */
   char description[64];
 };
 

@@ -123,6 +123,7 @@ struct ring *ring_made(const struct ring_options *o, const struct loop_calls *ca
   r->entries = o->entries ? o->entries : ENTRIES;
   r->buffer_count = o->buffers ? o->buffers : BUFFERS;
   r->buffer_size = o->buffer_size ? o->buffer_size : BUFFER_SIZE;
+  r->thread = gettid();
   r->deferred = !o->plain;
   r->batch_end = &r->batch;
   r->wake_fd = eventfd(0, EFD_CLOEXEC);

@@ -92,9 +92,22 @@ static void environment_push(lua_State *L) {
   lua_setmetatable(L, -2);
 }
 
+/* What lauxlib takes the names of functions from must be the tables that hold them. */
+static void names_follow(lua_State *L) {
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+    if (!frozen_push(L, -1)) continue;
+    lua_pushvalue(L, -3);
+    lua_insert(L, -2);
+    lua_rawset(L, -5);
+  }
+  lua_pop(L, 1);
+}
+
 static int freeze(lua_State *L) {
   lua_pushglobaltable(L);
   table_freeze(L, 1);
+  names_follow(L);
   environment_metatable(L);                        /* environments and the methods of strings are spared one step */
   frozen_push(L, 1);
   lua_setfield(L, -2, "__index");

@@ -46,6 +46,16 @@ static void weak_tables_end(lua_State *L) {
   lua_pop(L, 1);
 }
 
+/* Where lauxlib looks for the name of a function that it cannot tell from the call. */
+static void names_open(lua_State *L) {
+  static const char *const libraries[] = { "_G", "string", "table", "math", "utf8", NULL };
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  lua_pushvalue(L, -2);
+  lua_insert(L, -2);
+  copy_named(L, libraries);
+  lua_pop(L, 2);
+}
+
 void sandbox_open(lua_State *L) {
   weak_tables_end(L);
   lua_pushcfunction(L, luaopen_base);
@@ -63,5 +73,6 @@ void sandbox_open(lua_State *L) {
   lua_setfield(L, -2, "utf8");
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "_G");
+  names_open(L);
   lua_rawseti(L, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS);
 }

@@ -1,5 +1,6 @@
 #include "room.h"
 
+#include <limits.h>
 #include <lualib.h>
 
 /* The string library but for patterns (search.c). The functions that do the work are Lua's own; before they run, they
@@ -42,7 +43,7 @@ static int rep(lua_State *L) {
   between.p = luaL_optlstring(L, 3, "", &between.n);
   size_t one = text.n + between.n;
   if (times <= 0 || one == 0) return lua_pushliteral(L, ""), 1;
-  if (one > (size_t)(PTRDIFF_MAX / times)) return luaL_error(L, "resulting string too large");
+  if (one > (size_t)(INT_MAX / times)) return luaL_error(L, "resulting string too large");
   size_t all = one * (size_t)times - between.n, have = one;
   vm_spend(L, 4 + all / 32);
   char *p = luaL_buffinitsize(L, &b, all + between.n);

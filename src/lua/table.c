@@ -87,7 +87,7 @@ static int move(lua_State *L) {
 static void add_item(lua_State *L, luaL_Buffer *b, lua_Integer i) {
   lua_geti(L, 1, i);
   if (!lua_isstring(L, -1))
-    luaL_error(L, "invalid value (at index %I) in table for 'concat'", (LUAI_UACINT)i);
+    luaL_error(L, "invalid value (%s) at index %I in table for 'concat'", luaL_typename(L, -1), (LUAI_UACINT)i);
   vm_spend(L, 6 + (lua_type(L, -1) == LUA_TNUMBER ? 50 : lua_rawlen(L, -1) / 32));
   luaL_addvalue(b);
 }

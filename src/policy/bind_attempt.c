@@ -43,21 +43,34 @@ static int set_call(lua_State *L) {
   struct frame *f = check_handle(L, 1, &kind_attempt, "attempt:set(field, value)");
   struct policy_attempt *a = attempt_of(f);
   check_phase(L, "attempt:set", IN_ATTEMPT);
-  if (lua_type(L, 2) != LUA_TSTRING || !lua_rawlen(L, 2)) return luaL_error(L, "attempt:set(field, value): the field's name is a string");
+  if (lua_type(L, 2) != LUA_TSTRING || !lua_rawlen(L, 2))
+    return luaL_error(L, "attempt:set(field, value): the field's name is a string");
   luaL_checkany(L, 3);
   struct span field = check_span(L, 2);
-  if (!f->subject->req->operation) return luaL_error(L, "attempt:set: this path is streamed through, and its body is not read");
-  if (span_eq(field, SPAN("stream"))) return luaL_error(L, "attempt:set: whether an answer streams is the client's word");
-  if (span_eq(field, SPAN("model"))) return luaL_error(L, "attempt:set: the model is the target's; choose targets in on_request with weir.route");
+  if (!f->subject->req->operation)
+    return luaL_error(L, "attempt:set: this path is streamed through, and its body is not read");
+  if (span_eq(field, SPAN("stream")))
+    return luaL_error(L, "attempt:set: whether an answer streams is the client's word");
+  if (span_eq(field, SPAN("model")))
+    return luaL_error(L, "attempt:set: the model is the target's; choose targets in on_request with weir.route");
   struct policy_edit *e = arena_alloc(a->arena, sizeof *e);
-  *e = (struct policy_edit){ a->edits, arena_copy(a->arena, field), lua_isnil(L, 3) ? span_of(NULL, 0) : json_encode_arena(L, 3, a->arena) };
+  *e = (struct policy_edit){ a->edits, arena_copy(a->arena, field),
+                             lua_isnil(L, 3) ? span_of(NULL, 0) : json_encode_arena(L, 3, a->arena) };
   a->edits = e;
   return 0;
 }
 
 static const struct field fields[] = {
-  { "number", get_number, NULL }, { "target", get_target, NULL }, { "provider", get_provider, NULL }, { "model", get_model, NULL },
-  { "endpoint", get_endpoint, NULL }, { "region", get_region, NULL }, { "deadline", get_deadline, set_deadline }, { "headers", get_headers, NULL },
+  { "number", get_number, NULL },
+  { "target", get_target, NULL },
+  { "provider", get_provider, NULL },
+  { "model", get_model, NULL },
+  { "endpoint", get_endpoint, NULL },
+  { "region", get_region, NULL },
+  { "deadline", get_deadline, set_deadline },
+  { "headers", get_headers, NULL },
 };
 static const luaL_Reg methods[] = { { "set", set_call }, { NULL, NULL } };
-const struct kind kind_attempt = { .name = "attempt", .fields = fields, .count = sizeof fields / sizeof *fields, .methods = methods };
+const struct kind kind_attempt = {
+  .name = "attempt", .fields = fields, .count = sizeof fields / sizeof *fields, .methods = methods
+};

@@ -56,4 +56,6 @@ static const struct field fields[] = {
   { "kind", get_kind, NULL }, { "text", get_text, NULL }, { "tool", get_tool, NULL }, { "usage", get_usage, NULL },
   { "finish", get_finish, NULL }, { "choice", get_choice, NULL },
 };
-const struct kind kind_chunk = { .name = "chunk", .of_exchange = true, .fields = fields, .count = sizeof fields / sizeof *fields };
+const struct kind kind_chunk = {
+  .name = "chunk", .of_exchange = true, .fields = fields, .count = sizeof fields / sizeof *fields
+};

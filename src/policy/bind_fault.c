@@ -22,10 +22,13 @@ static int get_retry_after(lua_State *L, struct frame *f) {
 }
 
 static const struct field fault_fields[] = {
-  { "kind", get_kind, NULL }, { "status", get_status, NULL }, { "code", get_code, NULL }, { "retry_after", get_retry_after, NULL },
+  { "kind", get_kind, NULL },     { "status", get_status, NULL },
+  { "code", get_code, NULL },     { "retry_after", get_retry_after, NULL },
   { "target", get_target, NULL }, { "phase", get_phase, NULL },
 };
-const struct kind kind_fault = { .name = "fault", .fields = fault_fields, .count = sizeof fault_fields / sizeof *fault_fields };
+const struct kind kind_fault = { .name = "fault",
+                                 .fields = fault_fields,
+                                 .count = sizeof fault_fields / sizeof *fault_fields };
 
 /* ---- usage: what the exchange used. Absent is nil, not 0. */
 
@@ -40,7 +43,9 @@ static int push_tokens(lua_State *L, int64_t n) {
 static int get_input(lua_State *L, struct frame *f) { return push_tokens(L, usage_of(f)->usage.input); }
 static int get_cache_read(lua_State *L, struct frame *f) { return push_tokens(L, usage_of(f)->usage.cache_read); }
 static int get_cache_write(lua_State *L, struct frame *f) { return push_tokens(L, usage_of(f)->usage.cache_write); }
-static int get_cache_write_1h(lua_State *L, struct frame *f) { return push_tokens(L, usage_of(f)->usage.cache_write_1h); }
+static int get_cache_write_1h(lua_State *L, struct frame *f) {
+  return push_tokens(L, usage_of(f)->usage.cache_write_1h);
+}
 static int get_output(lua_State *L, struct frame *f) { return push_tokens(L, usage_of(f)->usage.output); }
 static int get_reasoning(lua_State *L, struct frame *f) { return push_tokens(L, usage_of(f)->usage.reasoning); }
 static int get_cost(lua_State *L, struct frame *f) { return (void)f, lua_pushnil(L), 1; }
@@ -49,16 +54,30 @@ static int get_attempts(lua_State *L, struct frame *f) { return lua_pushinteger(
 static int get_ended(lua_State *L, struct frame *f) { return push_span_or_nil(L, usage_of(f)->end), 1; }
 
 static const struct field usage_fields[] = {
-  { "input", get_input, NULL }, { "cache_read", get_cache_read, NULL }, { "cache_write", get_cache_write, NULL },
-  { "cache_write_1h", get_cache_write_1h, NULL }, { "output", get_output, NULL }, { "reasoning", get_reasoning, NULL },
-  { "cost", get_cost, NULL }, { "reported", get_reported, NULL }, { "attempts", get_attempts, NULL }, { "ended", get_ended, NULL },
+  { "input", get_input, NULL },
+  { "cache_read", get_cache_read, NULL },
+  { "cache_write", get_cache_write, NULL },
+  { "cache_write_1h", get_cache_write_1h, NULL },
+  { "output", get_output, NULL },
+  { "reasoning", get_reasoning, NULL },
+  { "cost", get_cost, NULL },
+  { "reported", get_reported, NULL },
+  { "attempts", get_attempts, NULL },
+  { "ended", get_ended, NULL },
 };
-const struct kind kind_usage = { .name = "usage", .fields = usage_fields, .count = sizeof usage_fields / sizeof *usage_fields };
+const struct kind kind_usage = { .name = "usage",
+                                 .fields = usage_fields,
+                                 .count = sizeof usage_fields / sizeof *usage_fields };
 
 void usage_push(lua_State *L, const struct usage *u) {
-  const struct { const char *name; int64_t n; } classes[] = {
-    { "input", u->input }, { "cache_read", u->cache_read }, { "cache_write", u->cache_write }, { "cache_write_1h", u->cache_write_1h },
-    { "output", u->output }, { "reasoning", u->reasoning },
+  const struct { const char *name; int64_t n;
+  } classes[] = {
+    { "input", u->input },
+    { "cache_read", u->cache_read },
+    { "cache_write", u->cache_write },
+    { "cache_write_1h", u->cache_write_1h },
+    { "output", u->output },
+    { "reasoning", u->reasoning },
   };
   lua_createtable(L, 0, 6);
   for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {

@@ -19,9 +19,12 @@ static bool among(struct span name, const char *const *words, size_t count) {
 void check_header(lua_State *L, struct span name, struct span value, bool keys, const char *what) {
   if (!http_token_ok(name)) luaL_error(L, "%s: '%s' is no header name", what, name.p);
   if (AMONG(name, own_headers)) luaL_error(L, "%s: weir writes the header %s itself", what, name.p);
-  if (!keys && AMONG(name, key_headers)) luaL_error(L, "%s: %s carries a key, and weir puts the provider's key in itself", what, name.p);
-  if (span_istarts(name, SPAN("x-weir-"))) luaL_error(L, "%s: headers x-weir-… are between weir and its clients", what);
-  if (value.p && !http_value_ok(value)) luaL_error(L, "%s: the value of %s has a line end or another control character", what, name.p);
+  if (!keys && AMONG(name, key_headers))
+    luaL_error(L, "%s: %s carries a key, and weir puts the provider's key in itself", what, name.p);
+  if (span_istarts(name, SPAN("x-weir-"))) luaL_error(L, "%s: headers x-weir-… are between weir and its "
+                                                         "clients", what);
+  if (value.p && !http_value_ok(value))
+    luaL_error(L, "%s: the value of %s has a line end or another control character", what, name.p);
 }
 
 /* ---- maps of a head's headers */
@@ -67,11 +70,17 @@ static int header_list(lua_State *L, const struct http_head *head, bool secret) 
 
 static int req_header(lua_State *L, struct frame *f) { return header_index(L, f->subject->req->head, true); }
 static int req_header_list(lua_State *L, struct frame *f) { return header_list(L, f->subject->req->head, true); }
-const struct kind kind_req_headers = { .name = "req.headers", .of_exchange = true, .index = req_header, .list = req_header_list };
+const struct kind kind_req_headers = {
+  .name = "req.headers", .of_exchange = true, .index = req_header, .list = req_header_list
+};
 
 static int response_header(lua_State *L, struct frame *f) { return header_index(L, f->subject->response->head, false); }
-static int response_header_list(lua_State *L, struct frame *f) { return header_list(L, f->subject->response->head, false); }
-const struct kind kind_response_headers = { .name = "response.headers", .index = response_header, .list = response_header_list };
+static int response_header_list(lua_State *L, struct frame *f) {
+  return header_list(L, f->subject->response->head, false);
+}
+const struct kind kind_response_headers = { .name = "response.headers",
+                                            .index = response_header,
+                                            .list = response_header_list };
 
 /* The answer of weir.fetch is no handle: it may be kept. */
 static int any_case(lua_State *L) {
@@ -118,7 +127,8 @@ static void attempt_header_set(lua_State *L, struct frame *f) {
   check_phase(L, "setting a header of attempt.headers", IN_ATTEMPT);
   if (lua_type(L, 2) != LUA_TSTRING) luaL_error(L, "header names are strings, not a %s", luaL_typename(L, 2));
   if (lua_type(L, 3) == LUA_TNUMBER || lua_type(L, 3) == LUA_TSTRING) value.p = lua_tolstring(L, 3, &value.n);
-  else if (!lua_isnil(L, 3)) luaL_error(L, "a header's value is a string, or nil to remove it, not a %s", luaL_typename(L, 3));
+  else if (!lua_isnil(L, 3))
+    luaL_error(L, "a header's value is a string, or nil to remove it, not a %s", luaL_typename(L, 3));
   struct span name = check_span(L, 2);
   check_header(L, name, value, false, "attempt.headers");
   struct policy_header *h = arena_alloc(a->arena, sizeof *h);

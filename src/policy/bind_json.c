@@ -121,7 +121,9 @@ static size_t key_count(lua_State *L, int at, bool *items) {
   return count;
 }
 
-static int span_order(const void *a, const void *b) { return span_cmp(*(const struct span *)a, *(const struct span *)b); }
+static int span_order(const void *a, const void *b) {
+  return span_cmp(*(const struct span *)a, *(const struct span *)b);
+}
 
 static void encode_object(lua_State *L, int at, size_t count, struct encoder *e, int depth) {
   struct span *keys = lua_newuserdatauv(L, count * sizeof *keys + 1, 0);
@@ -156,7 +158,8 @@ static void encode_array(lua_State *L, int at, size_t count, struct encoder *e, 
 /* Its own fields would be missed. */
 static void refuse_standin(lua_State *L, int at) {
   if (luaL_getmetafield(L, at, "__index") == LUA_TNIL) return;
-  if (lua_istable(L, -1)) luaL_error(L, "a table that stands for another (a module, an object) can be no JSON; copy its fields");
+  if (lua_istable(L, -1))
+    luaL_error(L, "a table that stands for another (a module, an object) can be no JSON; copy its fields");
   lua_pop(L, 1);
 }
 
@@ -188,7 +191,8 @@ static void encode(lua_State *L, int at, struct encoder *e, int depth) {
     }                                                  /* fall through */
   default: luaL_error(L, "a %s can be no JSON", luaL_typename(L, at));
   }
-  if (buf_size(e->out) > e->limit) luaL_error(L, "the JSON would be larger than %I bytes (lua_memory)", (LUAI_UACINT)e->limit);
+  if (buf_size(e->out) > e->limit)
+    luaL_error(L, "the JSON would be larger than %I bytes (lua_memory)", (LUAI_UACINT)e->limit);
 }
 
 void json_encode(lua_State *L, int at, struct buf *out) {
@@ -213,14 +217,17 @@ static int encode_call(lua_State *L) {
 static int array_call(lua_State *L) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  if (lua_getmetatable(L, 1) && !is_marked(L, 1)) return luaL_error(L, "weir.json.array: the table has a metatable already");
+  if (lua_getmetatable(L, 1) && !is_marked(L, 1))
+    return luaL_error(L, "weir.json.array: the table has a metatable already");
   lua_settop(L, 1);
   mark_array(L);
   return 1;
 }
 
 void json_setup(lua_State *L) {
-  static const luaL_Reg words[] = { { "decode", decode_call }, { "encode", encode_call }, { "array", array_call }, { NULL, NULL } };
+  static const luaL_Reg words[] = {
+    { "decode", decode_call }, { "encode", encode_call }, { "array", array_call }, { NULL, NULL }
+  };
   lua_newtable(L);
   lua_pushliteral(L, "JSON array");
   lua_setfield(L, -2, "__metatable");

@@ -53,19 +53,32 @@ static struct json member_of(const struct policy_req *r, const char *word) {
   return name ? json_member_of(members, count, span_cstr(name)) : (struct json){ JSON_NONE, { NULL, 0 } };
 }
 
-/* text.p NULL removes it. The key needs no escapes. */
+/* The first edit copies the members, with room for each word that can be written. */
+enum { WORDS_WRITTEN = 8 };
+static void seen_begin(struct policy_req *r) {
+  r->seen = arena_alloc(r->arena, (r->member_count + WORDS_WRITTEN) * sizeof *r->seen);
+  if (r->member_count) memcpy(r->seen, r->members, r->member_count * sizeof *r->seen);
+  r->seen_count = r->member_count;
+}
+
+/* text.p NULL removes it. The name needs no escapes. */
 static void seen_set(struct policy_req *r, struct span name, struct span text) {
-  size_t count, n = 0;
-  const struct json_member *members = members_of(r, &count);
-  struct json_member *seen = arena_alloc(r->arena, (count + 1) * sizeof *seen);
   struct json_error err;
   struct json value = { JSON_NONE, text };
+  size_t i = 0;
   if (text.p && !check(json_read(text, &value, &err))) return;
-  for (size_t i = 0; i < count; i++)
-    if (!json_string_is(members[i].key, name)) seen[n++] = members[i];
-  if (text.p) seen[n++] = (struct json_member){ { JSON_STRING, arena_printf(r->arena, "\"%.*s\"", SPAN_FMT(name)) }, value };
-  r->seen = seen;
-  r->seen_count = n;
+  if (!r->seen) seen_begin(r);
+  while (i < r->seen_count && !json_string_is(r->seen[i].key, name)) i++;
+  bool there = i < r->seen_count;
+  if (!text.p) {
+    if (there) memmove(&r->seen[i], &r->seen[i + 1], (--r->seen_count - i) * sizeof *r->seen);
+    return;
+  }
+  if (!there) {
+    if (!check(r->seen_count < r->member_count + WORDS_WRITTEN)) return;
+    r->seen[r->seen_count++].key = (struct json){ JSON_STRING, arena_printf(r->arena, "\"%.*s\"", SPAN_FMT(name)) };
+  }
+  r->seen[i].value = value;
 }
 
 /* Writes the edit of `word` to what stands at index `value`; nil removes. */
@@ -74,18 +87,24 @@ static void edit(lua_State *L, struct frame *f, const char *word, int value) {
   size_t count;
   const struct json_member *members = members_of(r, &count);
   const char *name = r->operation ? request_member(r->operation, members, count, span_cstr(word)) : NULL;
-  if (!r->operation) luaL_error(L, "req.%s cannot be written: %s is streamed through, and its body is not read", word, lua_pushlstring(L, r->path.p, r->path.n));
+  if (!r->operation)
+    luaL_error(L, "req.%s cannot be written: %s is streamed through, and its body is not read", word,
+               lua_pushlstring(L, r->path.p, r->path.n));
   if (!name) luaL_error(L, "req.%s cannot be written: %s has no such field", word, r->operation->path);
   struct policy_edit *e = arena_alloc(r->arena, sizeof *e);
-  *e = (struct policy_edit){ r->edits, span_cstr(word), lua_isnil(L, value) ? span_of(NULL, 0) : json_encode_arena(L, value, r->arena) };
+  *e = (struct policy_edit){ r->edits, span_cstr(word),
+                             lua_isnil(L, value) ? span_of(NULL, 0) : json_encode_arena(L, value, r->arena) };
   r->edits = e;
   seen_set(r, span_cstr(name), e->json);
 }
 
 static void check_write(lua_State *L, const char *field) {
   struct frame *f = policy_of(L)->frame;
-  if (f->hook == HOOK_ATTEMPT) luaL_error(L, "req.%s can be written in on_request alone; in on_attempt use attempt:set(\"%s\", value)", field, field);
-  if (f->hook != HOOK_REQUEST) luaL_error(L, "req.%s can be written in on_request alone, not in %s", field, hook_words[f->hook]);
+  if (f->hook == HOOK_ATTEMPT)
+    luaL_error(L, "req.%s can be written in on_request alone; in on_attempt use attempt:set(\"%s\", value)", field,
+               field);
+  if (f->hook != HOOK_REQUEST)
+    luaL_error(L, "req.%s can be written in on_request alone, not in %s", field, hook_words[f->hook]);
 }
 
 static int refuse_type(lua_State *L, const char *field, const char *wanted, int value) {
@@ -130,7 +149,8 @@ static int get_temperature(lua_State *L, struct frame *f) { return get_member(L,
 static int get_top_p(lua_State *L, struct frame *f) { return get_member(L, f, "top_p"); }
 static int get_stop(lua_State *L, struct frame *f) { return get_member(L, f, "stop"); }
 
-/* As the caller's dialect has them; the one string that responses takes for a single message is made the list it stands for. */
+/* As the caller's dialect has them; the one string that responses takes for a single message is made the list it
+   stands for. */
 static int get_messages(lua_State *L, struct frame *f) {
   const struct policy_req *r = req_of(f);
   get_member(L, f, "messages");
@@ -209,7 +229,8 @@ static int get_targets(lua_State *L, struct frame *f) {
 static void set_model(lua_State *L, struct frame *f, int value) {
   struct policy_req *r = req_of(f);
   check_write(L, "model");
-  if (lua_type(L, value) != LUA_TSTRING || !lua_rawlen(L, value)) refuse_type(L, "model", "a string that is not empty", value);
+  if (lua_type(L, value) != LUA_TSTRING || !lua_rawlen(L, value))
+    refuse_type(L, "model", "a string that is not empty", value);
   edit(L, f, "model", value);
   r->model = arena_copy(r->arena, check_span(L, value));
 }
@@ -229,7 +250,8 @@ static void set_max_tokens(lua_State *L, struct frame *f, int value) {
 
 static void set_number(lua_State *L, struct frame *f, const char *word, int value) {
   check_write(L, word);
-  if (lua_type(L, value) != LUA_TNUMBER && !lua_isnil(L, value)) refuse_type(L, word, "a number, or nil to leave it out", value);
+  if (lua_type(L, value) != LUA_TNUMBER && !lua_isnil(L, value))
+    refuse_type(L, word, "a number, or nil to leave it out", value);
   edit(L, f, word, value);
 }
 static void set_temperature(lua_State *L, struct frame *f, int value) { set_number(L, f, "temperature", value); }
@@ -237,7 +259,9 @@ static void set_top_p(lua_State *L, struct frame *f, int value) { set_number(L, 
 
 static void check_list(lua_State *L, const char *word, int value) {
   if (!lua_istable(L, value)) refuse_type(L, word, "a list", value);
-  if (!lua_rawlen(L, value)) luaL_error(L, "req.%s is a list with something in it%s", word, strcmp(word, "messages") ? ", or nil to leave it out" : "");
+  if (!lua_rawlen(L, value))
+    luaL_error(L, "req.%s is a list with something in it%s", word,
+               strcmp(word, "messages") ? ", or nil to leave it out" : "");
 }
 
 static void set_stop(lua_State *L, struct frame *f, int value) {
@@ -302,7 +326,8 @@ enum { LONGEST_NOTE = 4096, MOST_NOTES = 64 };
 static int note(lua_State *L, struct frame *f, struct policy_note **list, const char *call) {
   struct policy_req *r = req_of(f);
   size_t count = 0;
-  if (lua_type(L, 2) != LUA_TSTRING) return luaL_error(L, "%s: the key is a string, not a %s", call, luaL_typename(L, 2));
+  if (lua_type(L, 2) != LUA_TSTRING)
+    return luaL_error(L, "%s: the key is a string, not a %s", call, luaL_typename(L, 2));
   const struct policy_note *found = note_find(*list, check_span(L, 2));
   if (lua_gettop(L) < 3) {
     push_span_or_nil(L, found ? found->value : span_of(NULL, 0));
@@ -312,8 +337,10 @@ static int note(lua_State *L, struct frame *f, struct policy_note **list, const 
   for (const struct policy_note *n = *list; n; n = n->next) count++;
   if (count >= MOST_NOTES) return luaL_error(L, "%s: more than %d of them in one exchange", call, MOST_NOTES);
   struct policy_note *n = arena_alloc(r->arena, sizeof *n);
-  *n = (struct policy_note){ *list, arena_copy(r->arena, check_span(L, 2)), note_text(L, 3, r->arena), f->instance->name };
-  if (n->key.n > LONGEST_NOTE || n->value.n > LONGEST_NOTE) return luaL_error(L, "%s: more than %d bytes", call, LONGEST_NOTE);
+  *n = (struct policy_note){ *list, arena_copy(r->arena, check_span(L, 2)), note_text(L, 3, r->arena),
+                             f->instance->name };
+  if (n->key.n > LONGEST_NOTE || n->value.n > LONGEST_NOTE)
+    return luaL_error(L, "%s: more than %d bytes", call, LONGEST_NOTE);
   *list = n;
   return 0;
 }
@@ -329,12 +356,28 @@ static int tag_call(lua_State *L) {
 }
 
 static const struct field fields[] = {
-  { "id", get_id, NULL }, { "dialect", get_dialect, NULL }, { "path", get_path, NULL }, { "stream", get_stream, NULL },
-  { "model", get_model, set_model }, { "key", get_key, NULL }, { "user", get_user, NULL }, { "session", get_session, NULL },
-  { "tags", get_tags, NULL }, { "headers", get_headers, NULL }, { "messages", get_messages, set_messages }, { "tools", get_tools, set_tools },
-  { "max_tokens", get_max_tokens, set_max_tokens }, { "temperature", get_temperature, set_temperature }, { "top_p", get_top_p, set_top_p },
-  { "stop", get_stop, set_stop }, { "targets", get_targets, set_targets }, { "estimate", get_estimate, NULL },
-  { "attempts", get_attempts, NULL }, { "remaining", get_remaining, NULL }, { "ip", get_ip, NULL }, { "state", get_state, NULL },
+  { "id", get_id, NULL },
+  { "dialect", get_dialect, NULL },
+  { "path", get_path, NULL },
+  { "stream", get_stream, NULL },
+  { "model", get_model, set_model },
+  { "key", get_key, NULL },
+  { "user", get_user, NULL },
+  { "session", get_session, NULL },
+  { "tags", get_tags, NULL },
+  { "headers", get_headers, NULL },
+  { "messages", get_messages, set_messages },
+  { "tools", get_tools, set_tools },
+  { "max_tokens", get_max_tokens, set_max_tokens },
+  { "temperature", get_temperature, set_temperature },
+  { "top_p", get_top_p, set_top_p },
+  { "stop", get_stop, set_stop },
+  { "targets", get_targets, set_targets },
+  { "estimate", get_estimate, NULL },
+  { "attempts", get_attempts, NULL },
+  { "remaining", get_remaining, NULL },
+  { "ip", get_ip, NULL },
+  { "state", get_state, NULL },
 };
 static const luaL_Reg methods[] = { { "text", text_call }, { "note", note_call }, { "tag", tag_call }, { NULL, NULL } };
 const struct kind kind_req = {

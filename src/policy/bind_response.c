@@ -68,11 +68,14 @@ static void chat_tools(lua_State *L, struct json document) {
     struct json_iter calls = json_iter(json_at(choice, "message.tool_calls"));
     while (json_next(&calls, &key, &call)) {
       struct json function = json_get(call, SPAN("function")), custom = json_get(call, SPAN("custom"));
-      if (function.type == JSON_OBJECT) tool_add(L, json_get(call, SPAN("id")), json_get(function, SPAN("name")), json_get(function, SPAN("arguments")));
+      if (function.type == JSON_OBJECT)
+        tool_add(L, json_get(call, SPAN("id")), json_get(function, SPAN("name")),
+                 json_get(function, SPAN("arguments")));
       else tool_add(L, json_get(call, SPAN("id")), json_get(custom, SPAN("name")), json_get(custom, SPAN("input")));
     }
     struct json old = json_at(choice, "message.function_call");
-    if (old.type == JSON_OBJECT) tool_add(L, (struct json){ 0 }, json_get(old, SPAN("name")), json_get(old, SPAN("arguments")));
+    if (old.type == JSON_OBJECT)
+      tool_add(L, (struct json){ 0 }, json_get(old, SPAN("name")), json_get(old, SPAN("arguments")));
   }
 }
 
@@ -82,7 +85,8 @@ static void responses_tools(lua_State *L, struct json document) {
     struct json type = json_get(item, SPAN("type"));
     bool function = json_string_is(type, SPAN("function_call"));
     if (!function && !json_string_is(type, SPAN("custom_tool_call"))) continue;
-    tool_add(L, json_get(item, SPAN("call_id")), json_get(item, SPAN("name")), json_get(item, function ? SPAN("arguments") : SPAN("input")));
+    tool_add(L, json_get(item, SPAN("call_id")), json_get(item, SPAN("name")),
+             json_get(item, function ? SPAN("arguments") : SPAN("input")));
   }
 }
 
@@ -106,8 +110,9 @@ static int get_tools(lua_State *L, struct frame *f) {
 }
 
 static const struct field fields[] = {
-  { "status", get_status, NULL }, { "headers", get_headers, NULL }, { "text", get_text, NULL }, { "thinking", get_thinking, NULL },
-  { "tools", get_tools, NULL }, { "json", get_json, NULL }, { "finish", get_finish, NULL }, { "usage", get_usage, NULL },
-  { "model", get_model, NULL }, { "done", get_done, NULL },
+  { "status", get_status, NULL },     { "headers", get_headers, NULL }, { "text", get_text, NULL },
+  { "thinking", get_thinking, NULL }, { "tools", get_tools, NULL },     { "json", get_json, NULL },
+  { "finish", get_finish, NULL },     { "usage", get_usage, NULL },     { "model", get_model, NULL },
+  { "done", get_done, NULL },
 };
 const struct kind kind_response = { .name = "response", .fields = fields, .count = sizeof fields / sizeof *fields };

@@ -65,9 +65,13 @@ static int set_call(lua_State *L) {
     v.i = lua_tointeger(L, 3);
     v.d = lua_tonumber(L, 3);
     break;
-  default: return luaL_error(L, "%s: a value is a string, a number or a boolean, not a %s; weir.json.encode makes a string of a table", call, luaL_typename(L, 3));
+  default:
+    return luaL_error(
+        L, "%s: a value is a string, a number or a boolean, not a %s; weir.json.encode makes a string of a table", call,
+        luaL_typename(L, 3));
   }
-  if (v.s.n > SHARED_LONGEST_VALUE) return luaL_error(L, "%s: a value has at most %d bytes", call, SHARED_LONGEST_VALUE);
+  if (v.s.n > SHARED_LONGEST_VALUE)
+    return luaL_error(L, "%s: a value has at most %d bytes", call, SHARED_LONGEST_VALUE);
   vm_spend(L, v.s.n / 16);
   shared_set(m, key, &v, now, ttl);
   return 0;
@@ -113,12 +117,14 @@ static void configure(lua_State *L, struct shared_map *m) {
   check_fields(L, 2, "field of weir.shared", fields, 2, false);
   if (lua_getfield(L, 2, "entries") != LUA_TNIL) entries = lua_tonumber(L, -1);
   if (lua_getfield(L, 2, "ttl") != LUA_TNIL) ttl = check_ttl(L, -1, "weir.shared");
-  if (!(entries >= 1 && entries <= MOST_ENTRIES)) luaL_error(L, "weir.shared: entries is a number from 1 to %d", MOST_ENTRIES);
+  if (!(entries >= 1 && entries <= MOST_ENTRIES))
+    luaL_error(L, "weir.shared: entries is a number from 1 to %d", MOST_ENTRIES);
   shared_configure(m, (size_t)entries, ttl);
 }
 
 static int shared_call(lua_State *L) {
-  if (lua_type(L, 1) != LUA_TSTRING) return luaL_error(L, "weir.shared takes a name: weir.shared(\"name\", { entries = 10000, ttl = 60 })");
+  if (lua_type(L, 1) != LUA_TSTRING)
+    return luaL_error(L, "weir.shared takes a name: weir.shared(\"name\", { entries = 10000, ttl = 60 })");
   struct span name = check_span(L, 1);
   if (!name.n || name.n > LONGEST_NAME) return luaL_error(L, "weir.shared: a name has 1 to %d bytes", LONGEST_NAME);
   lua_settop(L, 2);

@@ -8,9 +8,16 @@ enum { LONGEST_WAIT = 600, FETCH_TIMEOUT = 10, MOST_HEADERS = 64 };
 static struct policy_wait *wait_begin(lua_State *L, const char *word) {
   struct frame *f = policy_of(L)->frame;
   if (f && (f->hook == HOOK_CHUNK || f->hook == HOOK_DONE))
-    luaL_error(L, "%s waits, and %s may not wait: bytes are flowing; use on_request, on_attempt, on_response or on_failure", word, hook_words[f->hook]);
+    luaL_error(
+        L, "%s waits, and %s may not wait: bytes are flowing; use on_request, on_attempt, on_response or on_failure",
+        word, hook_words[f->hook]);
   f = check_phase(L, word, IN_WAITING);
-  if (!lua_isyieldable(L)) luaL_error(L, "%s cannot wait inside a function that sort, gsub or another library function calls back; in %s, call it outside", word, hook_words[f->hook]);
+  if (!lua_isyieldable(L))
+    luaL_error(
+        L,
+        "%s cannot wait inside a function that sort, gsub or another library function calls back; in %s, call it "
+        "outside",
+        word, hook_words[f->hook]);
   f->run->wait = (struct policy_wait){ 0 };
   return &f->run->wait;
 }
@@ -38,7 +45,8 @@ static int sleep_call(lua_State *L) {
 static struct span field_string(lua_State *L, const char *name) {
   struct span s = { NULL, 0 };
   int type = lua_getfield(L, 1, name);
-  if (type != LUA_TNIL && type != LUA_TSTRING) luaL_error(L, "weir.fetch: %s is a string, not a %s", name, luaL_typename(L, -1));
+  if (type != LUA_TNIL && type != LUA_TSTRING)
+    luaL_error(L, "weir.fetch: %s is a string, not a %s", name, luaL_typename(L, -1));
   if (type == LUA_TSTRING) s.p = lua_tolstring(L, -1, &s.n);
   return s;                                            /* stays on the stack */
 }
@@ -54,6 +62,9 @@ static void fetch_auth(lua_State *L, const struct url *url, struct policy_wait *
     if (span_eq(conf->secrets[i].name, name)) w->auth = &conf->secrets[i];
   }
   if (!w->auth) refuse_unknown(L, "secret", name, known, conf->secret_count);
+  for (size_t i = 0; i < w->header_count; i++)
+    if (span_ieq(w->headers[i].name, SPAN("authorization")))
+      luaL_error(L, "weir.fetch: auth or a header authorization, not both");
   if (!span_ieq(w->auth->host, url->host)) {
     lua_pushlstring(L, w->auth->host.p, w->auth->host.n);
     luaL_error(L, "weir.fetch: the secret '%s' is sent to %s alone, not to this url", name.p, lua_tostring(L, -1));
@@ -73,7 +84,8 @@ static bool fetch_headers(lua_State *L, struct policy_wait *w) {
   if (type != LUA_TTABLE) luaL_error(L, "weir.fetch: headers is a table, not a %s", luaL_typename(L, -1));
   luaL_checkstack(L, MOST_HEADERS + 8, NULL);
   for (lua_pushnil(L); lua_next(L, headers);) {
-    if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1)) luaL_error(L, "weir.fetch: headers are names and strings");
+    if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1))
+      luaL_error(L, "weir.fetch: headers are names and strings");
     struct span name = check_span(L, -2), value;
     value.p = lua_tolstring(L, -1, &value.n);
     check_header(L, name, value, true, "weir.fetch: headers");

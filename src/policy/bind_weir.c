@@ -26,7 +26,8 @@ static int random_call(lua_State *L) {
   case 1: high = luaL_checkinteger(L, 1); break;
   default: low = luaL_checkinteger(L, 1), high = luaL_checkinteger(L, 2);
   }
-  if (low > high) return luaL_error(L, "weir.random: the interval from %I to %I is empty", (LUAI_UACINT)low, (LUAI_UACINT)high);
+  if (low > high)
+    return luaL_error(L, "weir.random: the interval from %I to %I is empty", (LUAI_UACINT)low, (LUAI_UACINT)high);
   uint64_t range = (uint64_t)high - (uint64_t)low + 1, r = draw(state);
   if (range) {
     uint64_t least = -range % range;                   /* below it the first numbers would come more often */
@@ -137,8 +138,10 @@ static bool metric_name_ok(struct span s) {
 
 static int counter_call(lua_State *L) {
   struct span name = check_span(L, 1);
-  if (!metric_name_ok(name)) return luaL_error(L, "weir.counter: a name is made of a-z, 0-9 and _, as metrics are, not '%s'", name.p);
-  if (span_eq(name, SPAN("errors"))) return luaL_error(L, "weir.counter: weir_policy_errors_total is weir's own; choose another name");
+  if (!metric_name_ok(name))
+    return luaL_error(L, "weir.counter: a name is made of a-z, 0-9 and _, as metrics are, not '%s'", name.p);
+  if (span_eq(name, SPAN("errors")))
+    return luaL_error(L, "weir.counter: weir_policy_errors_total is weir's own; choose another name");
   struct counter *c = counter_of(name);
   if (!c) return luaL_error(L, "weir.counter: there are too many counters in this process");
   struct counter_handle *h = lua_newuserdatauv(L, sizeof *h, 0);
@@ -203,8 +206,8 @@ static int usd_call(lua_State *L) { return refuse_later(L, "usd, money in a poli
 
 static void values_setup(lua_State *L) {
   static const luaL_Reg values[] = {
-    { "minutes", minutes_call }, { "hours", hours_call }, { "days", days_call }, { "kb", kb_call }, { "mb", mb_call }, { "usd", usd_call },
-    { "require", module_require }, { NULL, NULL },
+    { "minutes", minutes_call }, { "hours", hours_call }, { "days", days_call },         { "kb", kb_call },
+    { "mb", mb_call },           { "usd", usd_call },     { "require", module_require }, { NULL, NULL },
   };
   lua_pushglobaltable(L);
   luaL_setfuncs(L, values, 0);
@@ -216,7 +219,9 @@ void weir_setup(lua_State *L) {
     { "options", options_call }, { "required", required_call }, { "now", now_call }, { "random", random_call },
     { "sorted", sorted_call }, { "counter", counter_call }, { NULL, NULL },
   };
-  static const luaL_Reg log[] = { { "info", info_call }, { "warn", warn_call }, { "error", error_call }, { NULL, NULL } };
+  static const luaL_Reg log[] = {
+    { "info", info_call }, { "warn", warn_call }, { "error", error_call }, { NULL, NULL }
+  };
   luaL_newlib(L, words);
   luaL_newlib(L, log);
   refuse_other_words(L, "weir.log");

@@ -92,13 +92,17 @@ static size_t servable(struct policy_vm *pv, struct policy_req *req, struct span
   return count ? count : n;
 }
 
-size_t check_targets(lua_State *L, int at, struct policy_vm *pv, struct policy_req *req, struct span out[ROUTE_MOST_TARGETS]) {
+size_t check_targets(lua_State *L, int at, struct policy_vm *pv, struct policy_req *req,
+                     struct span out[ROUTE_MOST_TARGETS]) {
   struct route route;
   int status = 0;
   size_t n = lua_rawlen(L, at);
-  if (!n || n > ROUTE_MOST_TARGETS) luaL_error(L, "targets are a list of 1 to %d names \"provider/model\", this one has %d", ROUTE_MOST_TARGETS, (int)n);
+  if (!n || n > ROUTE_MOST_TARGETS)
+    luaL_error(L, "targets are a list of 1 to %d names \"provider/model\", this one has %d", ROUTE_MOST_TARGETS,
+               (int)n);
   for (size_t i = 0; i < n; i++) {
-    if (lua_rawgeti(L, at, (lua_Integer)i + 1) != LUA_TSTRING) luaL_error(L, "target %d is a %s; targets are names \"provider/model\"", (int)i + 1, luaL_typename(L, -1));
+    if (lua_rawgeti(L, at, (lua_Integer)i + 1) != LUA_TSTRING)
+      luaL_error(L, "target %d is a %s; targets are names \"provider/model\"", (int)i + 1, luaL_typename(L, -1));
     out[i] = check_span(L, -1);                        /* the list keeps them alive */
     lua_pop(L, 1);
   }
@@ -135,7 +139,8 @@ static int fail_call(lua_State *L) { return why_choice(L, DECIDE_FAIL, "weir.fai
 static int accept_call(lua_State *L) { return choice_new(L, DECIDE_ACCEPT), 1; }
 static int next_call(lua_State *L) { return choice_new(L, DECIDE_NEXT), 1; }
 
-/* A tool's name and arguments, a finish or a usage are not text: changing them would break what the client builds from them. */
+/* A tool's name and arguments, a finish or a usage are not text: changing them would break what the client builds
+   from them. */
 static void check_text_chunk(lua_State *L, const struct frame *f, const char *word) {
   if (f->hook != HOOK_CHUNK) return;
   enum delta_kind kind = f->subject->chunk->kind;
@@ -188,9 +193,19 @@ static int retry_call(lua_State *L) {
 
 void choice_setup(lua_State *L) {
   static const luaL_Reg calls[] = {
-    { "deny", deny_call }, { "answer", answer_call }, { "route", route_call }, { "skip", skip_call }, { "accept", accept_call },
-    { "reject", reject_call }, { "replace", replace_call }, { "drop", drop_call }, { "stop", stop_call }, { "retry", retry_call },
-    { "next", next_call }, { "fail", fail_call }, { NULL, NULL },
+    { "deny", deny_call },
+    { "answer", answer_call },
+    { "route", route_call },
+    { "skip", skip_call },
+    { "accept", accept_call },
+    { "reject", reject_call },
+    { "replace", replace_call },
+    { "drop", drop_call },
+    { "stop", stop_call },
+    { "retry", retry_call },
+    { "next", next_call },
+    { "fail", fail_call },
+    { NULL, NULL },
   };
   lua_newtable(L);
   lua_pushliteral(L, "decision");
@@ -219,15 +234,21 @@ bool choice_take(lua_State *L, int at, struct frame *f, struct decision *out, st
   if (lua_isnil(L, at)) return true;
   const struct choice *c = choice_at(L, at);
   if (!c) {
-    buf_printf(why, "%s returned a %s; it returns nothing, or a decision made by weir.…", hook_words[f->hook], luaL_typename(L, at));
+    buf_printf(why, "%s returned a %s; it returns nothing, or a decision made by weir.…", hook_words[f->hook],
+               luaL_typename(L, at));
     return false;
   }
   if (c->serial != f->serial) {
-    buf_printf(why, "%s returned a decision (%s) that was made in another call; make it anew each time", hook_words[f->hook], words[c->kind].word);
+    buf_printf(why, "%s returned a decision (%s) that was made in another call; make it anew each time",
+               hook_words[f->hook], words[c->kind].word);
     return false;
   }
   if (c->kind == CHOSE_ROUTE) return route_take(c, f->subject->req);
-  *out = (struct decision){ .kind = (enum decision_kind)c->kind, .policy = f->instance->name, .status = c->status, .retry_after = c->seconds, .code = c->code };
+  *out = (struct decision){ .kind = (enum decision_kind)c->kind,
+                            .policy = f->instance->name,
+                            .status = c->status,
+                            .retry_after = c->seconds,
+                            .code = c->code };
   if (c->kind == DECIDE_ANSWER && c->is_json) out->json = c->text;
   else if (c->kind == DECIDE_ANSWER || c->kind == DECIDE_REPLACE) out->text = c->text;
   else out->message = c->text;

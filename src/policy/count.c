@@ -76,14 +76,20 @@ static void label_write(struct buf *out, struct span s) {
 
 void policy_metrics_write(struct buf *out) {
   pthread_mutex_lock(&lock);
-  if (errors) buf_add(out, SPAN("# HELP weir_policy_errors_total Hooks of policies that failed.\n# TYPE weir_policy_errors_total counter\n"));
+  if (errors)
+    buf_add(
+        out,
+        SPAN(
+            "# HELP weir_policy_errors_total Hooks of policies that failed.\n# TYPE weir_policy_errors_total "
+            "counter\n"));
   for (const struct error_count *error = errors; error; error = error->next) {
     buf_add(out, SPAN("weir_policy_errors_total{policy=\""));
     label_write(out, error->policy);
-    buf_printf(out, "\",hook=\"%s\"} %llu\n", hook_words[error->hook], (unsigned long long)__atomic_load_n(&error->count, __ATOMIC_RELAXED));
+    buf_printf(out, "\",hook=\"%s\"} %llu\n", hook_words[error->hook],
+               (unsigned long long)__atomic_load_n(&error->count, __ATOMIC_RELAXED));
   }
   for (const struct counter *counter = counters; counter; counter = counter->next)
-    buf_printf(out, "# TYPE weir_policy_%.*s_total counter\nweir_policy_%.*s_total %llu\n", SPAN_FMT(counter->name), SPAN_FMT(counter->name),
-               (unsigned long long)__atomic_load_n(&counter->count, __ATOMIC_RELAXED));
+    buf_printf(out, "# TYPE weir_policy_%.*s_total counter\nweir_policy_%.*s_total %llu\n", SPAN_FMT(counter->name),
+               SPAN_FMT(counter->name), (unsigned long long)__atomic_load_n(&counter->count, __ATOMIC_RELAXED));
   pthread_mutex_unlock(&lock);
 }

@@ -35,7 +35,11 @@ void env_setup(lua_State *L) {
 static int newindex_refused(lua_State *L) {
   push_text(L, 2);
   const char *name = lua_tostring(L, -1);
-  return luaL_error(L, "'%s' is a global, and they are read-only once the file is loaded; write local %s, or use req.state or weir.shared", name, name);
+  return luaL_error(
+      L,
+      "'%s' is a global, and they are read-only once the file is loaded; write local %s, or use req.state or "
+      "weir.shared",
+      name, name);
 }
 
 /* An environment is two tables: an empty one that the file sees, and behind it one with the library and the
@@ -86,7 +90,8 @@ void env_begin(lua_State *L) {
 
 static int module_newindex(lua_State *L) {
   push_text(L, 2);
-  return luaL_error(L, "'%s' cannot be assigned: it is in a required module, and these are read-only once loaded", lua_tostring(L, -1));
+  return luaL_error(L, "'%s' cannot be assigned: it is in a required module, and these are read-only once loaded",
+                    lua_tostring(L, -1));
 }
 
 /* Upvalue: the table behind the frozen one. */
@@ -171,7 +176,8 @@ int module_require(lua_State *L) {
   int modules = lua_gettop(L);
   lua_pushvalue(L, 1);
   int type = lua_rawget(L, modules);
-  if (lua_islightuserdata(L, -1)) return luaL_error(L, "require \"%s\": the module requires itself, over one or more files", name.p);
+  if (lua_islightuserdata(L, -1))
+    return luaL_error(L, "require \"%s\": the module requires itself, over one or more files", name.p);
   if (type != LUA_TNIL) return 1;
   const struct source *source = sources_policy(&pv->conf->sources, name, &why);
   if (!source) return luaL_error(L, "require \"%s\": %s", name.p, why);

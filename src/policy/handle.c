@@ -22,13 +22,18 @@ static struct frame *need_frame(lua_State *L, const struct handle *h) {
   struct frame *f = live_frame(L, h);
   if (!f && h->kind->of_exchange && h->kind != &kind_chunk)
     luaL_error(L, "this %s is stale: it is of another exchange, and good only in hooks of its own", h->kind->name);
-  if (!f) luaL_error(L, "this %s is stale: it is good only in the call that was given it; keep the values you need in req.state", h->kind->name);
+  if (!f)
+    luaL_error(L,
+               "this %s is stale: it is good only in the call that was given it; keep the values you need in req.state",
+               h->kind->name);
   return f;
 }
 
 struct frame *check_handle(lua_State *L, int at, const struct kind *k, const char *call) {
   struct handle *h = handle_at(L, at, k);
-  if (!h) luaL_error(L, "%s: the %s is missing before it, not a %s; call it with a colon", call, k->name, luaL_typename(L, at));
+  if (!h)
+    luaL_error(L, "%s: the %s is missing before it, not a %s; call it with a colon", call, k->name,
+               luaL_typename(L, at));
   return need_frame(L, h);
 }
 
@@ -36,7 +41,8 @@ static int unknown_field(lua_State *L, const struct kind *k) {
   const char *known[64];
   char what[64];
   size_t n = 0;
-  if (lua_type(L, 2) != LUA_TSTRING) return luaL_error(L, "fields of %s have names, this one is a %s", k->name, luaL_typename(L, 2));
+  if (lua_type(L, 2) != LUA_TSTRING)
+    return luaL_error(L, "fields of %s have names, this one is a %s", k->name, luaL_typename(L, 2));
   for (size_t i = 0; i < k->count && n < 64; i++) known[n++] = k->fields[i].name;
   for (const luaL_Reg *m = k->methods; m && m->name && n < 64; m++) known[n++] = m->name;
   snprintf(what, sizeof what, "field of %s", k->name);
@@ -75,7 +81,8 @@ static int handle_newindex(lua_State *L) {
   struct handle *h = handle_at(L, 1, k);
   if (!h) return luaL_error(L, "not a %s", k->name);
   struct frame *f = need_frame(L, h);
-  if (k->index && !k->newindex) return luaL_error(L, "%s cannot be written; set headers of an attempt in on_attempt: attempt.headers", k->name);
+  if (k->index && !k->newindex)
+    return luaL_error(L, "%s cannot be written; set headers of an attempt in on_attempt: attempt.headers", k->name);
   if (k->newindex) return k->newindex(L, f), 0;
   lua_pushvalue(L, 2);
   int type = lua_rawget(L, lua_upvalueindex(2));

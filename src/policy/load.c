@@ -3,7 +3,7 @@
 /* ---- small helpers of the whole folder */
 
 struct buf *scratch_begin(struct policy_vm *pv) {
-  if (pv->scratch.cap > 1 << 20) buf_free(&pv->scratch);             /* one large body does not hold its room for ever */
+  if (pv->scratch.cap > 1 << 20) buf_free(&pv->scratch); /* one large body does not hold its room for ever */
   buf_clear(&pv->scratch);
   return &pv->scratch;
 }
@@ -55,12 +55,16 @@ static void read_on_error(lua_State *L, struct instance *in) {
   in->pass = span_eq(road, SPAN("pass"));
   if (in->pass || span_eq(road, SPAN("deny"))) return;
   const char *nearest = span_nearest(road, roads, 2);
-  refuse(L, in, SPAN("on_error"), lua_pushfstring(L, "on_error is \"deny\" or \"pass\"%s%s%s", nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : ""));
+  refuse(L, in, SPAN("on_error"),
+         lua_pushfstring(L, "on_error is \"deny\" or \"pass\"%s%s%s", nearest ? "; did you mean '" : "",
+                         nearest ? nearest : "", nearest ? "'?" : ""));
 }
 
 static void read_hook(lua_State *L, struct instance *in, enum hook h) {
   lua_Debug info;
-  if (!lua_isfunction(L, -1)) refuse(L, in, span_cstr(hook_words[h]), lua_pushfstring(L, "%s is a function, not a %s", hook_words[h], luaL_typename(L, -1)));
+  if (!lua_isfunction(L, -1))
+    refuse(L, in, span_cstr(hook_words[h]),
+           lua_pushfstring(L, "%s is a function, not a %s", hook_words[h], luaL_typename(L, -1)));
   lua_pushvalue(L, -1);
   lua_getinfo(L, ">S", &info);
   in->lines[h] = info.linedefined > 0 ? (unsigned)info.linedefined : 1;
@@ -83,9 +87,11 @@ static void read_field(lua_State *L, struct instance *in, struct span name) {
 }
 
 static void read_policy(lua_State *L, struct instance *in, int table) {
-  if (!lua_istable(L, table)) refuse(L, in, SPAN(""), "a policy file ends with return and a table of its hooks: return policy");
+  if (!lua_istable(L, table))
+    refuse(L, in, SPAN(""), "a policy file ends with return and a table of its hooks: return policy");
   for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
-    if (lua_type(L, -2) != LUA_TSTRING) refuse(L, in, SPAN("return"), "the table of a policy has names alone: its hooks, and on_error");
+    if (lua_type(L, -2) != LUA_TSTRING)
+      refuse(L, in, SPAN("return"), "the table of a policy has names alone: its hooks, and on_error");
     read_field(L, in, check_span(L, -2));
   }
 }
@@ -114,7 +120,8 @@ static bool names_place(struct span message, const struct use *use) {
 
 static void report(struct policy_vm *pv, const struct use *use, struct span message) {
   message.n = span_search(message, SPAN("\n\t"));
-  if (!names_place(message, use)) buf_printf(pv->errors, "%.*s:%u: use \"%.*s\": ", SPAN_FMT(use->file), use->line, SPAN_FMT(use->policy));
+  if (!names_place(message, use))
+    buf_printf(pv->errors, "%.*s:%u: use \"%.*s\": ", SPAN_FMT(use->file), use->line, SPAN_FMT(use->policy));
   for (size_t i = 0; i < message.n; i++) buf_byte(pv->errors, message.p[i] == '\n' ? ' ' : message.p[i]);
   buf_byte(pv->errors, '\n');
 }
@@ -134,7 +141,8 @@ static bool guarded(struct policy_vm *pv, lua_CFunction f, const struct use *use
 
 static int library_setup(lua_State *L) {
   static const struct kind *const kinds[] = {
-    &kind_req, &kind_req_headers, &kind_attempt, &kind_attempt_headers, &kind_response, &kind_response_headers, &kind_chunk, &kind_fault, &kind_usage,
+    &kind_req,   &kind_req_headers, &kind_attempt, &kind_attempt_headers, &kind_response, &kind_response_headers,
+    &kind_chunk, &kind_fault,       &kind_usage,
   };
   for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) handle_setup(L, kinds[i]);
   weir_setup(L);

@@ -72,7 +72,8 @@ void matches_drop(struct policy_vm *pv) {
 
 static size_t check_needles(lua_State *L, struct span *needles, size_t count, struct buf *key) {
   for (size_t i = 0; i < count; i++) {
-    if (lua_rawgeti(L, 1, (lua_Integer)i + 1) != LUA_TSTRING) luaL_error(L, "weir.matcher: needle %d is a %s, not a string", (int)i + 1, luaL_typename(L, -1));
+    if (lua_rawgeti(L, 1, (lua_Integer)i + 1) != LUA_TSTRING)
+      luaL_error(L, "weir.matcher: needle %d is a %s, not a string", (int)i + 1, luaL_typename(L, -1));
     needles[i] = check_span(L, -1);
     if (!needles[i].n) luaL_error(L, "weir.matcher: needle %d is empty", (int)i + 1);
     buf_printf(key, "%zu:", needles[i].n);
@@ -147,7 +148,8 @@ static uint32_t *feed_state(const struct matcher *m, struct frame *f) {
   struct policy_req *req = f->subject->req;
   int choice = f->hook == HOOK_CHUNK ? f->subject->chunk->choice : 0;
   struct policy_feed *feed = req->feeds;
-  while (feed && (feed->match != m->match || feed->instance != f->instance || feed->choice != choice)) feed = feed->next;
+  while (feed && (feed->match != m->match || feed->instance != f->instance || feed->choice != choice))
+    feed = feed->next;
   if (!feed) {
     feed = arena_alloc(req->arena, sizeof *feed);
     *feed = (struct policy_feed){ req->feeds, m->match, f->instance, req->attempts, choice, 0 };
@@ -177,7 +179,8 @@ static int feed_call(lua_State *L) {
 
 static int unknown_method(lua_State *L) {
   static const char *const known[] = { "find", "feed" };
-  if (lua_type(L, 2) != LUA_TSTRING) return luaL_error(L, "a matcher has no items; call matcher:find(text) or matcher:feed(req, text)");
+  if (lua_type(L, 2) != LUA_TSTRING)
+    return luaL_error(L, "a matcher has no items; call matcher:find(text) or matcher:feed(req, text)");
   struct span word = check_span(L, 2);
   if (span_eq(word, SPAN("find"))) return lua_pushcfunction(L, find_call), 1;
   if (span_eq(word, SPAN("feed"))) return lua_pushcfunction(L, feed_call), 1;

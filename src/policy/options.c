@@ -20,7 +20,8 @@ int required_call(lua_State *L) {
 
 static const char *required_type(lua_State *L, int at) {
   const struct required *r = lua_touserdata(L, at);
-  return r && lua_type(L, at) == LUA_TUSERDATA && lua_rawlen(L, at) == sizeof *r && r->tag == &required_tag ? r->type : NULL;
+  return r && lua_type(L, at) == LUA_TUSERDATA && lua_rawlen(L, at) == sizeof *r && r->tag == &required_tag ? r->type
+                                                                                                            : NULL;
 }
 
 /* Raises with the place of the `use` in weir.lua: that is where the mistake stands. */
@@ -38,7 +39,10 @@ static void value_push(lua_State *L, const struct value *v) {
   case VALUE_INT:    lua_pushinteger(L, v->i); break;
   case VALUE_NUM:    lua_pushnumber(L, v->d); break;
   case VALUE_STRING: push_span(L, v->s); break;
-  case VALUE_MONEY:  refuse_option(L, policy_of(L)->frame->instance->use, "money (usd) in the options of a policy is not in this version"); break;
+  case VALUE_MONEY:
+    refuse_option(L, policy_of(L)->frame->instance->use,
+                  "money (usd) in the options of a policy is not in this version");
+    break;
   case VALUE_TABLE:
     lua_createtable(L, 0, (int)v->count);
     for (size_t i = 0; i < v->count; i++) {
@@ -90,12 +94,14 @@ static const struct value *given_option(const struct use *use, struct span name)
 static void option_push(lua_State *L, const struct use *use, struct span name) {
   const struct value *given = given_option(use, name);
   const char *required = required_type(L, -1), *wanted = required ? required : luaL_typename(L, -1);
-  if (!given && required) refuse_option(L, use, lua_pushfstring(L, "the option '%s' (a %s) is missing", name.p, required));
+  if (!given && required)
+    refuse_option(L, use, lua_pushfstring(L, "the option '%s' (a %s) is missing", name.p, required));
   if (!given) return;
   lua_pop(L, 1);
   value_push(L, given);
   if (strcmp(luaL_typename(L, -1), wanted))
-    refuse_option(L, use, lua_pushfstring(L, "the option '%s' is a %s, not a %s", name.p, wanted, luaL_typename(L, -1)));
+    refuse_option(L, use,
+                  lua_pushfstring(L, "the option '%s' is a %s, not a %s", name.p, wanted, luaL_typename(L, -1)));
 }
 
 int options_call(lua_State *L) {
@@ -105,7 +111,8 @@ int options_call(lua_State *L) {
   f->instance->options_read = true;
   lua_settop(L, 1);
   for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1))
-    if (lua_type(L, -2) != LUA_TSTRING) return luaL_error(L, "weir.options: options have names, this one is a %s", luaL_typename(L, -2));
+    if (lua_type(L, -2) != LUA_TSTRING)
+      return luaL_error(L, "weir.options: options have names, this one is a %s", luaL_typename(L, -2));
   check_given(L, f->instance->use, 1);
   lua_newtable(L);
   for (lua_pushnil(L); lua_next(L, 1);) {

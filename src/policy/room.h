@@ -76,9 +76,15 @@ void check_fields(lua_State *L, int at, const char *what, const char *const *kno
 /* The frame, which must be of one of those hooks (a bit each); the message names the hook it was. */
 struct frame *check_phase(lua_State *L, const char *word, unsigned hooks);
 enum {
-  IN_REQUEST = 1 << HOOK_REQUEST, IN_ATTEMPT = 1 << HOOK_ATTEMPT, IN_RESPONSE = 1 << HOOK_RESPONSE, IN_CHUNK = 1 << HOOK_CHUNK,
-  IN_FAILURE = 1 << HOOK_FAILURE, IN_DONE = 1 << HOOK_DONE, IN_LOAD = 1 << HOOK_COUNT,
-  IN_HOOKS = IN_LOAD - 1, IN_WAITING = IN_REQUEST | IN_ATTEMPT | IN_RESPONSE | IN_FAILURE,
+  IN_REQUEST = 1 << HOOK_REQUEST,
+  IN_ATTEMPT = 1 << HOOK_ATTEMPT,
+  IN_RESPONSE = 1 << HOOK_RESPONSE,
+  IN_CHUNK = 1 << HOOK_CHUNK,
+  IN_FAILURE = 1 << HOOK_FAILURE,
+  IN_DONE = 1 << HOOK_DONE,
+  IN_LOAD = 1 << HOOK_COUNT,
+  IN_HOOKS = IN_LOAD - 1,
+  IN_WAITING = IN_REQUEST | IN_ATTEMPT | IN_RESPONSE | IN_FAILURE,
 };
 /* The fault words of the list at index `at` as bits. */
 uint32_t check_faults(lua_State *L, int at, const char *what);
@@ -116,7 +122,8 @@ struct kind {
   void (*newindex)(lua_State *L, struct frame *f);
   int (*list)(lua_State *L, struct frame *f);
 };
-extern const struct kind kind_req, kind_req_headers, kind_attempt, kind_attempt_headers, kind_response, kind_response_headers, kind_chunk, kind_fault, kind_usage;
+extern const struct kind kind_req, kind_req_headers, kind_attempt, kind_attempt_headers, kind_response,
+    kind_response_headers, kind_chunk, kind_fault, kind_usage;
 void handle_setup(lua_State *L, const struct kind *k);
 void kind_push(lua_State *L, const struct kind *k, uint64_t serial, int values);
 /* The frame that the handle at index `at` is good in; raises for another thing or a stale one. */
@@ -128,7 +135,8 @@ void req_push(lua_State *L, struct policy_vm *pv, struct policy_req *req);
 /* ---- bind_head.c */
 /* All headers as a table, by lower-case name, lines of one name joined; found under any case. */
 void headers_push(lua_State *L, const struct http_head *head);
-/* Raises for a name or value that may not be sent, or that is weir's own to send. keys: headers that carry keys are fine. */
+/* Raises for a name or value that may not be sent, or that is weir's own to send. keys: headers that carry keys
+   are fine. */
 void check_header(lua_State *L, struct span name, struct span value, bool keys, const char *what);
 
 /* ---- bind_json.c */
@@ -145,7 +153,8 @@ void choice_setup(lua_State *L);                         /* sets weir.deny … i
 /* Takes what a hook returned (at index `at`) into *out. Never raises; false: *why says what is wrong with it. */
 bool choice_take(lua_State *L, int at, struct frame *f, struct decision *out, struct buf *why);
 /* Names that a policy wants tried, checked against the configuration. The list is at index `at`. */
-size_t check_targets(lua_State *L, int at, struct policy_vm *pv, struct policy_req *req, struct span out[ROUTE_MOST_TARGETS]);
+size_t check_targets(lua_State *L, int at, struct policy_vm *pv, struct policy_req *req,
+                     struct span out[ROUTE_MOST_TARGETS]);
 
 void usage_push(lua_State *L, const struct usage *u);     /* bind_fault.c: a table of what is there */
 
@@ -164,7 +173,8 @@ void matches_drop(struct policy_vm *pv);
 /* ---- count.c: process-wide */
 struct error_count;
 struct error_count *error_count_of(struct span policy, enum hook h);
-/* One more; whether to log it too (a policy that fails on every chunk would fill the log). *missed: not logged since the last one. */
+/* One more; whether to log it too (a policy that fails on every chunk would fill the log). *missed: how many were
+   not logged since the last one that was. */
 bool error_count_add(struct error_count *c, double now, uint64_t *missed);
 struct counter;
 struct counter *counter_of(struct span name);            /* NULL: there are too many */

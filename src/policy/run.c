@@ -1,7 +1,8 @@
 #include "room.h"
 #include <time.h>
 
-const char *const hook_words[HOOK_COUNT] = { "on_request", "on_attempt", "on_response", "on_chunk", "on_failure", "on_done" };
+const char *const hook_words[HOOK_COUNT] = { "on_request", "on_attempt", "on_response",
+                                             "on_chunk",   "on_failure", "on_done" };
 
 bool policy_has(const struct policy_vm *pv, enum hook h) { return pv->lists[h].count; }
 
@@ -56,7 +57,9 @@ static int hook_enter(lua_State *L) {
 
 static const char *remedy(enum vm_result r) {
   switch (r) {
-  case VM_TIMEOUT: return "do less in one call: what is the same for every request belongs in a local of the file, and searching text to weir.matcher";
+  case VM_TIMEOUT:
+    return "do less in one call: what is the same for every request belongs in a local of the file, and searching "
+           "text to weir.matcher";
   case VM_MEMORY: return "keep less of a request, or raise lua_memory in weir.lua";
   default: return "mend the policy, or write on_error = \"pass\" in it if requests shall go on without it";
   }
@@ -71,35 +74,40 @@ static void failure_log(struct policy_vm *pv, const struct frame *f, enum vm_res
   struct span what = span_of(message.p, cut), trace = span_from(message, cut);
   struct span id = f->subject->req->id;
   if (trace.n > 1000) trace.n = 1000;
-  log_error("%.*s (policy '%.*s' in %s, request %.*s; on_error = \"%s\"): %s.%.*s", SPAN_FMT(what), SPAN_FMT(in->name), hook_words[f->hook],
-            SPAN_FMT(id), in->pass ? "pass" : "deny", remedy(r), SPAN_FMT(trace));
-  if (missed) log_error("policy '%.*s' failed in %s %llu times more since the line before", SPAN_FMT(in->name), hook_words[f->hook], (unsigned long long)missed);
+  log_error("%.*s (policy '%.*s' in %s, request %.*s; on_error = \"%s\"): %s.%.*s", SPAN_FMT(what), SPAN_FMT(in->name),
+            hook_words[f->hook], SPAN_FMT(id), in->pass ? "pass" : "deny", remedy(r), SPAN_FMT(trace));
+  if (missed)
+    log_error("policy '%.*s' failed in %s %llu times more since the line before", SPAN_FMT(in->name),
+              hook_words[f->hook], (unsigned long long)missed);
 }
 
 static void failure_decide(const struct frame *f, struct decision *out) {
   static const enum decision_kind kinds[HOOK_COUNT] = {
-    [HOOK_REQUEST] = DECIDE_DENY, [HOOK_ATTEMPT] = DECIDE_DENY, [HOOK_RESPONSE] = DECIDE_DENY, [HOOK_CHUNK] = DECIDE_STOP,
-    [HOOK_FAILURE] = DECIDE_FAIL, [HOOK_DONE] = DECIDE_PASS,
+    [HOOK_REQUEST] = DECIDE_DENY, [HOOK_ATTEMPT] = DECIDE_DENY, [HOOK_RESPONSE] = DECIDE_DENY,
+    [HOOK_CHUNK] = DECIDE_STOP,   [HOOK_FAILURE] = DECIDE_FAIL,
   };
+  if (f->hook == HOOK_DONE) return;
   *out = (struct decision){ .kind = kinds[f->hook], .policy = f->instance->name, .retry_after = -1, .error = true };
-  if (out->kind == DECIDE_PASS) return;
-  out->message = arena_printf(f->subject->req->arena, "the policy '%.*s' failed; the log of weir says why", SPAN_FMT(f->instance->name));
+  out->message = arena_printf(f->subject->req->arena, "the policy '%.*s' failed; the log of weir says why",
+                              SPAN_FMT(f->instance->name));
   out->code = SPAN("policy_error");
   if (out->kind == DECIDE_DENY) out->status = 500;
   if (out->kind == DECIDE_STOP) out->as = SPAN("error");
 }
 
 /* True when the chain ends with it. */
-static bool failed(struct policy_vm *pv, const struct frame *f, enum vm_result r, struct span message, struct decision *out) {
+static bool failed(struct policy_vm *pv, const struct frame *f, enum vm_result r, struct span message,
+                   struct decision *out) {
   failure_log(pv, f, r, message);
   if (f->instance->pass) return false;
   failure_decide(f, out);
-  return out->kind != DECIDE_PASS;
+  return f->hook != HOOK_DONE;
 }
 
 static bool failed_value(struct policy_vm *pv, const struct frame *f, struct buf *why, struct decision *out) {
   struct buf message = { 0 };
-  buf_printf(&message, "%.*s:%u: %.*s", SPAN_FMT(f->instance->file), f->instance->lines[f->hook], SPAN_FMT(buf_span(why)));
+  buf_printf(&message, "%.*s:%u: %.*s", SPAN_FMT(f->instance->file), f->instance->lines[f->hook],
+             SPAN_FMT(buf_span(why)));
   bool ends = failed(pv, f, VM_ERROR, buf_span(&message), out);
   buf_free(&message);
   return ends;
@@ -116,8 +124,9 @@ static struct span error_text(lua_State *L) {
 static void unreturned(const struct frame *f) {
   if (f->instance->told_unreturned) return;
   f->instance->told_unreturned = true;
-  log_warn("%.*s:%u: %s made a decision and did not return it, so it has no effect: write return weir.… (policy '%.*s')", SPAN_FMT(f->instance->file),
-           f->instance->lines[f->hook], hook_words[f->hook], SPAN_FMT(f->instance->name));
+  log_warn(
+      "%.*s:%u: %s made a decision and did not return it, so it has no effect: write return weir.… (policy '%.*s')",
+      SPAN_FMT(f->instance->file), f->instance->lines[f->hook], hook_words[f->hook], SPAN_FMT(f->instance->name));
 }
 
 /* The decision on top of L joins what earlier policies said. True when the chain ends. */
@@ -134,7 +143,8 @@ static bool take(struct policy_vm *pv, lua_State *L, struct frame *f, struct dec
     return ends;
   }
   if (d.kind == DECIDE_PASS || (d.kind == DECIDE_ACCEPT && all->kind == DECIDE_REPLACE)) return false;
-  if (d.kind == DECIDE_DENY && !d.message.n) d.message = arena_printf(f->subject->req->arena, "refused by the policy '%.*s'", SPAN_FMT(d.policy));
+  if (d.kind == DECIDE_DENY && !d.message.n)
+    d.message = arena_printf(f->subject->req->arena, "refused by the policy '%.*s'", SPAN_FMT(d.policy));
   *all = d;
   return d.kind != DECIDE_ACCEPT && d.kind != DECIDE_REPLACE;
 }
@@ -152,10 +162,15 @@ enum outcome { GOES_ON, ENDS, WAITS };
 static enum outcome step(struct policy_run *run, bool fresh) {
   struct policy_vm *pv = run->vm;
   struct frame f = {
-    .instance = pv->lists[run->hook].of[run->at], .hook = run->hook, .subject = &run->subject, .run = run, .serial = run->serial,
+    .instance = pv->lists[run->hook].of[run->at],
+    .hook = run->hook,
+    .subject = &run->subject,
+    .run = run,
+    .serial = run->serial,
   };
   int results = 0;
   bool ends;
+  check(!pv->frame);
   if (!run->co) run->co = vm_coroutine(pv->vm);
   lua_State *co = run->co;
   if (fresh) lua_pushcfunction(co, hook_enter);
@@ -185,8 +200,10 @@ static enum policy_result run_on(struct policy_run *run, bool fresh) {
   return POLICY_DONE;
 }
 
-enum policy_result policy_run_start(struct policy_vm *pv, struct policy_run *run, enum hook h, const struct policy_subject *s) {
-  *run = (struct policy_run){ .vm = pv, .hook = h, .subject = *s, .decision = { .kind = DECIDE_PASS, .retry_after = -1 } };
+enum policy_result policy_run_start(struct policy_vm *pv, struct policy_run *run, enum hook h,
+                                    const struct policy_subject *s) {
+  *run =
+      (struct policy_run){ .vm = pv, .hook = h, .subject = *s, .decision = { .kind = DECIDE_PASS, .retry_after = -1 } };
   if (!pv->lists[h].count) return POLICY_DONE;
   run->serial = ++pv->serial;
   return run_on(run, true);
@@ -232,7 +249,8 @@ static bool chunk_step(struct policy_vm *pv, struct frame *f, struct decision *o
   return ends;
 }
 
-enum decision_kind policy_chunk(struct policy_vm *pv, struct policy_req *req, const struct delta *d, struct decision *out) {
+enum decision_kind policy_chunk(struct policy_vm *pv, struct policy_req *req, const struct delta *d,
+                                struct decision *out) {
   const struct hook_list *list = &pv->lists[HOOK_CHUNK];
   struct policy_subject s = { .req = req, .chunk = d };
   struct frame f = { .hook = HOOK_CHUNK, .subject = &s };

@@ -53,7 +53,9 @@ static void entry_front(struct shared_map *m, struct entry *e) {
   m->newest = e;
 }
 
-static size_t entry_size(const struct entry *e) { return sizeof *e + e->key.n + (e->value.type == SHARED_STRING ? e->value.s.n : 0); }
+static size_t entry_size(const struct entry *e) {
+  return sizeof *e + e->key.n + (e->value.type == SHARED_STRING ? e->value.s.n : 0);
+}
 
 static void value_free(struct shared_value *v) {
   if (v->type == SHARED_STRING) mem_free((char *)v->s.p);

@@ -64,7 +64,8 @@ static int assigned(const unsigned char *code) {
 static void read_function(struct dump *d, const int *outer, struct found *found, int depth);
 
 /* own: for each upvalue of the function, the one of the outermost function that it is, or -1. */
-static void read_lines(struct dump *d, unsigned line, const unsigned char *code, size_t count, const int *own, size_t own_count, struct found *found) {
+static void read_lines(struct dump *d, unsigned line, const unsigned char *code, size_t count, const int *own,
+                       size_t own_count, struct found *found) {
   size_t lines = take_size(d);
   const unsigned char *deltas = take(d, lines);
   size_t places = take_size(d);
@@ -140,8 +141,11 @@ static void tell(lua_State *L, struct walk *w, const char *name, unsigned line) 
   lua_Debug info;
   lua_pushvalue(L, -1);
   lua_getinfo(L, ">S", &info);
-  buf_printf(w->out, "%s:%u: '%s' is changed inside %s, but it is one worker's own and is lost at a reload; keep what lasts in weir.shared, and what belongs to one request in req.state\n",
-             info.short_src, line, name, w->hook);
+  buf_printf(
+      w->out,
+      "%s:%u: '%s' is changed inside %s, but it is one worker's own and is lost at a reload; keep what lasts in "
+      "weir.shared, and what belongs to one request in req.state\n",
+      info.short_src, line, name, w->hook);
 }
 
 /* The function on top, and the functions it can call by their local names. */

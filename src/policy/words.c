@@ -18,7 +18,8 @@ void check_fields(lua_State *L, int at, const char *what, const char *const *kno
   for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1)) {
     bool item = lua_isinteger(L, -2) && lua_tointeger(L, -2) >= 1 && lua_tointeger(L, -2) <= n;
     if (item && items) continue;
-    if (lua_type(L, -2) != LUA_TSTRING) luaL_error(L, "%s: fields have names, this one is a %s", what, luaL_typename(L, -2));
+    if (lua_type(L, -2) != LUA_TSTRING)
+      luaL_error(L, "%s: fields have names, this one is a %s", what, luaL_typename(L, -2));
     struct span word = check_span(L, -2);
     size_t i = 0;
     while (i < count && !span_eq(word, span_cstr(known[i]))) i++;
@@ -43,8 +44,10 @@ static const char *hook_list_text(lua_State *L, unsigned hooks) {
 struct frame *check_phase(lua_State *L, const char *word, unsigned hooks) {
   struct frame *f = policy_of(L)->frame;
   if (f && hooks & 1u << f->hook) return f;
-  if (f && f->hook == HOOK_COUNT) luaL_error(L, "%s belongs inside %s; the file is only being loaded here", word, hook_list_text(L, hooks));
-  luaL_error(L, "%s belongs in %s, not in %s", word, hook_list_text(L, hooks), f ? hook_words[f->hook] : "code that runs after its hook");
+  if (f && f->hook == HOOK_COUNT)
+    luaL_error(L, "%s belongs inside %s; the file is only being loaded here", word, hook_list_text(L, hooks));
+  luaL_error(L, "%s belongs in %s, not in %s", word, hook_list_text(L, hooks),
+             f ? hook_words[f->hook] : "code that runs after its hook");
   return NULL;
 }
 
@@ -55,7 +58,8 @@ uint32_t check_faults(lua_State *L, int at, const char *what) {
   for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, at); i <= n; i++) {
     enum fault fault;
     size_t count;
-    if (lua_rawgeti(L, at, i) != LUA_TSTRING) luaL_error(L, "%s is a list of fault words; number %d is a %s", what, (int)i, luaL_typename(L, -1));
+    if (lua_rawgeti(L, at, i) != LUA_TSTRING)
+      luaL_error(L, "%s is a list of fault words; number %d is a %s", what, (int)i, luaL_typename(L, -1));
     struct span word = check_span(L, -1);
     const char *const *known = fault_words(&count);
     if (!fault_named(word, &fault)) refuse_unknown(L, "fault", word, known, count);

@@ -76,7 +76,8 @@ const char *LONG(scan_rest)(const char *at, const char *end) {
   uint64_t carry = 0;
   for (; end - at >= BLOCK; at += BLOCK) {
     struct block b = block_load(at);
-    uint64_t escaped = block_escaped(BLOCK_WORD(&b, is(v, '\\')), &carry), quote = BLOCK_WORD(&b, is(v, '"')) & ~escaped;
+    uint64_t escaped = block_escaped(BLOCK_WORD(&b, is(v, '\\')), &carry);
+    uint64_t quote = BLOCK_WORD(&b, is(v, '"')) & ~escaped;
     if (quote) return at + __builtin_ctzll(quote);
   }
   for (at += carry; *at != '"'; at++) at += *at == '\\';    /* it is there, so no bound is needed */
@@ -90,10 +91,12 @@ const char *LONG(scan_container)(const char *at, const char *end) {
   uint64_t inside = 0, carry = 0;                 /* inside: all bits when the block starts in a string */
   for (;; at += BLOCK) {
     struct block b = block_load(end - at >= BLOCK ? at : block_at(at, at, end, pad));
-    uint64_t escaped = block_escaped(BLOCK_WORD(&b, is(v, '\\')), &carry), quote = BLOCK_WORD(&b, is(v, '"')) & ~escaped;
+    uint64_t escaped = block_escaped(BLOCK_WORD(&b, is(v, '\\')), &carry);
+    uint64_t quote = BLOCK_WORD(&b, is(v, '"')) & ~escaped;
     if (inside && !quote) continue;
     uint64_t strings = block_between(quote) ^ inside;
-    uint64_t opens = BLOCK_WORD(&b, is_folded(v, 0x20, '{')) & ~strings, closes = BLOCK_WORD(&b, is_folded(v, 0x20, '}')) & ~strings;
+    uint64_t opens = BLOCK_WORD(&b, is_folded(v, 0x20, '{')) & ~strings;
+    uint64_t closes = BLOCK_WORD(&b, is_folded(v, 0x20, '}')) & ~strings;
     unsigned most = block_count(closes);
     inside = 0 - (strings >> 63);
     if (depth > most) {

@@ -163,7 +163,8 @@ static bool names_add(struct names *n, const struct json_member *members, size_t
 }
 
 /* The members of the object whose first one starts at `at`. */
-static const char *read_members(struct reader *r, const char *at, struct json_member *members, size_t most, size_t *count) {
+static const char *read_members(struct reader *r, const char *at, struct json_member *members, size_t most,
+                                size_t *count) {
   struct names names;
   memset(names.first, 0, sizeof names.first);
   for (size_t i = 0;; i++) {
@@ -187,14 +188,16 @@ static const char *read_members(struct reader *r, const char *at, struct json_me
   }
 }
 
-static const char *read_object(struct reader *r, const char *at, struct json_member *members, size_t most, size_t *count) {
+static const char *read_object(struct reader *r, const char *at, struct json_member *members, size_t most,
+                               size_t *count) {
   if (*at != '{') return reader_fail(r, at, "not an object");
   at = scan_space(at + 1, r->end);
   if (at < r->end && *at == '}') return at + 1;
   return read_members(r, at, members, most < JSON_MOST_MEMBERS ? most : JSON_MOST_MEMBERS, count);
 }
 
-bool json_read_object(struct span document, struct json_member *members, size_t most, size_t *count, struct json_error *err) {
+bool json_read_object(struct span document, struct json_member *members, size_t most, size_t *count,
+                      struct json_error *err) {
   struct reader r = reader_of(document);
   const char *at = read_start(&r);
   *count = 0;

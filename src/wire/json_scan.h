@@ -81,8 +81,10 @@ struct reader {
 const char *reader_fail(struct reader *r, const char *at, const char *why);
 
 /* The long ways, json_long.h, of each kind that is compiled, and of the best one here.
-   scan_rest_checked: `at` stands in a string and is not escaped, and what stands before it is plain
-   ASCII. Gives its closing quote, or NULL once it has failed; *plain is set only when the rest is too.
+   scan_rest_checked: `at` stands in a string and is not escaped, and what stands before it in the
+   string is plain ASCII; so are the three bytes before it even at the string's start, since two
+   strings are always a quote, a comma or colon, and a quote apart. Gives the closing quote, or NULL
+   once it has failed; *plain is set only when the rest is plain too.
    scan_rest: the same in validated text. scan_container: in validated text, gives the place past the
    container whose first bracket stands at `at`. */
 #define SCAN_LONG(kind) \

@@ -179,7 +179,8 @@ bool json_i64(struct json v, int64_t *out) {
   decimal_read(v.text, &d);
   if (d.more || d.exponent < 0 || (int64_t)d.n + d.exponent > 19) return false;
   uint64_t whole = 0;
-  for (size_t i = 0; i < d.n + (size_t)d.exponent; i++) whole = whole * 10 + (uint64_t)(i < d.n ? d.digits[i] - '0' : 0);
+  for (size_t i = 0; i < d.n + (size_t)d.exponent; i++)
+    whole = whole * 10 + (uint64_t)(i < d.n ? d.digits[i] - '0' : 0);
   if (whole > (uint64_t)INT64_MAX + d.negative) return false;
   *out = d.negative ? (int64_t)(0 - whole) : (int64_t)whole;
   return true;

@@ -19,22 +19,22 @@ enum {
   BEYOND = 64,                        /* F4..FF then 90..BF */
   CONTINUED = 128,                    /* two continuations */
 };
-#define EIGHT(c) c, c, c, c, c, c, c, c
-#define TWICE(...) _mm256_setr_epi8(__VA_ARGS__, __VA_ARGS__)
-#define BYTE(c) ((char)(unsigned char)(c))
-
 static inline part half_low(part v) { return _mm256_and_si256(v, part_of(0x0F)); }
 static inline part half_high(part v) { return half_low(_mm256_srli_epi16(v, 4)); }
 
+/* A table of sixteen, in both halves as the shuffle wants it. */
+#define TABLE(...) _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)(const uint8_t[16]){ __VA_ARGS__ }))
+
 static inline uint64_t utf8_wrong_part(const char *p) {
-  enum { ANY = CUT | STRAY | CONTINUED, AFTER_F = ANY | BEYOND | EDGE_4, THEN = STRAY | LONG_2 | CONTINUED };
-  const part first_high = TWICE(EIGHT(STRAY), BYTE(CONTINUED), BYTE(CONTINUED), BYTE(CONTINUED), BYTE(CONTINUED),
+  enum { ANY = CUT | STRAY | CONTINUED, HIGH = ANY | BEYOND | EDGE_4, THEN = STRAY | LONG_2 | CONTINUED };
+  const part first_high = TABLE(STRAY, STRAY, STRAY, STRAY, STRAY, STRAY, STRAY, STRAY,
+                                CONTINUED, CONTINUED, CONTINUED, CONTINUED,
                                 CUT | LONG_2, CUT, CUT | LONG_3 | SURROGATE, CUT | EDGE_4 | BEYOND);
-  const part first_low = TWICE(BYTE(ANY | LONG_2 | LONG_3 | EDGE_4), BYTE(ANY | LONG_2), BYTE(ANY), BYTE(ANY), BYTE(ANY | BEYOND),
-                               BYTE(AFTER_F), BYTE(AFTER_F), BYTE(AFTER_F), BYTE(AFTER_F), BYTE(AFTER_F), BYTE(AFTER_F), BYTE(AFTER_F),
-                               BYTE(AFTER_F), BYTE(AFTER_F | SURROGATE), BYTE(AFTER_F), BYTE(AFTER_F));
-  const part second_high = TWICE(EIGHT(CUT), BYTE(THEN | LONG_3 | EDGE_4), BYTE(THEN | LONG_3 | BEYOND), BYTE(THEN | SURROGATE | BEYOND),
-                                 BYTE(THEN | SURROGATE | BEYOND), CUT, CUT, CUT, CUT);
+  const part first_low = TABLE(ANY | LONG_2 | LONG_3 | EDGE_4, ANY | LONG_2, ANY, ANY, ANY | BEYOND, HIGH, HIGH, HIGH,
+                               HIGH, HIGH, HIGH, HIGH, HIGH, HIGH | SURROGATE, HIGH, HIGH);
+  const part second_high = TABLE(CUT, CUT, CUT, CUT, CUT, CUT, CUT, CUT,
+                                 THEN | LONG_3 | EDGE_4, THEN | LONG_3 | BEYOND,
+                                 THEN | SURROGATE | BEYOND, THEN | SURROGATE | BEYOND, CUT, CUT, CUT, CUT);
   part v = part_load(p), one = part_load(p - 1), two = part_load(p - 2), three = part_load(p - 3);
   part high = _mm256_shuffle_epi8(first_high, half_high(one)), low = _mm256_shuffle_epi8(first_low, half_low(one));
   part found = _mm256_and_si256(_mm256_and_si256(high, low), _mm256_shuffle_epi8(second_high, half_high(v)));
@@ -54,7 +54,8 @@ static inline part without(part a, part b) { return _mm_andnot_si128(b, a); }
 static inline uint64_t utf8_wrong_part(const char *p) {
   part v = part_load(p), one = part_load(p - 1), two = part_load(p - 2), three = part_load(p - 3);
   /* The subtractions leave something where a lead so far back wants a continuation. */
-  part wanted = either(_mm_subs_epu8(one, part_of(0xBF)), either(_mm_subs_epu8(two, part_of(0xDF)), _mm_subs_epu8(three, part_of(0xEF))));
+  part wanted = either(_mm_subs_epu8(two, part_of(0xDF)), _mm_subs_epu8(three, part_of(0xEF)));
+  wanted = either(wanted, _mm_subs_epu8(one, part_of(0xBF)));
   part other = equal(equal(wanted, part_of(0)), _mm_cmpgt_epi8(part_of(0xC0), v));
   part no_lead = either(equal(both(v, part_of(0xFE)), part_of(0xC0)), without(above(v, 0xF4), above(v, 0xFF)));
   part high = above(v, 0x9F), not_low = above(v, 0x8F);
@@ -63,7 +64,8 @@ static inline uint64_t utf8_wrong_part(const char *p) {
   return part_bits(either(either(other, no_lead), either(overlong, beyond)));
 }
 static inline uint64_t utf8_wrong(const char *p) {
-  return utf8_wrong_part(p) | utf8_wrong_part(p + 16) << 16 | utf8_wrong_part(p + 32) << 32 | utf8_wrong_part(p + 48) << 48;
+  uint64_t low = utf8_wrong_part(p) | utf8_wrong_part(p + 16) << 16;
+  return low | utf8_wrong_part(p + 32) << 32 | utf8_wrong_part(p + 48) << 48;
 }
 
 #else

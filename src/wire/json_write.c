@@ -10,7 +10,8 @@
 static size_t broken_part(const char *at, const char *end) {
   const unsigned char *p = (const unsigned char *)at;
   size_t left = (size_t)(end - at), n = 1;
-  unsigned c = p[0], low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80, high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
+  unsigned c = p[0], low = c == 0xE0 ? 0xA0 : c == 0xF0 ? 0x90 : 0x80;
+  unsigned high = c == 0xED ? 0x9F : c == 0xF4 ? 0x8F : 0xBF;
   if (c < 0xC2 || c > 0xF4) return 1;
   for (size_t want = c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4; n < want && n < left && p[n] >= low && p[n] <= high; n++)
     low = 0x80, high = 0xBF;

@@ -93,7 +93,7 @@ struct step sse_feed(struct sse *s, struct span window, struct sse_event *out) {
   return window.n > SSE_LARGEST ? stream_bad(s) : more;
 }
 
-/* Calls take for each data: line from the first on. */
+/* Copies the value of each data: line, from the first on, with LF between them. Gives their size. */
 static size_t join(const struct sse_event *e, char *to) {
   const char *end = e->raw.p + e->raw.n, *at = e->data.p + e->data.n;
   size_t n = e->data.n;
@@ -116,7 +116,9 @@ struct span sse_data(const struct sse_event *e, struct arena *a) {
   return span_of(to, join(e, to));
 }
 
-bool sse_is_done(const struct sse_event *e) { return e->data_lines == 1 && span_eq(span_trim(e->data), SPAN("[DONE]")); }
+bool sse_is_done(const struct sse_event *e) {
+  return e->data_lines == 1 && span_eq(span_trim(e->data), SPAN("[DONE]"));
+}
 
 static void write_lines(struct buf *b, struct span field, struct span text) {
   const char *at = text.p, *end = at + text.n;

@@ -87,8 +87,8 @@ class Peer:
 class Upstream:
     """handler(request, peer) writes the answer; what it returns true for keeps the connection."""
 
-    def __init__(self, port, handler=None, host="127.0.0.1"):
-        self.port, self.handler, self.requests, self.errors = port, handler or usual, [], []
+    def __init__(self, port, handler=None, host="127.0.0.1", greeting=b""):
+        self.port, self.handler, self.requests, self.errors, self.greeting = port, handler or usual, [], [], greeting
         self.connections, self.lock, self.open = 0, threading.Lock(), set()
         self.listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -113,6 +113,9 @@ class Upstream:
     def serve(self, s):
         peer = Peer(s)
         try:
+            if self.greeting:                            # a server that talks first, and is done
+                s.sendall(self.greeting)
+                return
             while True:
                 r = self.read(peer)
                 if not r:
@@ -125,9 +128,10 @@ class Upstream:
             pass                                         # the peer left, as it may
         except Exception as e:                           # a mistake of the test's handler must not pass as a fault
             self.errors.append(f"{type(e).__name__}: {e}")
-        peer.close()
-        with self.lock:
-            self.open.discard(s)
+        finally:
+            peer.close()
+            with self.lock:
+                self.open.discard(s)
 
     @staticmethod
     def read(peer):
@@ -204,10 +208,31 @@ def chat_events(*words):
     return [ROLE] + [word(w) for w in words] + [FINISH, DONE]
 
 
+def messages_answer(text="Hello."):
+    return json.dumps({"id": "msg_1", "type": "message", "role": "assistant", "model": "mock", "content": [{"type": "text", "text": text}],
+                       "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 3, "output_tokens": 2}}).encode()
+
+
+def event(**data):
+    return b"event: %s\ndata: %s\n\n" % (data["type"].encode(), json.dumps(data).encode())
+
+
+START = event(type="message_start", message={"id": "msg_1", "type": "message", "role": "assistant", "model": "mock", "content": [], "stop_reason": None,
+                                             "stop_sequence": None, "usage": {"input_tokens": 3, "output_tokens": 1}}) + \
+    event(type="content_block_start", index=0, content_block={"type": "text", "text": ""})
+STOP = event(type="content_block_stop", index=0) + \
+    event(type="message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={"output_tokens": 2}) + event(type="message_stop")
+
+
+def messages_word(text):
+    return event(type="content_block_delta", index=0, delta={"type": "text_delta", "text": text})
+
+
 def usual(request, peer):
     """What a provider without a cause to fail would say."""
+    messages = request.target.split("?")[0].endswith("/messages")
     if request.body.startswith(b"{") and request.json().get("stream"):
-        peer.stream(*chat_events("Hel", "lo."))
+        peer.stream(*([START, messages_word("Hel"), messages_word("lo."), STOP] if messages else chat_events("Hel", "lo.")))
     else:
-        peer.answer(chat_answer())
+        peer.answer(messages_answer() if messages else chat_answer())
     return True

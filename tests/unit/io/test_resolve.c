@@ -98,16 +98,27 @@ static void *serve_tcp(void *arg) {
   return NULL;
 }
 
+/* One port for both, which the first try need not find free. */
+static uint16_t sockets_open(void) {
+  for (int tries = 0; tries < 100; tries++) {
+    struct sockaddr_in a = world_address(0);
+    socklen_t n = sizeof a;
+    udp = socket(AF_INET, SOCK_DGRAM, 0);
+    tcp = socket(AF_INET, SOCK_STREAM, 0);
+    bool bound = !bind(udp, (struct sockaddr *)&a, n) && !getsockname(udp, (struct sockaddr *)&a, &n);
+    if (bound && !bind(tcp, (struct sockaddr *)&a, n) && !listen(tcp, 8)) return ntohs(a.sin_port);
+    close(udp);
+    close(tcp);
+  }
+  return 0;
+}
+
 static int start_server(void **state) {
   static pthread_t threads[2];
-  struct sockaddr_in a = world_address(0);
-  socklen_t n = sizeof a;
+  uint16_t port = sockets_open();
   (void)state;
-  udp = socket(AF_INET, SOCK_DGRAM, 0);
-  tcp = socket(AF_INET, SOCK_STREAM, 0);
-  if (bind(udp, (struct sockaddr *)&a, n) || getsockname(udp, (struct sockaddr *)&a, &n)) return -1;
-  if (bind(tcp, (struct sockaddr *)&a, n) || listen(tcp, 8)) return -1;
-  snprintf(servers, sizeof servers, "127.0.0.1:%u", ntohs(a.sin_port));
+  if (!port) return -1;
+  snprintf(servers, sizeof servers, "127.0.0.1:%u", port);
   return pthread_create(&threads[0], NULL, serve_udp, NULL) | pthread_create(&threads[1], NULL, serve_tcp, NULL);
 }
 

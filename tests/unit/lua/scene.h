@@ -19,7 +19,7 @@ enum { SLOWER = 1 };
 #endif
 
 static inline int vm_setup(void **state) {
-  struct vm_limits limits = { 0 };
+  struct vm_limits limits = { .call_ms = 5 * SLOWER, .steps = 1000000 };
   struct vm *vm = vm_new(&limits);
   vm_freeze(vm);
   *state = vm;

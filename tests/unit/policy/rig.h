@@ -31,11 +31,14 @@ struct rig {
   double now;
 };
 
-static inline void rig_provider(struct rig *r, unsigned i, const char *name, enum dialect d, const char *url, const char *region) {
+static inline void rig_provider(struct rig *r, unsigned i, const char *name, enum dialect d, const char *url,
+                                const char *region) {
   const char *why;
   r->endpoints[i] = (struct endpoint){ .text = span_cstr(url), .region = span_cstr(region), .weight = 1 };
   assert_true(url_split(r->endpoints[i].text, &r->endpoints[i].url, &why));
-  r->providers[i] = (struct provider){ .name = span_cstr(name), .dialect = d, .endpoints = &r->endpoints[i], .endpoint_count = 1, .number = i };
+  r->providers[i] = (struct provider){
+    .name = span_cstr(name), .dialect = d, .endpoints = &r->endpoints[i], .endpoint_count = 1, .number = i
+  };
 }
 
 static inline void rig_init(struct rig *r) {
@@ -49,8 +52,16 @@ static inline void rig_init(struct rig *r) {
   r->alias = (struct alias){ .name = SPAN("smart"), .targets = r->alias_targets, .target_count = 2 };
   r->secret = (struct auth_secret){ .name = SPAN("judge"), .host = SPAN("judge.internal"), .secret = NULL };
   r->conf = (struct conf){
-    .refs = 1, .providers = r->providers, .provider_count = 3, .default_provider = &r->providers[0], .aliases = &r->alias, .alias_count = 1,
-    .uses = r->uses, .secrets = &r->secret, .secret_count = 1, .file = SPAN("weir.lua"),
+    .refs = 1,
+    .providers = r->providers,
+    .provider_count = 3,
+    .default_provider = &r->providers[0],
+    .aliases = &r->alias,
+    .alias_count = 1,
+    .uses = r->uses,
+    .secrets = &r->secret,
+    .secret_count = 1,
+    .file = SPAN("weir.lua"),
   };
   r->now = 1700000000;
 }
@@ -120,8 +131,17 @@ static inline void ask_init(struct ask *a, enum operation o, const char *body) {
   const char *why;
   memset(a, 0, sizeof *a);
   a->req = (struct policy_req){
-    .arena = &a->arena, .operation = operation_info(o), .id = SPAN("req-1"), .path = span_cstr(operation_info(o)->path), .ip = SPAN("10.1.2.3"),
-    .method = SPAN("POST"), .head = &a->head, .body = span_cstr(body), .members = a->members, .deadline = 1700000030, .random = 42,
+    .arena = &a->arena,
+    .operation = operation_info(o),
+    .id = SPAN("req-1"),
+    .path = span_cstr(operation_info(o)->path),
+    .ip = SPAN("10.1.2.3"),
+    .method = SPAN("POST"),
+    .head = &a->head,
+    .body = span_cstr(body),
+    .members = a->members,
+    .deadline = 1700000030,
+    .random = 42,
   };
   assert_true(json_read_object(a->req.body, a->members, 64, &a->req.member_count, &err));
   assert_true(request_read(a->req.operation, a->members, a->req.member_count, &a->req.facts, &why));
@@ -158,7 +178,9 @@ static inline struct span edit_of(const struct policy_edit *e, const char *word)
   return SPAN("(none)");
 }
 
-#define CHAT_BODY "{\"model\":\"smart\",\"messages\":[{\"role\":\"system\",\"content\":\"be brief\"},{\"role\":\"user\",\"content\":\"hel\\u006co\"}],\"max_tokens\":50}"
+static const char CHAT_BODY[] =
+  "{\"model\":\"smart\",\"messages\":[{\"role\":\"system\",\"content\":\"be brief\"},"
+  "{\"role\":\"user\",\"content\":\"hel\\u006co\"}],\"max_tokens\":50}";
 
 /* Code that asserts, run as on_request of one policy over a chat request: ends the test when it raises. */
 static inline void rig_lua(const char *code) {

@@ -2,7 +2,9 @@
 #include "rig.h"
 #include <time.h>
 
-static struct delta text_delta(const char *json) { return (struct delta){ .kind = DELTA_TEXT, .text = { JSON_STRING, span_cstr(json) } }; }
+static struct delta text_delta(const char *json) {
+  return (struct delta){ .kind = DELTA_TEXT, .text = { JSON_STRING, span_cstr(json) } };
+}
 
 static struct decision chunk(struct rig *r, struct ask *a, struct delta d) {
   struct decision out;
@@ -16,14 +18,20 @@ static void test_views(void **state) {
   struct rig r;
   struct ask a;
   rig_with(&r, "return { on_chunk = function(req, chunk)\n"
-               "  req:note(chunk.kind, { chunk.choice, chunk.text or 0, chunk.tool or 0, chunk.usage or 0, chunk.finish or 0 })\n"
+               "  req:note(chunk.kind, { chunk.choice, chunk.text or 0, chunk.tool or 0, chunk.usage or 0, "
+               "chunk.finish or 0 })\n"
                "end }");
   ask_init(&a, OP_CHAT, CHAT_BODY);
   struct delta text = text_delta("\"a\\n\\u00e9\"");
   text.choice = 1;
   chunk(&r, &a, text);
   chunk(&r, &a, (struct delta){ .kind = DELTA_THINKING, .text = { JSON_STRING, SPAN("\"hm\"") } });
-  chunk(&r, &a, (struct delta){ .kind = DELTA_TOOL, .tool_index = 2, .tool_id = { JSON_STRING, SPAN("\"c1\"") }, .tool_name = { JSON_STRING, SPAN("\"add\"") }, .tool_arguments = { JSON_STRING, SPAN("\"{\\\"\"") } });
+  chunk(&r, &a,
+        (struct delta){ .kind = DELTA_TOOL,
+                        .tool_index = 2,
+                        .tool_id = { JSON_STRING, SPAN("\"c1\"") },
+                        .tool_name = { JSON_STRING, SPAN("\"add\"") },
+                        .tool_arguments = { JSON_STRING, SPAN("\"{\\\"\"") } });
   chunk(&r, &a, (struct delta){ .kind = DELTA_USAGE, .usage = { 1, -1, -1, -1, 2, -1 } });
   chunk(&r, &a, (struct delta){ .kind = DELTA_FINISH, .finish = SPAN("stop") });
   assert_span(ask_note(&a, "text"), "[1,\"a\\n\xc3\xa9\",0,0,0]");
@@ -94,7 +102,8 @@ static void chunk_raises(const char *code, struct delta delta, const char *part)
 
 static void test_mistakes(void **state) {
   (void)state;
-  struct delta text = text_delta("\"x\""), tool = { .kind = DELTA_TOOL }, finish = { .kind = DELTA_FINISH, .finish = SPAN("stop") };
+  struct delta text = text_delta("\"x\""), tool = { .kind = DELTA_TOOL },
+               finish = { .kind = DELTA_FINISH, .finish = SPAN("stop") };
   chunk_raises("return weir.replace('x')", tool, "can only be stopped");
   chunk_raises("return weir.drop()", finish, "can only be stopped");
   chunk_raises("return weir.replace(7)", text, "the new text is a string, not a number");
@@ -198,13 +207,18 @@ static void test_cost(void **state) {
   (void)state;
   cost("an empty on_chunk", "return { on_chunk = function(req, chunk) end }");
   cost("an on_chunk that reads chunk.text", "return { on_chunk = function(req, chunk) local t = chunk.text end }");
-  cost("an on_chunk that feeds a matcher", "local m = weir.matcher { 'AKIA', 'BEGIN PRIVATE KEY' }\nreturn { on_chunk = function(req, chunk) if chunk.text and m:feed(req, chunk.text) then return weir.drop() end end }");
+  cost(
+      "an on_chunk that feeds a matcher",
+      "local m = weir.matcher { 'AKIA', 'BEGIN PRIVATE KEY' }\nreturn { on_chunk = function(req, chunk) if "
+      "chunk.text and m:feed(req, chunk.text) then return weir.drop() end end }");
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_views), cmocka_unit_test(test_decisions), cmocka_unit_test(test_mistakes), cmocka_unit_test(test_stale_chunk),
-    cmocka_unit_test(test_pass_road), cmocka_unit_test(test_empty_hook_leaves_no_garbage), cmocka_unit_test(test_cost),
+    cmocka_unit_test(test_views),     cmocka_unit_test(test_decisions),
+    cmocka_unit_test(test_mistakes),  cmocka_unit_test(test_stale_chunk),
+    cmocka_unit_test(test_pass_road), cmocka_unit_test(test_empty_hook_leaves_no_garbage),
+    cmocka_unit_test(test_cost),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,8 +8,13 @@ static void test_roads(void **state) {
   struct ask a;
   char log[8192];
   rig_init(&r);
-  rig_use(&r, "strict", "local policy = { on_error = 'deny' }\n\nfunction policy.on_request(req)\n  local x\n  if req.model == 'bad' then return x.y end\nend\nreturn policy");
-  rig_use(&r, "lenient", "return { on_error = 'pass', on_request = function(req) if req.model == 'smart' then error('lenient') end end }");
+  rig_use(
+      &r, "strict",
+      "local policy = { on_error = 'deny' }\n\nfunction policy.on_request(req)\n  local x\n  if req.model == 'bad' "
+      "then return x.y end\nend\nreturn policy");
+  rig_use(
+      &r, "lenient",
+      "return { on_error = 'pass', on_request = function(req) if req.model == 'smart' then error('lenient') end end }");
   rig_use(&r, "last", "return { on_request = function(req) req:note('last', 1) end }");
   rig_load(&r);
   ask_init(&a, OP_CHAT, CHAT_BODY);
@@ -18,7 +23,8 @@ static void test_roads(void **state) {
   struct span said = capture_end(c, log);
   assert_false(a.run.decision.error);
   assert_span(ask_note(&a, "last"), "1");
-  assert_in(said, "policies/lenient.lua:1: lenient (policy 'lenient' in on_request, request req-1; on_error = \"pass\")");
+  assert_in(said,
+            "policies/lenient.lua:1: lenient (policy 'lenient' in on_request, request req-1; on_error = \"pass\")");
   ask_end(&a);
   ask_init(&a, OP_CHAT, "{\"model\":\"bad\",\"messages\":[]}");
   c = capture_begin();
@@ -79,13 +85,16 @@ static void test_limits_leave_the_vm_usable(void **state) {
   rig_use(&r, "hog", "local policy = {}\nfunction policy.on_request(req)\n"
                      "  if req.model == 'loop' then while true do end end\n"
                      "  if req.model == 'held' then pcall(function() while true do end end) while true do end end\n"
-                     "  if req.model == 'eat' then local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(256 << 10) .. i end end\n"
+                     "  if req.model == 'eat' then local t = {} for i = 1, 1e9 do t[i] = ('x'):rep(256 << 10) .. i "
+                     "end end\n"
                      "  if req.model == 'deep' then local function f(n) return 1 + f(n) end f(1) end\n"
                      "  if req.model == 'steps' then return ('a'):rep(1e4):find(('a?'):rep(28) .. ('b'):rep(28)) end\n"
                      "  return weir.deny(499, 'well')\nend\nreturn policy");
   rig_load(&r);
-  static const struct { const char *model, *said; } bad[] = {
-    { "loop", "stopped after 5 ms" }, { "held", "do less in one call" }, { "eat", "raise lua_memory" }, { "deep", "policies/hog.lua:6:" }, { "steps", "policies/hog.lua:7:" },
+  static const struct { const char *model, *said;
+  } bad[] = {
+    { "loop", "stopped after 5 ms" },  { "held", "do less in one call" },  { "eat", "raise lua_memory" },
+    { "deep", "policies/hog.lua:6:" }, { "steps", "policies/hog.lua:7:" },
   };
   for (size_t i = 0; i < 5; i++) {
     struct arena names = { 0 };
@@ -141,10 +150,12 @@ static void test_wrong_phase(void **state) {
   rig_raises("return weir.skip('x')", "weir.skip belongs in on_attempt, not in on_request");
   rig_raises("return weir.replace('x')", "weir.replace belongs in on_response or on_chunk, not in on_request");
   rig_raises("return weir.retry()", "weir.retry belongs in on_failure, not in on_request");
-  rig_raises("weir.matcher { 'x' }", "weir.matcher (build it once, and keep it in a local) belongs in the text of the file");
+  rig_raises("weir.matcher { 'x' }",
+             "weir.matcher (build it once, and keep it in a local) belongs in the text of the file");
   rig_raises("weir.options {}", "weir.options belongs in the text of the file outside of its hooks, not in on_request");
   rig_raises("require 'util'", "require belongs in the text of the file");
-  rig_raises("return 5", "policies/guard.lua:1: on_request returned a number; it returns nothing, or a decision made by weir");
+  rig_raises("return 5",
+             "policies/guard.lua:1: on_request returned a number; it returns nothing, or a decision made by weir");
   rig_raises("return {}", "on_request returned a table");
 }
 
@@ -153,7 +164,10 @@ static void test_kept_decision(void **state) {
   struct rig r;
   struct ask a;
   char log[8192];
-  rig_with(&r, "local kept\nreturn { on_request = function(req) kept = weir.deny(400) end, on_chunk = function(req, chunk) return kept end }");
+  rig_with(
+      &r,
+      "local kept\nreturn { on_request = function(req) kept = weir.deny(400) end, on_chunk = function(req, chunk) "
+      "return kept end }");
   ask_init(&a, OP_CHAT, CHAT_BODY);
   struct delta delta = { .kind = DELTA_TEXT, .text = { JSON_STRING, SPAN("\"x\"") } };
   struct decision d;
@@ -188,7 +202,9 @@ static void test_stale_handles(void **state) {
                "  end,\n"
                "  on_attempt = function(req, attempt) kept.attempt, kept.sent = attempt, attempt.headers end,\n"
                "}");
-  struct target t = { .provider = &r.providers[1], .endpoint = &r.endpoints[1], .model = SPAN("small"), .name = SPAN("lab/small") };
+  struct target t = {
+    .provider = &r.providers[1], .endpoint = &r.endpoints[1], .model = SPAN("small"), .name = SPAN("lab/small")
+  };
   ask_init(&a, OP_CHAT, CHAT_BODY);
   ask_init(&b, OP_CHAT, CHAT_BODY);
   struct policy_attempt at = { .number = 1, .target = &t, .arena = &a.arena };
@@ -206,16 +222,20 @@ static void test_stale_handles(void **state) {
 
 static void test_sandbox(void **state) {
   (void)state;
-  rig_lua("for _, name in ipairs { 'io', 'os', 'debug', 'coroutine', 'load', 'loadfile', 'dofile', 'collectgarbage', 'next', 'package' } do assert(_ENV[name] == nil, name) end\n"
-          "assert(string.dump == nil and math.random == nil)\n"
-          "for _, write in ipairs { function() weir.deny = 1 end, function() weir.log.info = 1 end, function() weir.json.null = 1 end, function() string.format = 1 end,\n"
-          "    function() some_global = 1 end, function() weir = 1 end, function() rawset(weir, 'deny', 1) end } do\n"
-          "  local ok, why = pcall(write) assert(not ok, why)\n"
-          "end\n"
-          "assert(getmetatable(req) == 'req' and not pcall(setmetatable, req, {}))\n"
-          "assert(tostring(req) == 'req' and type(req) == 'userdata')\n"
-          "assert(getmetatable(weir) == false and type(getmetatable(_ENV)) == 'string')");
-  rig_raises("some_global = 1", "'some_global' is a global, and they are read-only once the file is loaded; write local some_global");
+  rig_lua(
+      "for _, name in ipairs { 'io', 'os', 'debug', 'coroutine', 'load', 'loadfile', 'dofile', 'collectgarbage', "
+      "'next', 'package' } do assert(_ENV[name] == nil, name) end\n"
+      "assert(string.dump == nil and math.random == nil)\n"
+      "for _, write in ipairs { function() weir.deny = 1 end, function() weir.log.info = 1 end, function() "
+      "weir.json.null = 1 end, function() string.format = 1 end,\n"
+      "    function() some_global = 1 end, function() weir = 1 end, function() rawset(weir, 'deny', 1) end } do\n"
+      "  local ok, why = pcall(write) assert(not ok, why)\n"
+      "end\n"
+      "assert(getmetatable(req) == 'req' and not pcall(setmetatable, req, {}))\n"
+      "assert(tostring(req) == 'req' and type(req) == 'userdata')\n"
+      "assert(getmetatable(weir) == false and type(getmetatable(_ENV)) == 'string')");
+  rig_raises("some_global = 1",
+             "'some_global' is a global, and they are read-only once the file is loaded; write local some_global");
 }
 
 /* Two policies of one vm share neither globals nor locals, and see the same library. */
@@ -224,8 +244,14 @@ static void test_policies_are_apart(void **state) {
   struct rig r;
   struct ask a;
   rig_init(&r);
-  rig_use(&r, "one", "mine = 'one'\nstring_format = string.format\nreturn { on_request = function(req) req:note('one', mine) assert(yours == nil) end }");
-  rig_use(&r, "two", "yours = 'two'\nreturn { on_request = function(req) req:note('two', yours) assert(mine == nil and string_format == nil) end }");
+  rig_use(
+      &r, "one",
+      "mine = 'one'\nstring_format = string.format\nreturn { on_request = function(req) req:note('one', mine) "
+      "assert(yours == nil) end }");
+  rig_use(
+      &r, "two",
+      "yours = 'two'\nreturn { on_request = function(req) req:note('two', yours) assert(mine == nil and "
+      "string_format == nil) end }");
   rig_load(&r);
   ask_init(&a, OP_CHAT, CHAT_BODY);
   assert_false(ask_request(&r, &a)->error);
@@ -242,10 +268,12 @@ static void test_helpers(void **state) {
           "s = weir.sorted { b = 1, a = 2, [-1] = 3 } assert(#s == 3 and s[1] == -1 and s[2] == 'a' and s[3] == 'b')\n"
           "assert(#weir.sorted {} == 0)\n"
           "assert(weir.now() == 1700000000)\n"
-          "local seen = {} for i = 1, 2000 do local n = weir.random(3) assert(n >= 1 and n <= 3) seen[n] = true end assert(#seen == 3)\n"
+          "local seen = {} for i = 1, 2000 do local n = weir.random(3) assert(n >= 1 and n <= 3) seen[n] = true end "
+          "assert(#seen == 3)\n"
           "local f = weir.random() assert(f >= 0 and f < 1) assert(math.type(weir.random(-5, 5)) == 'integer')\n"
           "assert(not pcall(weir.random, 2, 1))\n"
-          "assert(minutes(2) == 120 and hours(1) == 3600 and days(7) == 604800 and kb(64) == 65536 and mb(1) == 1048576 and minutes(0.5) == 30)\n"
+          "assert(minutes(2) == 120 and hours(1) == 3600 and days(7) == 604800 and kb(64) == 65536 and mb(1) == "
+          "1048576 and minutes(0.5) == 30)\n"
           "assert(math.type(minutes(2)) == 'integer')\n"
           "weir.log.info('seen', { }, nil, 5)\n");
 }
@@ -257,7 +285,8 @@ static void test_random_is_the_exchange_s(void **state) {
   struct ask a;
   struct span drawn[3];
   struct arena keep = { 0 };
-  rig_with(&r, "return { on_request = function(req) req:note('n', { weir.random(1000000), weir.random(1000000) }) end }");
+  rig_with(&r,
+           "return { on_request = function(req) req:note('n', { weir.random(1000000), weir.random(1000000) }) end }");
   for (int i = 0; i < 3; i++) {
     ask_init(&a, OP_CHAT, CHAT_BODY);
     a.req.random = i == 2 ? 43 : 42;
@@ -286,10 +315,19 @@ static void test_counter(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_roads), cmocka_unit_test(test_repeated_failures_are_not_all_logged), cmocka_unit_test(test_limits_leave_the_vm_usable),
-    cmocka_unit_test(test_unknown_names), cmocka_unit_test(test_later_words), cmocka_unit_test(test_wrong_phase), cmocka_unit_test(test_kept_decision),
-    cmocka_unit_test(test_stale_handles), cmocka_unit_test(test_sandbox), cmocka_unit_test(test_policies_are_apart), cmocka_unit_test(test_helpers),
-    cmocka_unit_test(test_random_is_the_exchange_s), cmocka_unit_test(test_counter),
+    cmocka_unit_test(test_roads),
+    cmocka_unit_test(test_repeated_failures_are_not_all_logged),
+    cmocka_unit_test(test_limits_leave_the_vm_usable),
+    cmocka_unit_test(test_unknown_names),
+    cmocka_unit_test(test_later_words),
+    cmocka_unit_test(test_wrong_phase),
+    cmocka_unit_test(test_kept_decision),
+    cmocka_unit_test(test_stale_handles),
+    cmocka_unit_test(test_sandbox),
+    cmocka_unit_test(test_policies_are_apart),
+    cmocka_unit_test(test_helpers),
+    cmocka_unit_test(test_random_is_the_exchange_s),
+    cmocka_unit_test(test_counter),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,9 @@
 #include "rig.h"
 
 static struct target lab_target(struct rig *r) {
-  return (struct target){ .provider = &r->providers[1], .endpoint = &r->endpoints[1], .model = SPAN("small"), .name = SPAN("lab/small") };
+  return (struct target){
+    .provider = &r->providers[1], .endpoint = &r->endpoints[1], .model = SPAN("small"), .name = SPAN("lab/small")
+  };
 }
 
 static struct policy_attempt attempt_of(struct ask *a, const struct target *t) {
@@ -14,8 +16,10 @@ static void test_attempt(void **state) {
   struct rig r;
   struct ask a;
   rig_with(&r, "return { on_attempt = function(req, attempt)\n"
-               "  assert(attempt.number == 2 and attempt.target == 'lab/small' and attempt.provider == 'lab' and attempt.model == 'small')\n"
-               "  assert(attempt.endpoint == 'http://127.0.0.1:8000/v1' and attempt.region == nil and attempt.deadline == 12.5)\n"
+               "  assert(attempt.number == 2 and attempt.target == 'lab/small' and attempt.provider == 'lab' and "
+               "attempt.model == 'small')\n"
+               "  assert(attempt.endpoint == 'http://127.0.0.1:8000/v1' and attempt.region == nil and "
+               "attempt.deadline == 12.5)\n"
                "  attempt.headers['X-Team'] = 'red'; attempt.headers['x-old'] = nil; attempt.headers['x-n'] = 7\n"
                "  assert(attempt.headers['x-team'] == 'red' and attempt.headers['x-old'] == nil)\n"
                "  local seen = {} for k, v in pairs(attempt.headers) do seen[#seen + 1] = k .. '=' .. v end\n"
@@ -103,7 +107,12 @@ static void test_skip(void **state) {
 /* ---- on_response */
 
 static struct policy_response whole(const char *body) {
-  return (struct policy_response){ .status = 200, .body = span_cstr(body), .usage = { 3, -1, -1, -1, 4, -1 }, .finish = SPAN("stop"), .model = SPAN("m-1"), .done = true };
+  return (struct policy_response){ .status = 200,
+                                   .body = span_cstr(body),
+                                   .usage = { 3, -1, -1, -1, 4, -1 },
+                                   .finish = SPAN("stop"),
+                                   .model = SPAN("m-1"),
+                                   .done = true };
 }
 
 static void response_sees(enum operation o, const char *ask_body, const char *body, const char *code) {
@@ -127,18 +136,28 @@ static void response_sees(enum operation o, const char *ask_body, const char *bo
 static void test_response_views(void **state) {
   (void)state;
   response_sees(OP_CHAT, CHAT_BODY,
-    "{\"choices\":[{\"message\":{\"role\":\"assistant\",\"content\":\"h\\u0069\",\"tool_calls\":[{\"id\":\"c1\",\"type\":\"function\",\"function\":{\"name\":\"add\",\"arguments\":\"{\\\"a\\\":1}\"}}]}}]}",
-    "assert(response.status == 200 and response.text == 'hi' and response.finish == 'stop' and response.model == 'm-1' and response.done)\n"
+    "{\"choices\":[{\"message\":{\"role\":\"assistant\",\"content\":\"h\\u0069\",\"tool_calls\":[{\"id\":\"c1\","
+    "\"type\":\"function\",\"function\":{\"name\":\"add\",\"arguments\":\"{\\\"a\\\":1}\"}}]}}]}",
+    "assert(response.status == 200 and response.text == 'hi' and response.finish == 'stop' and response.model == "
+    "'m-1' and response.done)\n"
     "assert(response.usage.input == 3 and response.usage.output == 4 and response.usage.reasoning == nil)\n"
-    "assert(response.headers['x-up'] == '1' and response.json.choices[1].message.role == 'assistant' and response.thinking == '')\n"
-    "local t = response.tools assert(#t == 1 and t[1].id == 'c1' and t[1].name == 'add' and t[1].arguments == '{\"a\":1}')");
+    "assert(response.headers['x-up'] == '1' and response.json.choices[1].message.role == 'assistant' and "
+    "response.thinking == '')\n"
+    "local t = response.tools assert(#t == 1 and t[1].id == 'c1' and t[1].name == 'add' and t[1].arguments == "
+    "'{\"a\":1}')");
   response_sees(OP_MESSAGES, "{\"model\":\"c\",\"max_tokens\":7,\"messages\":[]}",
-    "{\"type\":\"message\",\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":\"s\"},{\"type\":\"text\",\"text\":\"hi\"},{\"type\":\"tool_use\",\"id\":\"t\",\"name\":\"add\",\"input\":{\"a\":1}}]}",
-    "assert(response.text == 'hi' and response.thinking == 'hm' and response.tools[1].arguments == '{\"a\":1}' and response.tools[1].name == 'add')");
+    "{\"type\":\"message\",\"role\":\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"hm\","
+    "\"signature\":\"s\"},{\"type\":\"text\",\"text\":\"hi\"},{\"type\":\"tool_use\",\"id\":\"t\",\"name\":\"add\","
+    "\"input\":{\"a\":1}}]}",
+    "assert(response.text == 'hi' and response.thinking == 'hm' and response.tools[1].arguments == '{\"a\":1}' and "
+    "response.tools[1].name == 'add')");
   response_sees(OP_RESPONSES, "{\"model\":\"g\",\"input\":\"x\"}",
-    "{\"object\":\"response\",\"status\":\"completed\",\"output\":[{\"type\":\"message\",\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":\"hi\"}]},{\"type\":\"function_call\",\"call_id\":\"k\",\"name\":\"add\",\"arguments\":\"{}\"}]}",
+    "{\"object\":\"response\",\"status\":\"completed\",\"output\":[{\"type\":\"message\",\"role\":\"assistant\","
+    "\"content\":[{\"type\":\"output_text\",\"text\":\"hi\"}]},{\"type\":\"function_call\",\"call_id\":\"k\","
+    "\"name\":\"add\",\"arguments\":\"{}\"}]}",
     "assert(response.text == 'hi' and response.tools[1].id == 'k' and response.tools[1].arguments == '{}')");
-  response_sees(OP_CHAT, CHAT_BODY, "<html>", "assert(response.json == nil and response.text == '' and #response.tools == 0)");
+  response_sees(OP_CHAT, CHAT_BODY, "<html>",
+                "assert(response.json == nil and response.text == '' and #response.tools == 0)");
 }
 
 static void test_held_start(void **state) {
@@ -146,7 +165,8 @@ static void test_held_start(void **state) {
   struct rig r;
   struct ask a;
   rig_with(&r, "return { on_response = function(req, response)\n"
-               "  assert(not response.done and response.text == 'Dear' and response.tools == nil and response.json == nil and response.finish == nil)\n"
+               "  assert(not response.done and response.text == 'Dear' and response.tools == nil and response.json "
+               "== nil and response.finish == nil)\n"
                "  return weir.reject('a letter') end }");
   ask_init(&a, OP_CHAT, CHAT_BODY);
   struct policy_response held = { .status = 200, .text = SPAN("Dear"), .usage = USAGE_NONE };
@@ -164,8 +184,11 @@ static void test_response_chain(void **state) {
   struct ask a;
   rig_init(&r);
   rig_use(&r, "one", "return { on_response = function(req, response) return weir.replace(response.text:upper()) end }");
-  rig_use(&r, "two", "return { on_response = function(req, response) req:note('two', response.text) return weir.accept() end }");
-  rig_use(&r, "three", "return { on_response = function(req, response) if req.model == 'strict' then return weir.reject() end end }");
+  rig_use(&r, "two",
+          "return { on_response = function(req, response) req:note('two', response.text) return weir.accept() end }");
+  rig_use(
+      &r, "three",
+      "return { on_response = function(req, response) if req.model == 'strict' then return weir.reject() end end }");
   rig_load(&r);
   struct policy_response response = whole("{\"choices\":[{\"message\":{\"content\":\"abc\"}}]}");
   ask_init(&a, OP_CHAT, CHAT_BODY);
@@ -210,7 +233,12 @@ static void failure(const char *code, struct decision *out) {
   struct target t = lab_target(&r);
   ask_init(&a, OP_CHAT, CHAT_BODY);
   struct policy_attempt at = attempt_of(&a, &t);
-  struct policy_fault fault = { .kind = FAULT_RATE_LIMITED, .status = 429, .code = SPAN("slow"), .target = SPAN("lab/small"), .phase = "head", .retry_after = 1.5 };
+  struct policy_fault fault = { .kind = FAULT_RATE_LIMITED,
+                                .status = 429,
+                                .code = SPAN("slow"),
+                                .target = SPAN("lab/small"),
+                                .phase = "head",
+                                .retry_after = 1.5 };
   ask_run(&r, &a, HOOK_FAILURE, (struct policy_subject){ .attempt = &at, .fault = &fault });
   *out = a.run.decision;
   snprintf(message, sizeof message, "%.*s", SPAN_FMT(out->message));
@@ -223,8 +251,12 @@ static void failure(const char *code, struct decision *out) {
 static void test_failure(void **state) {
   (void)state;
   struct decision d;
-  failure("assert(fault.kind == 'rate_limited' and fault.status == 429 and fault.code == 'slow' and fault.target == 'lab/small')\n"
-          "assert(fault.phase == 'head' and fault.retry_after == 1.5 and attempt.number == 2)\nreturn weir.retry { after = 0.5 }", &d);
+  failure(
+      "assert(fault.kind == 'rate_limited' and fault.status == 429 and fault.code == 'slow' and fault.target == "
+      "'lab/small')\n"
+      "assert(fault.phase == 'head' and fault.retry_after == 1.5 and attempt.number == 2)\nreturn weir.retry { after "
+      "= 0.5 }",
+      &d);
   assert_int_equal(d.kind, DECIDE_RETRY);
   assert_true(d.retry_after == 0.5);
   failure("return weir.retry()", &d);
@@ -253,9 +285,12 @@ static void test_order_and_reverse(void **state) {
   static const char text[] =
     "local function mark(req, what) req:note('order', (req:note('order') or '') .. what .. ' ') end\n"
     "local options = weir.options { n = 'x' }\n"
-    "return { on_request = function(req) mark(req, 'r' .. options.n) end, on_attempt = function(req) mark(req, 'a' .. options.n) end,\n"
-    "  on_response = function(req) mark(req, 's' .. options.n) end, on_chunk = function(req) mark(req, 'c' .. options.n) end,\n"
-    "  on_failure = function(req) mark(req, 'f' .. options.n) end, on_done = function(req) mark(req, 'd' .. options.n) end }";
+    "return { on_request = function(req) mark(req, 'r' .. options.n) end, on_attempt = function(req) mark(req, 'a' "
+    ".. options.n) end,\n"
+    "  on_response = function(req) mark(req, 's' .. options.n) end, on_chunk = function(req) mark(req, 'c' .. "
+    "options.n) end,\n"
+    "  on_failure = function(req) mark(req, 'f' .. options.n) end, on_done = function(req) mark(req, 'd' .. "
+    "options.n) end }";
   static const char *const names[] = { "1", "2", "3" };
   static struct value_pair options[3];
   struct rig r;
@@ -263,7 +298,8 @@ static void test_order_and_reverse(void **state) {
   rig_init(&r);
   for (int i = 0; i < 3; i++) {
     struct use *u = rig_use(&r, "order", text);
-    options[i] = (struct value_pair){ { .type = VALUE_STRING, .s = SPAN("n") }, { .type = VALUE_STRING, .s = span_cstr(names[i]) } };
+    options[i] = (struct value_pair){ { .type = VALUE_STRING, .s = SPAN("n") },
+                                      { .type = VALUE_STRING, .s = span_cstr(names[i]) } };
     u->name = span_cstr(names[i]);
     u->options.pairs = &options[i];
     u->options.count = 1;
@@ -293,12 +329,16 @@ static void test_done(void **state) {
   struct rig r;
   struct ask a;
   rig_with(&r, "return { on_done = function(req, usage)\n"
-               "  assert(usage.input == 10 and usage.cache_read == 0 and usage.cache_write == nil and usage.cache_write_1h == nil and usage.output == 5)\n"
-               "  assert(usage.reasoning == 2 and usage.cost == nil and usage.reported == true and usage.attempts == 2 and usage.ended == 'client_gone')\n"
+               "  assert(usage.input == 10 and usage.cache_read == 0 and usage.cache_write == nil and "
+               "usage.cache_write_1h == nil and usage.output == 5)\n"
+               "  assert(usage.reasoning == 2 and usage.cost == nil and usage.reported == true and usage.attempts == "
+               "2 and usage.ended == 'client_gone')\n"
                "  req:note('ok', true)\n"
                "end }");
   ask_init(&a, OP_CHAT, CHAT_BODY);
-  struct policy_usage usage = { .usage = { 10, 0, -1, -1, 5, 2 }, .reported = true, .attempts = 2, .end = SPAN("client_gone") };
+  struct policy_usage usage = {
+    .usage = { 10, 0, -1, -1, 5, 2 }, .reported = true, .attempts = 2, .end = SPAN("client_gone")
+  };
   assert_int_equal(ask_run(&r, &a, HOOK_DONE, (struct policy_subject){ .usage = &usage }), POLICY_DONE);
   assert_span(ask_note(&a, "ok"), "true");
   ask_end(&a);
@@ -307,9 +347,16 @@ static void test_done(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_attempt), cmocka_unit_test(test_attempt_mistakes), cmocka_unit_test(test_skip), cmocka_unit_test(test_response_views),
-    cmocka_unit_test(test_held_start), cmocka_unit_test(test_response_chain), cmocka_unit_test(test_accept), cmocka_unit_test(test_failure),
-    cmocka_unit_test(test_order_and_reverse), cmocka_unit_test(test_done),
+    cmocka_unit_test(test_attempt),
+    cmocka_unit_test(test_attempt_mistakes),
+    cmocka_unit_test(test_skip),
+    cmocka_unit_test(test_response_views),
+    cmocka_unit_test(test_held_start),
+    cmocka_unit_test(test_response_chain),
+    cmocka_unit_test(test_accept),
+    cmocka_unit_test(test_failure),
+    cmocka_unit_test(test_order_and_reverse),
+    cmocka_unit_test(test_done),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,9 +18,11 @@ static void test_mistakes(void **state) {
   load_fails("return {", "policies/guard.lua:1: unexpected symbol");
   load_fails("\nlocal x = nil\nx.y = 1", "policies/guard.lua:3: attempt to index a nil value");
   load_fails("local policy = {}\n", "policies/guard.lua:1: a policy file ends with return and a table");
-  load_fails("local policy = {}\nfunction policy.on_requst() end\nreturn policy", "policies/guard.lua:2: unknown field of a policy 'on_requst'; did you mean 'on_request'?");
+  load_fails("local policy = {}\nfunction policy.on_requst() end\nreturn policy",
+             "policies/guard.lua:2: unknown field of a policy 'on_requst'; did you mean 'on_request'?");
   load_fails("return {\n  on_request = 5 }", "policies/guard.lua:2: on_request is a function, not a number");
-  load_fails("return { on_error = 'dney' }", "policies/guard.lua:1: on_error is \"deny\" or \"pass\"; did you mean 'deny'?");
+  load_fails("return { on_error = 'dney' }",
+             "policies/guard.lua:1: on_error is \"deny\" or \"pass\"; did you mean 'deny'?");
   load_fails("return { on_error = true }", "on_error is \"deny\" or \"pass\"");
   load_fails("return { function() end }", "the table of a policy has names alone");
   load_fails("weir.budget {}", "weir.budget is not in this version");
@@ -49,7 +51,8 @@ static void test_all_files_are_told(void **state) {
 /* ---- options */
 
 static struct value_pair string_option(const char *name, const char *v) {
-  return (struct value_pair){ { .type = VALUE_STRING, .s = span_cstr(name) }, { .type = VALUE_STRING, .s = span_cstr(v) } };
+  return (struct value_pair){ { .type = VALUE_STRING, .s = span_cstr(name) },
+                              { .type = VALUE_STRING, .s = span_cstr(v) } };
 }
 static struct value_pair number_option(const char *name, double v) {
   return (struct value_pair){ { .type = VALUE_STRING, .s = span_cstr(name) }, { .type = VALUE_NUM, .d = v } };
@@ -71,8 +74,11 @@ static void test_options(void **state) {
   (void)state;
   struct rig r;
   struct ask a;
-  struct value_pair items[2] = { { { .type = VALUE_INT, .i = 1 }, { .type = VALUE_STRING, .s = SPAN("x") } }, { { .type = VALUE_INT, .i = 2 }, { .type = VALUE_BOOL, .b = false } } };
-  struct value_pair given[2] = { number_option("status", 451), { { .type = VALUE_STRING, .s = SPAN("needles") }, { .type = VALUE_TABLE, .pairs = items, .count = 2 } } };
+  struct value_pair items[2] = { { { .type = VALUE_INT, .i = 1 }, { .type = VALUE_STRING, .s = SPAN("x") } },
+                                 { { .type = VALUE_INT, .i = 2 }, { .type = VALUE_BOOL, .b = false } } };
+  struct value_pair given[2] = { number_option("status", 451),
+                                 { { .type = VALUE_STRING, .s = SPAN("needles") },
+                                   { .type = VALUE_TABLE, .pairs = items, .count = 2 } } };
   if (!load_with(&r, options_text, given, 2)) fail_msg("%.*s", SPAN_FMT(buf_span(&r.errors)));
   ask_init(&a, OP_CHAT, CHAT_BODY);
   assert_false(ask_request(&r, &a)->error);
@@ -101,7 +107,8 @@ static void test_option_mistakes(void **state) {
   options_fail(options_text, type, 2, "weir.lua:3: use \"guard\": the option 'word' is a string, not a number");
   options_fail(options_text, required, 1, "the option 'status' is a number, not a string");
   options_fail(options_text, nameless, 2, "options have names");
-  options_fail("local o = weir.options { day = 1 } return {}", money, 1, "money (usd) in the options of a policy is not in this version");
+  options_fail("local o = weir.options { day = 1 } return {}", money, 1,
+               "money (usd) in the options of a policy is not in this version");
   options_fail("return {}", &status, 1, "unknown option 'status'; this policy takes none");
   options_fail("weir.options {} weir.options {} return {}", NULL, 0, "policies/guard.lua:1: weir.options stands once");
   options_fail("weir.options { a = weir.required 'nmber' } return {}", NULL, 0, "did you mean 'number'");
@@ -150,7 +157,10 @@ static void test_require(void **state) {
   assert_non_null(mkdtemp(folder));
   snprintf(path, sizeof path, "%s/policies", folder);
   mkdir(path, 0700);
-  folder_write(folder, "util", "local util = { words = { 'a', 'b' }, nested = { deep = { 1 } } }\nlocal calls = 0\nfunction util.next_call() calls = calls + 1 return calls end\nleaked = 1\nreturn util");
+  folder_write(
+      folder, "util",
+      "local util = { words = { 'a', 'b' }, nested = { deep = { 1 } } }\nlocal calls = 0\nfunction util.next_call() "
+      "calls = calls + 1 return calls end\nleaked = 1\nreturn util");
   folder_write(folder, "nothing", "local x = 1");
   folder_write(folder, "around", "return require 'about'");
   folder_write(folder, "about", "return require 'around'");
@@ -159,10 +169,12 @@ static void test_require(void **state) {
     "local util = require 'util'\nassert(util == require 'util' and require 'nothing' == true and leaked == nil)\n"
     "return { on_request = function(req)\n"
     "  req:note('calls', (req:note('calls') or '') .. util.next_call())\n"
-    "  assert(#util.words == 2 and util.words[2] == 'b' and table.concat(util.words, ',') == 'a,b' and util.nested.deep[1] == 1)\n"
+    "  assert(#util.words == 2 and util.words[2] == 'b' and table.concat(util.words, ',') == 'a,b' and "
+    "util.nested.deep[1] == 1)\n"
     "  local seen = {} for _, w in pairs(util.words) do seen[#seen + 1] = w end assert(table.concat(seen) == 'ab')\n"
     "  seen = {} for _, w in ipairs(util.words) do seen[#seen + 1] = w end assert(table.concat(seen) == 'ab')\n"
-    "  for _, write in ipairs { function() util.words = 1 end, function() util.words[1] = 'x' end, function() util.new = 1 end, function() util.nested.deep[2] = 1 end } do\n"
+    "  for _, write in ipairs { function() util.words = 1 end, function() util.words[1] = 'x' end, function() "
+    "util.new = 1 end, function() util.nested.deep[2] = 1 end } do\n"
     "    local ok, why = pcall(write) assert(not ok and why:find('read-only once loaded', 1, true), why)\n"
     "  end\n"
     "end }";
@@ -176,9 +188,13 @@ static void test_require(void **state) {
   assert_span(ask_note(&a, "calls"), "11");            /* each `use` has a module of its own */
   ask_end(&a);
   rig_end(&r);
-  static const struct { const char *text, *said; } bad[] = {
-    { "require 'missing'", "require \"missing\": it is not in policies/" }, { "require '../util'", "require \"../util\": " },
-    { "require 'around'", "the module requires itself" }, { "require 'broken'", "broken.lua:1: unexpected symbol" }, { "require(7)", "string expected" },
+  static const struct { const char *text, *said;
+  } bad[] = {
+    { "require 'missing'", "require \"missing\": it is not in policies/" },
+    { "require '../util'", "require \"../util\": " },
+    { "require 'around'", "the module requires itself" },
+    { "require 'broken'", "broken.lua:1: unexpected symbol" },
+    { "require(7)", "string expected" },
   };
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     rig_init(&r);
@@ -243,8 +259,14 @@ static void test_no_policies(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_mistakes), cmocka_unit_test(test_all_files_are_told), cmocka_unit_test(test_options), cmocka_unit_test(test_option_mistakes),
-    cmocka_unit_test(test_two_uses_of_one_file), cmocka_unit_test(test_require), cmocka_unit_test(test_upvalue_warnings), cmocka_unit_test(test_no_policies),
+    cmocka_unit_test(test_mistakes),
+    cmocka_unit_test(test_all_files_are_told),
+    cmocka_unit_test(test_options),
+    cmocka_unit_test(test_option_mistakes),
+    cmocka_unit_test(test_two_uses_of_one_file),
+    cmocka_unit_test(test_require),
+    cmocka_unit_test(test_upvalue_warnings),
+    cmocka_unit_test(test_no_policies),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

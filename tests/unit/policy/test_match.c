@@ -91,8 +91,14 @@ static void test_two_policies_feed_the_same_needles(void **state) {
   struct rig r;
   struct ask a;
   rig_init(&r);
-  rig_use(&r, "one", "local m = weir.matcher { 'secret' }\nreturn { on_chunk = function(req, chunk) if m:feed(req, chunk.text) then req:note('one', 1) end end }");
-  rig_use(&r, "two", "local m = weir.matcher { 'secret' }\nreturn { on_chunk = function(req, chunk) if m:feed(req, chunk.text) then req:note('two', 1) end end }");
+  rig_use(
+      &r, "one",
+      "local m = weir.matcher { 'secret' }\nreturn { on_chunk = function(req, chunk) if m:feed(req, chunk.text) then "
+      "req:note('one', 1) end end }");
+  rig_use(
+      &r, "two",
+      "local m = weir.matcher { 'secret' }\nreturn { on_chunk = function(req, chunk) if m:feed(req, chunk.text) then "
+      "req:note('two', 1) end end }");
   rig_load(&r);
   ask_init(&a, OP_CHAT, CHAT_BODY);
   feed(&r, &a, 0, "sec");
@@ -139,8 +145,12 @@ static void test_shared_by_vms(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_find), cmocka_unit_test(test_feed_over_any_split), cmocka_unit_test(test_feed_keeps_things_apart),
-    cmocka_unit_test(test_two_policies_feed_the_same_needles), cmocka_unit_test(test_mistakes), cmocka_unit_test(test_shared_by_vms),
+    cmocka_unit_test(test_find),
+    cmocka_unit_test(test_feed_over_any_split),
+    cmocka_unit_test(test_feed_keeps_things_apart),
+    cmocka_unit_test(test_two_policies_feed_the_same_needles),
+    cmocka_unit_test(test_mistakes),
+    cmocka_unit_test(test_shared_by_vms),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

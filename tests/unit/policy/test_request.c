@@ -7,18 +7,24 @@ static void test_reads(void **state) {
   struct rig r;
   struct ask a;
   rig_with(&r, "return { on_request = function(req)\n"
-               "  assert(req.id == 'req-1' and req.dialect == 'chat' and req.path == '/v1/chat/completions' and req.ip == '10.1.2.3')\n"
+               "  assert(req.id == 'req-1' and req.dialect == 'chat' and req.path == '/v1/chat/completions' and "
+               "req.ip == '10.1.2.3')\n"
                "  assert(req.stream == true and req.model == 'smart' and req.user == 'u7' and req.session == nil)\n"
-               "  assert(req.max_tokens == 50 and req.temperature == 0.5 and req.top_p == nil and req.stop == nil and req.attempts == 0)\n"
+               "  assert(req.max_tokens == 50 and req.temperature == 0.5 and req.top_p == nil and req.stop == nil "
+               "and req.attempts == 0)\n"
                "  assert(req.remaining == 30 and #req.tools == 1 and req.tools[1]['function'].name == 'add')\n"
                "  assert(#req.messages == 2 and req.messages[2].content == 'hello')\n"
-               "  assert(req:text('user') == 'hello' and req:text('system') == 'be brief' and req:text() == 'be brief\\nhello')\n"
+               "  assert(req:text('user') == 'hello' and req:text('system') == 'be brief' and req:text() == 'be "
+               "brief\\nhello')\n"
                "  assert(#req.targets == 2 and req.targets[1] == 'openai/gpt-5' and req.targets[2] == 'lab/small')\n"
-               "  assert(req.headers['X-Team'] == 'red' and req.headers['x-two'] == 'a, b' and req.headers.nothing == nil)\n"
+               "  assert(req.headers['X-Team'] == 'red' and req.headers['x-two'] == 'a, b' and req.headers.nothing "
+               "== nil)\n"
                "end }");
-  ask_init(&a, OP_CHAT, "{\"model\":\"smart\",\"stream\":true,\"user\":\"u7\",\"temperature\":0.5,\"max_tokens\":50,\"top_p\":null,"
-                        "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"add\"}}],"
-                        "\"messages\":[{\"role\":\"system\",\"content\":\"be brief\"},{\"role\":\"user\",\"content\":\"hel\\u006co\"}]}");
+  ask_init(
+      &a, OP_CHAT,
+      "{\"model\":\"smart\",\"stream\":true,\"user\":\"u7\",\"temperature\":0.5,\"max_tokens\":50,\"top_p\":null,"
+      "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"add\"}}],"
+      "\"messages\":[{\"role\":\"system\",\"content\":\"be brief\"},{\"role\":\"user\",\"content\":\"hel\\u006co\"}]}");
   ask_header(&a, "x-team", "red");
   ask_header(&a, "X-Two", "a");
   ask_header(&a, "x-two", "b");
@@ -31,11 +37,13 @@ static void test_reads(void **state) {
 
 static void test_client_keys_are_hidden(void **state) {
   (void)state;
-  static const char *const names[] = { "Authorization", "X-Api-Key", "x-goog-api-key", "API-KEY", "Cookie", "proxy-authorization" };
+  static const char *const names[] = { "Authorization", "X-Api-Key", "x-goog-api-key",
+                                       "API-KEY",       "Cookie",    "proxy-authorization" };
   struct rig r;
   struct ask a;
   rig_with(&r, "return { on_request = function(req)\n"
-               "  for _, n in ipairs { 'authorization', 'Authorization', 'x-api-key', 'x-goog-api-key', 'api-key', 'cookie', 'proxy-authorization' } do\n"
+               "  for _, n in ipairs { 'authorization', 'Authorization', 'x-api-key', 'x-goog-api-key', 'api-key', "
+               "'cookie', 'proxy-authorization' } do\n"
                "    assert(req.headers[n] == nil, n)\n"
                "  end\n"
                "  local seen = {}\n"
@@ -56,15 +64,24 @@ static void test_views_of_other_dialects(void **state) {
   struct rig r;
   struct ask a;
   rig_with(&r, "return { on_request = function(req)\n"
-               "  req:note('seen', { req.dialect, req.messages, req.max_tokens or 0, req:text('user'), req:text('system'), req.targets })\n"
+               "  req:note('seen', { req.dialect, req.messages, req.max_tokens or 0, req:text('user'), "
+               "req:text('system'), req.targets })\n"
                "end }");
-  ask_init(&a, OP_RESPONSES, "{\"model\":\"gpt-5\",\"input\":\"hi\",\"instructions\":\"short\",\"max_output_tokens\":9}");
+  ask_init(&a, OP_RESPONSES,
+           "{\"model\":\"gpt-5\",\"input\":\"hi\",\"instructions\":\"short\",\"max_output_tokens\":9}");
   assert_false(ask_request(&r, &a)->error);
-  assert_span(ask_note(&a, "seen"), "[\"responses\",[{\"content\":\"hi\",\"role\":\"user\"}],9,\"hi\",\"short\",[\"openai/gpt-5\"]]");
+  assert_span(ask_note(&a, "seen"),
+              "[\"responses\",[{\"content\":\"hi\",\"role\":\"user\"}],9,\"hi\",\"short\",[\"openai/gpt-5\"]]");
   ask_end(&a);
-  ask_init(&a, OP_MESSAGES, "{\"model\":\"c\",\"max_tokens\":7,\"system\":\"short\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"hi\"}]}]}");
+  ask_init(
+      &a, OP_MESSAGES,
+      "{\"model\":\"c\",\"max_tokens\":7,\"system\":\"short\",\"messages\":[{\"role\":\"user\","
+      "\"content\":[{\"type\":\"text\",\"text\":\"hi\"}]}]}");
   assert_false(ask_request(&r, &a)->error);
-  assert_span(ask_note(&a, "seen"), "[\"messages\",[{\"content\":[{\"text\":\"hi\",\"type\":\"text\"}],\"role\":\"user\"}],7,\"hi\",\"short\",[\"anthropic/c\"]]");
+  assert_span(
+      ask_note(&a, "seen"),
+      "[\"messages\",[{\"content\":[{\"text\":\"hi\",\"type\":\"text\"}],\"role\":\"user\"}],7,\"hi\",\"short\","
+      "[\"anthropic/c\"]]");
   ask_end(&a);
   ask_init(&a, OP_EMBEDDINGS, "{\"model\":\"e\",\"input\":[\"a\",\"b\"]}");
   assert_false(ask_request(&r, &a)->error);
@@ -78,7 +95,8 @@ static void test_raw_route(void **state) {
   struct rig r;
   struct ask a;
   rig_with(&r, "return { on_request = function(req)\n"
-               "  assert(req.dialect == nil and req.messages == nil and req.max_tokens == nil and req.model == '' and req:text() == '')\n"
+               "  assert(req.dialect == nil and req.messages == nil and req.max_tokens == nil and req.model == '' "
+               "and req:text() == '')\n"
                "  assert(#req.targets == 0)\n"
                "  local ok, why = pcall(function() req.max_tokens = 3 end)\n"
                "  assert(not ok and why:find('streamed through', 1, true), why)\n"
@@ -102,12 +120,21 @@ static void test_edits(void **state) {
                "  req.max_tokens = 10.0; assert(req.max_tokens == 10)\n"
                "  req.temperature = 0.25; req.top_p = nil\n"
                "  req.stop = 'END'; assert(req.stop[1] == 'END')\n"
-               "  req.tools = nil; assert(req.tools == nil)\n"
-               "  local m = req.messages; m[2].content = 'bye'; assert(req.messages[2].content == 'hello'); req.messages = m\n"
+               "  req.tools = nil; assert(req.tools == nil) req.tools = nil\n"
+               "  for i = 1, 300 do req.max_tokens = i req.top_p = 0.5 req.top_p = nil req.stop = 'x' "
+               "req.temperature = nil end\n"
+               "  req.max_tokens = 10; req.temperature = 0.25; req.stop = { 'END' }\n"
+               "  assert(req.max_tokens == 10 and req.temperature == 0.25 and req.stop[1] == 'END' and req.top_p == "
+               "nil)\n"
+               "  local m = req.messages; m[2].content = 'bye'; assert(req.messages[2].content == 'hello'); "
+               "req.messages = m\n"
                "  assert(req.messages[2].content == 'bye' and req:text('user') == 'bye')\n"
                "end }");
-  ask_init(&a, OP_CHAT, "{\"model\":\"smart\",\"max_tokens\":50,\"top_p\":1,\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{}}}],"
-                        "\"messages\":[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":\"hello\"}]}");
+  ask_init(
+      &a, OP_CHAT,
+      "{\"model\":\"smart\",\"max_tokens\":50,\"top_p\":1,\"tools\":[{\"type\":\"function\","
+      "\"function\":{\"name\":\"f\",\"parameters\":{}}}],"
+      "\"messages\":[{\"role\":\"system\",\"content\":\"s\"},{\"role\":\"user\",\"content\":\"hello\"}]}");
   assert_false(ask_request(&r, &a)->error);
   assert_span(a.req.model, "gpt-5");
   assert_span(edit_of(a.req.edits, "model"), "\"gpt-5\"");
@@ -116,7 +143,8 @@ static void test_edits(void **state) {
   assert_span(edit_of(a.req.edits, "top_p"), "(removed)");
   assert_span(edit_of(a.req.edits, "stop"), "[\"END\"]");
   assert_span(edit_of(a.req.edits, "tools"), "(removed)");
-  assert_span(edit_of(a.req.edits, "messages"), "[{\"content\":\"s\",\"role\":\"system\"},{\"content\":\"bye\",\"role\":\"user\"}]");
+  assert_span(edit_of(a.req.edits, "messages"),
+              "[{\"content\":\"s\",\"role\":\"system\"},{\"content\":\"bye\",\"role\":\"user\"}]");
   assert_span(edit_of(a.req.edits, "user"), "(none)");
   ask_end(&a);
   rig_end(&r);
@@ -144,7 +172,10 @@ static void test_deny(void **state) {
   struct rig r;
   struct ask a;
   rig_init(&r);
-  rig_use(&r, "first", "return { on_request = function(req) if req.max_tokens == 50 then return weir.deny(403, 'no', { code = 'c', retry_after = 2.5 }) end return weir.deny(429) end }");
+  rig_use(
+      &r, "first",
+      "return { on_request = function(req) if req.max_tokens == 50 then return weir.deny(403, 'no', { code = 'c', "
+      "retry_after = 2.5 }) end return weir.deny(429) end }");
   rig_use(&r, "second", "return { on_request = function(req) req:note('ran', 'yes') end }");
   rig_load(&r);
   ask_init(&a, OP_CHAT, CHAT_BODY);
@@ -171,7 +202,10 @@ static void test_answer(void **state) {
   (void)state;
   struct rig r;
   struct ask a;
-  rig_with(&r, "return { on_request = function(req) if req.model == 'smart' then return weir.answer 'hi' end return weir.answer { b = 1, a = { 2 } } end }");
+  rig_with(
+      &r,
+      "return { on_request = function(req) if req.model == 'smart' then return weir.answer 'hi' end return "
+      "weir.answer { b = 1, a = { 2 } } end }");
   ask_init(&a, OP_CHAT, CHAT_BODY);
   struct decision *d = ask_request(&r, &a);
   assert_int_equal(d->kind, DECIDE_ANSWER);
@@ -190,11 +224,15 @@ static void test_route(void **state) {
   struct rig r;
   struct ask a;
   rig_init(&r);
-  rig_use(&r, "one", "return { on_request = function(req) return weir.route { 'lab/x', 'openai/y', next_on = { 'timeout', 'empty' } } end }");
+  rig_use(
+      &r, "one",
+      "return { on_request = function(req) return weir.route { 'lab/x', 'openai/y', next_on = { 'timeout', 'empty' } "
+      "} end }");
   rig_use(&r, "two", "return { on_request = function(req)\n"
                      "  assert(#req.targets == 2 and req.targets[1] == 'lab/x')\n"
                      "  local kept = {}\n"
-                     "  for _, name in ipairs(req.targets) do if name ~= 'openai/y' then kept[#kept + 1] = name end end\n"
+                     "  for _, name in ipairs(req.targets) do if name ~= 'openai/y' then kept[#kept + 1] = name end "
+                     "end\n"
                      "  req.targets = kept\n"
                      "end }");
   rig_load(&r);
@@ -225,7 +263,10 @@ static void test_route_list_changed_after(void **state) {
   (void)state;
   struct rig r;
   struct ask a;
-  rig_with(&r, "return { on_request = function(req) local t = { 'lab/x', 'lab/y' } local c = weir.route(t) t[2] = false return c end }");
+  rig_with(
+      &r,
+      "return { on_request = function(req) local t = { 'lab/x', 'lab/y' } local c = weir.route(t) t[2] = false "
+      "return c end }");
   ask_init(&a, OP_CHAT, CHAT_BODY);
   assert_false(ask_request(&r, &a)->error);
   assert_int_equal(a.req.target_count, 2);
@@ -239,7 +280,10 @@ static void test_route_over_dialects(void **state) {
   (void)state;
   struct rig r;
   struct ask a;
-  rig_with(&r, "return { on_request = function(req) if req.model == 'all' then return weir.route { 'anthropic/c', 'lab/x', 'openai/y' } end return weir.route { 'anthropic/c' } end }");
+  rig_with(
+      &r,
+      "return { on_request = function(req) if req.model == 'all' then return weir.route { 'anthropic/c', 'lab/x', "
+      "'openai/y' } end return weir.route { 'anthropic/c' } end }");
   ask_init(&a, OP_CHAT, "{\"model\":\"all\",\"messages\":[]}");
   assert_false(ask_request(&r, &a)->error);
   assert_int_equal(a.req.target_count, 2);
@@ -258,10 +302,16 @@ static void test_notes_tags_state(void **state) {
   struct rig r;
   struct ask a;
   rig_init(&r);
-  rig_use(&r, "one", "return { on_request = function(req) req:note('k', 1) req:note('k', true) req:tag('team', 'red') req.state.n = 5 assert(req.state.n == 5) end,\n"
-                     "  on_done = function(req, usage) assert(req.state.n == 5) req:note('end', req.state.n) end }");
-  rig_use(&r, "two", "return { on_request = function(req) assert(req:note('k') == 'true' and req:note('none') == nil) assert(req.tags.team == 'red') assert(req.state.n == nil)\n"
-                     "  assert(req:tag('team') == 'red') end }");
+  rig_use(
+      &r, "one",
+      "return { on_request = function(req) req:note('k', 1) req:note('k', true) req:tag('team', 'red') req.state.n = "
+      "5 assert(req.state.n == 5) end,\n"
+      "  on_done = function(req, usage) assert(req.state.n == 5) req:note('end', req.state.n) end }");
+  rig_use(
+      &r, "two",
+      "return { on_request = function(req) assert(req:note('k') == 'true' and req:note('none') == nil) "
+      "assert(req.tags.team == 'red') assert(req.state.n == nil)\n"
+      "  assert(req:tag('team') == 'red') end }");
   rig_load(&r);
   ask_init(&a, OP_CHAT, CHAT_BODY);
   assert_false(ask_request(&r, &a)->error);
@@ -345,16 +395,34 @@ static void test_cost(void **state) {
   (void)state;
   cost("an empty on_request", "return { on_request = function(req) end }");
   cost("an on_request that reads req.model", "return { on_request = function(req) local m = req.model end }");
-  cost("an on_request that reads req.model and routes", "return { on_request = function(req) if req.model == 'smart' then return weir.route { 'openai/gpt-5', 'lab/small' } end end }");
-  cost("the same, the name made anew", "return { on_request = function(req) if req.model == '' then return weir.deny(400, 'no model') end return weir.route { 'lab/' .. req.model } end }");
+  cost(
+      "an on_request that reads req.model and routes",
+      "return { on_request = function(req) if req.model == 'smart' then return weir.route { 'openai/gpt-5', "
+      "'lab/small' } end end }");
+  cost(
+      "the same, the name made anew",
+      "return { on_request = function(req) if req.model == '' then return weir.deny(400, 'no model') end return "
+      "weir.route { 'lab/' .. req.model } end }");
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_reads), cmocka_unit_test(test_client_keys_are_hidden), cmocka_unit_test(test_views_of_other_dialects), cmocka_unit_test(test_raw_route),
-    cmocka_unit_test(test_edits), cmocka_unit_test(test_bad_writes), cmocka_unit_test(test_deny), cmocka_unit_test(test_answer), cmocka_unit_test(test_route),
-    cmocka_unit_test(test_route_mistakes), cmocka_unit_test(test_route_list_changed_after), cmocka_unit_test(test_route_over_dialects), cmocka_unit_test(test_notes_tags_state),
-    cmocka_unit_test(test_unreturned_decision_is_told), cmocka_unit_test(test_no_hook_no_call), cmocka_unit_test(test_cost),
+    cmocka_unit_test(test_reads),
+    cmocka_unit_test(test_client_keys_are_hidden),
+    cmocka_unit_test(test_views_of_other_dialects),
+    cmocka_unit_test(test_raw_route),
+    cmocka_unit_test(test_edits),
+    cmocka_unit_test(test_bad_writes),
+    cmocka_unit_test(test_deny),
+    cmocka_unit_test(test_answer),
+    cmocka_unit_test(test_route),
+    cmocka_unit_test(test_route_mistakes),
+    cmocka_unit_test(test_route_list_changed_after),
+    cmocka_unit_test(test_route_over_dialects),
+    cmocka_unit_test(test_notes_tags_state),
+    cmocka_unit_test(test_unreturned_decision_is_told),
+    cmocka_unit_test(test_no_hook_no_call),
+    cmocka_unit_test(test_cost),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,12 +6,14 @@ static void test_values(void **state) {
   (void)state;
   rig_lua("local s = weir.shared('values')\n"
           "assert(s:get('k') == nil)\n"
-          "s:set('k', 'text') assert(s:get('k') == 'text') s:set('k', 1.5) assert(s:get('k') == 1.5) s:set('k', false) assert(s:get('k') == false)\n"
+          "s:set('k', 'text') assert(s:get('k') == 'text') s:set('k', 1.5) assert(s:get('k') == 1.5) s:set('k', "
+          "false) assert(s:get('k') == false)\n"
           "s:set('k', 7) assert(math.type(s:get('k')) == 'integer' and s:add('k', 3) == 10 and s:add('k') == 11)\n"
           "s:set('k', nil) assert(s:get('k') == nil) assert(s:add('n', -2) == -2)\n"
           "assert(s:delete('n') == true and s:delete('n') == false)\n"
           "s:set(5, 'five') assert(s:get('5') == 'five')\n"
-          "s:set('', 'empty') assert(s:get('') == 'empty') s:set('z\\0z', 'zero') assert(s:get('z\\0z') == 'zero' and s:get('z') == nil)\n");
+          "s:set('', 'empty') assert(s:get('') == 'empty') s:set('z\\0z', 'zero') assert(s:get('z\\0z') == 'zero' "
+          "and s:get('z') == nil)\n");
   rig_raises("weir.shared('values'):set('k', {})", "weir.json.encode makes a string of a table");
   rig_raises("local s = weir.shared('values') s:set('t', 'x') s:add('t', 1)", "no whole number");
   rig_raises("local s = weir.shared('values') s:set('t', math.maxinteger) s:add('t', 1)", "beyond 64 bit");
@@ -27,8 +29,10 @@ static void test_values(void **state) {
 
 static const char timed[] =
   "local s = weir.shared('timed', { ttl = 10 })\n"
-  "return { on_request = function(req) s:set('a', 1) s:set('b', 1, 5) s:set('c', 1, 0) s:add('window', 1, 8) req:note('window', s:add('window', 1, 8)) end,\n"
-  "  on_done = function(req) req:note('left', { s:get('a') or 0, s:get('b') or 0, s:get('c') or 0, s:get('window') or 0 }) end }";
+  "return { on_request = function(req) s:set('a', 1) s:set('b', 1, 5) s:set('c', 1, 0) s:add('window', 1, 8) "
+  "req:note('window', s:add('window', 1, 8)) end,\n"
+  "  on_done = function(req) req:note('left', { s:get('a') or 0, s:get('b') or 0, s:get('c') or 0, s:get('window') "
+  "or 0 }) end }";
 
 static void left(struct rig *r, double later, const char *wanted) {
   struct ask a;
@@ -69,7 +73,8 @@ static void test_bounds(void **state) {
 
 static void test_over_vms_and_generations(void **state) {
   (void)state;
-  static const char text[] = "local s = weir.shared('lasting')\nreturn { on_request = function(req) req:note('n', s:add('n', 1)) end }";
+  static const char text[] =
+      "local s = weir.shared('lasting')\nreturn { on_request = function(req) req:note('n', s:add('n', 1)) end }";
   struct rig one, two;
   struct ask a;
   rig_with(&one, text);
@@ -91,7 +96,8 @@ static void *worker(void *arg) {
   struct ask a;
   (void)arg;
   rig_with(&r, "local s, few, c = weir.shared('busy'), weir.shared('few', { entries = 5 }), weir.counter 'busy'\n"
-               "return { on_request = function(req) s:add('n', 1) c:add(1) local i = weir.random(20) few:set('k' .. i, ('v'):rep(i)) local v = few:get('k' .. weir.random(20)) assert(v == nil or #v <= 20) end }");
+               "return { on_request = function(req) s:add('n', 1) c:add(1) local i = weir.random(20) few:set('k' .. "
+               "i, ('v'):rep(i)) local v = few:get('k' .. weir.random(20)) assert(v == nil or #v <= 20) end }");
   ask_init(&a, OP_CHAT, CHAT_BODY);
   a.req.random = (uint64_t)(uintptr_t)&r;
   for (int i = 0; i < ROUNDS; i++)
@@ -115,7 +121,8 @@ static void test_threads(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_values), cmocka_unit_test(test_ttl), cmocka_unit_test(test_bounds), cmocka_unit_test(test_over_vms_and_generations),
+    cmocka_unit_test(test_values),  cmocka_unit_test(test_ttl),
+    cmocka_unit_test(test_bounds),  cmocka_unit_test(test_over_vms_and_generations),
     cmocka_unit_test(test_threads),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

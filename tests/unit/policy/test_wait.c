@@ -1,15 +1,21 @@
 /* Policies that wait: what they ask for, how they go on, and how they are given up. */
 #include "rig.h"
 
-static enum policy_result begin(struct rig *r, struct ask *a) { return ask_run(r, a, HOOK_REQUEST, (struct policy_subject){ 0 }); }
+static enum policy_result begin(struct rig *r, struct ask *a) {
+  return ask_run(r, a, HOOK_REQUEST, (struct policy_subject){ 0 });
+}
 
 static void test_sleep(void **state) {
   (void)state;
   struct rig r;
   struct ask a;
   rig_init(&r);
-  rig_use(&r, "one", "return { on_request = function(req) local got = { weir.sleep(0.25) } req:note('got', #got) weir.sleep(2) req:note('woke', weir.now()) end }");
-  rig_use(&r, "two", "return { on_request = function(req) req:note('two', 1) weir.sleep(3) return weir.deny(418, 'tea') end }");
+  rig_use(
+      &r, "one",
+      "return { on_request = function(req) local got = { weir.sleep(0.25) } req:note('got', #got) weir.sleep(2) "
+      "req:note('woke', weir.now()) end }");
+  rig_use(&r, "two",
+          "return { on_request = function(req) req:note('two', 1) weir.sleep(3) return weir.deny(418, 'tea') end }");
   rig_load(&r);
   ask_init(&a, OP_CHAT, CHAT_BODY);
   assert_int_equal(begin(&r, &a), POLICY_WAITS);
@@ -42,7 +48,8 @@ static void test_fetch(void **state) {
   struct rig r;
   struct ask a;
   rig_with(&r, "return { on_request = function(req)\n"
-               "  local got, err = weir.fetch { url = 'http://judge.internal/score', json = { text = req:text('user') }, timeout = 0.3, auth = 'judge', headers = { ['X-A'] = 'b', ['x-n'] = 7 } }\n"
+               "  local got, err = weir.fetch { url = 'http://judge.internal/score', json = { text = "
+               "req:text('user') }, timeout = 0.3, auth = 'judge', headers = { ['X-A'] = 'b', ['x-n'] = 7 } }\n"
                "  assert(not err)\n"
                "  req:note('got', { got.status, got.body, got.headers['Content-Type'], got.json.risk })\n"
                "  if got.json.risk > 0.9 then return weir.deny(451, 'refused by the judge') end\n"
@@ -60,7 +67,9 @@ static void test_fetch(void **state) {
   assert_true(has_header(w, "content-type", "application/json"));
   assert_true(has_header(w, "x-a", "b"));
   assert_true(has_header(w, "x-n", "7"));
-  struct http_head head = { .status = 200, .count = 1, .headers = { { SPAN("content-type"), SPAN("application/json") } } };
+  struct http_head head = { .status = 200,
+                            .count = 1,
+                            .headers = { { SPAN("content-type"), SPAN("application/json") } } };
   struct policy_answer answer = { .ok = true, .status = 200, .head = &head, .body = SPAN(" {\"risk\": 0.95}") };
   assert_int_equal(policy_run_resume(&a.run, &answer), POLICY_DONE);
   assert_int_equal(a.run.decision.status, 451);
@@ -76,9 +85,11 @@ static void test_fetch_forms(void **state) {
   rig_with(&r, "return { on_request = function(req)\n"
                "  local got, err = weir.fetch { url = 'https://x.example:8443/a?b=c' }\n"
                "  assert(got == nil and err == 'connection refused')\n"
-               "  got, err = weir.fetch { url = 'http://x/', method = 'PUT', body = 'plain', headers = { ['content-type'] = 'text/plain' } }\n"
+               "  got, err = weir.fetch { url = 'http://x/', method = 'PUT', body = 'plain', headers = { "
+               "['content-type'] = 'text/plain' } }\n"
                "  assert(got.json == nil and got.body == 'not json' and got.headers.x == nil)\n"
-               "  got, err = weir.fetch { url = 'http://x/', json = {}, headers = { ['Content-Type'] = 'application/vnd.x+json' } }\n"
+               "  got, err = weir.fetch { url = 'http://x/', json = {}, headers = { ['Content-Type'] = "
+               "'application/vnd.x+json' } }\n"
                "  assert(got == nil and err == 'no answer came')\n"
                "end }");
   ask_init(&a, OP_CHAT, CHAT_BODY);
@@ -91,7 +102,9 @@ static void test_fetch_forms(void **state) {
   assert_span(a.run.wait.method, "PUT");
   assert_span(a.run.wait.body, "plain");
   assert_int_equal(a.run.wait.header_count, 1);
-  assert_int_equal(policy_run_resume(&a.run, &(struct policy_answer){ .ok = true, .status = 500, .body = SPAN("not json") }), POLICY_WAITS);
+  assert_int_equal(
+      policy_run_resume(&a.run, &(struct policy_answer){ .ok = true, .status = 500, .body = SPAN("not json") }),
+      POLICY_WAITS);
   assert_int_equal(a.run.wait.header_count, 1);
   assert_span(a.run.wait.body, "{}");
   assert_int_equal(policy_run_resume(&a.run, NULL), POLICY_DONE);
@@ -113,10 +126,14 @@ static void test_fetch_mistakes(void **state) {
   rig_raises("weir.fetch { url = 'http://x/', method = 'G T' }", "is no method");
   rig_raises("weir.fetch { url = 'http://x/', timeout = -1 }", "timeout is a number of seconds");
   rig_raises("weir.fetch { url = 'http://x/', auth = 'jugde' }", "did you mean 'judge'");
-  rig_raises("weir.fetch { url = 'http://evil.example/', auth = 'judge' }", "the secret 'judge' is sent to judge.internal alone");
+  rig_raises("weir.fetch { url = 'http://judge.internal/', auth = 'judge', headers = { Authorization = 'x' } }",
+             "auth or a header authorization, not both");
+  rig_raises("weir.fetch { url = 'http://evil.example/', auth = 'judge' }",
+             "the secret 'judge' is sent to judge.internal alone");
   rig_raises("weir.sleep 'long'", "weir.sleep: the time is a number of seconds");
   rig_raises("weir.sleep(1e9)", "from 0 to 600");
-  rig_raises("table.sort({ 2, 1 }, function(a, b) weir.sleep(1) return a < b end)", "cannot wait inside a function that sort");
+  rig_raises("table.sort({ 2, 1 }, function(a, b) weir.sleep(1) return a < b end)",
+             "cannot wait inside a function that sort");
   rig_raises("return weir.ask { model = 'smart' }", "weir.ask is not in this version");
 }
 
@@ -163,7 +180,8 @@ static void test_close_after_cancel(void **state) {
   char log[8192];
   rig_with(&r, "local shared = weir.shared('closing')\n"
                "return { on_request = function(req)\n"
-               "  local guard <close> = setmetatable({}, { __close = function() shared:set('why', select(2, pcall(function() return req.model end))) end })\n"
+               "  local guard <close> = setmetatable({}, { __close = function() shared:set('why', select(2, "
+               "pcall(function() return req.model end))) end })\n"
                "  weir.sleep(1)\n"
                "end, on_done = function(req) req:note('why', shared:get('why')) end }");
   ask_init(&a, OP_CHAT, CHAT_BODY);
@@ -184,10 +202,14 @@ static void test_many_wait_at_once(void **state) {
   enum { N = 300 };
   struct rig r;
   struct ask *a = calloc(N, sizeof *a);
-  rig_with(&r, "return { on_request = function(req) req.state.n = req:text('user') weir.sleep(1) req:note('n', req.state.n .. req:text('user')) weir.sleep(1) end }");
+  rig_with(
+      &r,
+      "return { on_request = function(req) req.state.n = req:text('user') weir.sleep(1) req:note('n', req.state.n .. "
+      "req:text('user')) weir.sleep(1) end }");
   for (int i = 0; i < N; i++) {
     struct arena names = { 0 };
-    struct span body = arena_printf(&names, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"%d\"}]}", i);
+    struct span body =
+        arena_printf(&names, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"%d\"}]}", i);
     ask_init(&a[i], OP_CHAT, body.p);
     a[i].req.body = arena_copy(&a[i].arena, body);
     struct json_error err;
@@ -215,17 +237,23 @@ static void test_other_hooks_wait_too(void **state) {
   (void)state;
   struct rig r;
   struct ask a;
-  rig_with(&r, "return { on_failure = function(req, attempt, fault) weir.sleep(1) assert(fault.kind == 'timeout' and attempt.number == 1) return weir.next() end,\n"
-               "  on_attempt = function(req, attempt) weir.sleep(1) attempt.headers['x-a'] = 'b' end,\n"
-               "  on_response = function(req, response) weir.sleep(1) return weir.replace(response.text .. '!') end,\n"
-               "  on_done = function(req, usage) weir.sleep(1) end }");
-  struct target t = { .provider = &r.providers[1], .endpoint = &r.endpoints[1], .model = SPAN("small"), .name = SPAN("lab/small") };
+  rig_with(
+      &r,
+      "return { on_failure = function(req, attempt, fault) weir.sleep(1) assert(fault.kind == 'timeout' and "
+      "attempt.number == 1) return weir.next() end,\n"
+      "  on_attempt = function(req, attempt) weir.sleep(1) attempt.headers['x-a'] = 'b' end,\n"
+      "  on_response = function(req, response) weir.sleep(1) return weir.replace(response.text .. '!') end,\n"
+      "  on_done = function(req, usage) weir.sleep(1) end }");
+  struct target t = {
+    .provider = &r.providers[1], .endpoint = &r.endpoints[1], .model = SPAN("small"), .name = SPAN("lab/small")
+  };
   ask_init(&a, OP_CHAT, CHAT_BODY);
   struct policy_attempt at = { .number = 1, .target = &t, .arena = &a.arena };
   struct policy_fault fault = { .kind = FAULT_TIMEOUT, .phase = "head", .retry_after = -1 };
   struct policy_response response = { .status = 200, .text = SPAN("hi"), .usage = USAGE_NONE };
   struct policy_usage usage = { .usage = USAGE_NONE };
-  assert_int_equal(ask_run(&r, &a, HOOK_FAILURE, (struct policy_subject){ .attempt = &at, .fault = &fault }), POLICY_WAITS);
+  assert_int_equal(ask_run(&r, &a, HOOK_FAILURE, (struct policy_subject){ .attempt = &at, .fault = &fault }),
+                   POLICY_WAITS);
   assert_int_equal(policy_run_resume(&a.run, NULL), POLICY_DONE);
   assert_int_equal(a.run.decision.kind, DECIDE_NEXT);
   assert_int_equal(ask_run(&r, &a, HOOK_ATTEMPT, (struct policy_subject){ .attempt = &at }), POLICY_WAITS);
@@ -239,15 +267,22 @@ static void test_other_hooks_wait_too(void **state) {
   assert_int_equal(ask_run(&r, &a, HOOK_DONE, (struct policy_subject){ .usage = &usage }), POLICY_DONE);
   assert_in(capture_end(c, log), "weir.sleep waits, and on_done may not wait");
   assert_int_equal(a.run.decision.kind, DECIDE_PASS);
+  assert_false(a.run.decision.error);
   ask_end(&a);
   rig_end(&r);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_sleep), cmocka_unit_test(test_fetch), cmocka_unit_test(test_fetch_forms), cmocka_unit_test(test_fetch_mistakes),
-    cmocka_unit_test(test_pcall_may_wait), cmocka_unit_test(test_cancel), cmocka_unit_test(test_close_after_cancel),
-    cmocka_unit_test(test_many_wait_at_once), cmocka_unit_test(test_other_hooks_wait_too),
+    cmocka_unit_test(test_sleep),
+    cmocka_unit_test(test_fetch),
+    cmocka_unit_test(test_fetch_forms),
+    cmocka_unit_test(test_fetch_mistakes),
+    cmocka_unit_test(test_pcall_may_wait),
+    cmocka_unit_test(test_cancel),
+    cmocka_unit_test(test_close_after_cancel),
+    cmocka_unit_test(test_many_wait_at_once),
+    cmocka_unit_test(test_other_hooks_wait_too),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

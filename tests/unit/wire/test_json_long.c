@@ -37,7 +37,8 @@ static void same_rest(rest_checked *way, const char *name, struct span s, const 
   struct reader r = { s.p, s.p + s.n, { SIZE_MAX, NULL } };
   bool plain, want_plain;
   const char *want = plain_rest(at, r.end, &want_plain), *got = way(&r, at, &plain);
-  if (got != want) fail_msg("%s: %ld, want %ld (%s): %.*s", name, (long)(got - s.p), (long)(want - s.p), r.error.why, SPAN_FMT(s));
+  if (got != want) fail_msg("%s: %ld, want %ld (%s): %.*s", name, (long)(got - s.p), (long)(want - s.p), r.error.why,
+    SPAN_FMT(s));
   if (want) assert_true(want_plain || !plain);
   if (want) assert_null(r.error.why);
   else assert_true(r.error.why && r.error.at <= s.n);
@@ -45,10 +46,15 @@ static void same_rest(rest_checked *way, const char *name, struct span s, const 
 
 /* Pieces that strings are made of, some of them broken; wide ones are drawn only for some strings. */
 static void add_piece(struct buf *b, unsigned seldom_broken) {
-  static const char *const good[] = { "a", "plain run of text", "\\n", "\\\"", "\\\\", "\\\\\\\\\\\\", "\\u00e9", "\\ud83d", "\\t\\r\\b\\f\\/", "\xC3\xA9", "\xE2\x80\x94",
-                                      "\xF0\x9F\x98\x80", "\xE6\x97\xA5\xE6\x9C\xAC\xE8\xAA\x9E", "\xED\x9F\xBF", "\xF4\x8F\xBF\xBF", "\xE0\xA0\x80", "\xF0\x90\x80\x80", "\x7F", "{[]}", "/u\\n\\u12ABx" };
-  static const char *const broken[] = { "\\", "\\x", "\\u12", "\\u12g4", "\x01", "\n", "\x80", "\xC3", "\xE2\x80", "\xF0\x9F\x98", "\xED\xA0\x80", "\xC0\xAF", "\xF4\x90\x80\x80", "\xE0\x9F\xBF", "\xF0\x8F\xBF\xBF",
-                                        "\xFF", "\xF5\x80\x80\x80", "\xC1\xBF", "\xBF", "\\\xC3\xA9", "\xF8\x88\x80\x80\x80", "\"" };
+  static const char *const good[] = { "a", "plain run of text", "\\n", "\\\"", "\\\\", "\\\\\\\\\\\\", "\\u00e9",
+    "\\ud83d", "\\t\\r\\b\\f\\/", "\xC3\xA9", "\xE2\x80\x94",
+                                      "\xF0\x9F\x98\x80", "\xE6\x97\xA5\xE6\x9C\xAC\xE8\xAA\x9E", "\xED\x9F\xBF",
+                                      "\xF4\x8F\xBF\xBF", "\xE0\xA0\x80", "\xF0\x90\x80\x80", "\x7F", "{[]}",
+                                      "/u\\n\\u12ABx" };
+  static const char *const broken[] = { "\\", "\\x", "\\u12", "\\u12g4", "\x01", "\n", "\x80", "\xC3", "\xE2\x80",
+    "\xF0\x9F\x98", "\xED\xA0\x80", "\xC0\xAF", "\xF4\x90\x80\x80", "\xE0\x9F\xBF", "\xF0\x8F\xBF\xBF",
+                                        "\xFF", "\xF5\x80\x80\x80", "\xC1\xBF", "\xBF", "\\\xC3\xA9",
+                                        "\xF8\x88\x80\x80\x80", "\"" };
   static char plain[256];
   if (!*plain) memset(plain, 'p', sizeof plain - 1);
   unsigned kind = random_below(seldom_broken);
@@ -66,7 +72,8 @@ static void rest_of_strings(void **state) {
     size_t at = buf_size(&b);
     while (pieces--) add_piece(&b, seldom);
     if (random_below(8)) buf_byte(&b, '"');
-    for (unsigned i = random_below(70) * random_below(2); i > 0; i--) buf_byte(&b, (char)("]\xC3\x80\" "[random_below(5)]));
+    for (unsigned i = random_below(70) * random_below(2); i > 0; i--) buf_byte(&b,
+      (char)("]\xC3\x80\" "[random_below(5)]));
     char *exact = mem_alloc(buf_size(&b));
     if (buf_size(&b)) memcpy(exact, b.p, buf_size(&b));
     struct span s = span_of(exact, buf_size(&b));
@@ -93,7 +100,8 @@ static void add_value(struct buf *b, unsigned depth) {
     buf_byte(b, ']');
   } else {
     buf_byte(b, '{');
-    for (unsigned i = 0; i < count; i++) buf_add(b, i ? SPAN(",\"k\\\\\":") : SPAN("\"\\\"}\":")), add_value(b, depth - 1);
+    for (unsigned i = 0; i < count; i++) buf_add(b, i ? SPAN(",\"k\\\\\":") : SPAN("\"\\\"}\":")), add_value(b,
+      depth - 1);
     buf_byte(b, '}');
   }
 }

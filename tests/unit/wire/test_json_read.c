@@ -21,18 +21,28 @@ static bool reads(struct span document, struct json *out, struct json_error *err
 
 #define A(type, text) { type, { text, sizeof(text) - 1 } }
 static const struct { enum json_type type; struct span text; } accepted[] = {
-  A(JSON_NULL, "null"), A(JSON_TRUE, "true"), A(JSON_FALSE, "false"), A(JSON_STRING, "\"\""), A(JSON_ARRAY, "[]"), A(JSON_OBJECT, "{}"),
-  A(JSON_NUMBER, "0"), A(JSON_NUMBER, "-0"), A(JSON_NUMBER, "123"), A(JSON_NUMBER, "-1"), A(JSON_NUMBER, "0.5"), A(JSON_NUMBER, "1.0e+10"),
-  A(JSON_NUMBER, "1E22"), A(JSON_NUMBER, "0e+1"), A(JSON_NUMBER, "0E-0"), A(JSON_NUMBER, "1E400"), A(JSON_NUMBER, "-1e-9999"),
-  A(JSON_NUMBER, "123456789012345678901234567890123456789012345678901234567890"), A(JSON_NUMBER, "10"), A(JSON_NUMBER, "100.001"),
+  A(JSON_NULL, "null"), A(JSON_TRUE, "true"), A(JSON_FALSE, "false"), A(JSON_STRING, "\"\""), A(JSON_ARRAY, "[]"),
+  A(JSON_OBJECT, "{}"),
+  A(JSON_NUMBER, "0"), A(JSON_NUMBER, "-0"), A(JSON_NUMBER, "123"), A(JSON_NUMBER, "-1"), A(JSON_NUMBER, "0.5"),
+  A(JSON_NUMBER, "1.0e+10"),
+  A(JSON_NUMBER, "1E22"), A(JSON_NUMBER, "0e+1"), A(JSON_NUMBER, "0E-0"), A(JSON_NUMBER, "1E400"),
+  A(JSON_NUMBER, "-1e-9999"),
+  A(JSON_NUMBER, "123456789012345678901234567890123456789012345678901234567890"), A(JSON_NUMBER, "10"),
+  A(JSON_NUMBER, "100.001"),
   A(JSON_NUMBER, "-0.000000000000000000000000000000000000000000000000000000000000000000000000000001"),
-  A(JSON_STRING, "\"a\""), A(JSON_STRING, "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\""), A(JSON_STRING, "\"\\u0012\\uAbCd\\u0000\""),
-  A(JSON_STRING, "\"\\ud83d\\ude00\""), A(JSON_STRING, "\"\\ud800\""), A(JSON_STRING, "\"\\udc00\\ud800x\""), A(JSON_STRING, "\"\\\\u000\""),
-  A(JSON_STRING, "\"\x7F\""), A(JSON_STRING, "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\""), A(JSON_STRING, "\"\xEF\xBB\xBF\""), A(JSON_STRING, "\"\xE2\x80\xA8\xE2\x80\xA9\""),
+  A(JSON_STRING, "\"a\""), A(JSON_STRING, "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\""),
+  A(JSON_STRING, "\"\\u0012\\uAbCd\\u0000\""),
+  A(JSON_STRING, "\"\\ud83d\\ude00\""), A(JSON_STRING, "\"\\ud800\""), A(JSON_STRING, "\"\\udc00\\ud800x\""),
+  A(JSON_STRING, "\"\\\\u000\""),
+  A(JSON_STRING, "\"\x7F\""), A(JSON_STRING, "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\""),
+  A(JSON_STRING, "\"\xEF\xBB\xBF\""), A(JSON_STRING, "\"\xE2\x80\xA8\xE2\x80\xA9\""),
   A(JSON_STRING, "\"\xEF\xBF\xBF\xF4\x8F\xBF\xBF\xED\x9F\xBF\xEE\x80\x80\""), A(JSON_STRING, "\"/* no comment */\""),
-  A(JSON_ARRAY, "[1,2,3]"), A(JSON_ARRAY, "[[]   ]"), A(JSON_ARRAY, "[null, true ,false\t,\n\"x\"\r]"), A(JSON_ARRAY, "[[[[[]]]],{}]"), A(JSON_ARRAY, "[ 4]"), A(JSON_ARRAY, "[1\n]"),
-  A(JSON_OBJECT, "{\"\":0}"), A(JSON_OBJECT, "{\"a\":{\"b\":[{\"c\":null}]}}"), A(JSON_OBJECT, "{ \"a\" : 1 , \"b\" : [ ] }"), A(JSON_OBJECT, "{\"a\":1,\"a\":1}"),
-  A(JSON_OBJECT, "{\"a\\u0000b\":\"\\u0000\"}"), A(JSON_OBJECT, "{\n\"a\": []\n}"), A(JSON_ARRAY, "[-0,0.1,1e1,1E1,-1.5e-3]"),
+  A(JSON_ARRAY, "[1,2,3]"), A(JSON_ARRAY, "[[]   ]"), A(JSON_ARRAY, "[null, true ,false\t,\n\"x\"\r]"),
+  A(JSON_ARRAY, "[[[[[]]]],{}]"), A(JSON_ARRAY, "[ 4]"), A(JSON_ARRAY, "[1\n]"),
+  A(JSON_OBJECT, "{\"\":0}"), A(JSON_OBJECT, "{\"a\":{\"b\":[{\"c\":null}]}}"),
+  A(JSON_OBJECT, "{ \"a\" : 1 , \"b\" : [ ] }"), A(JSON_OBJECT, "{\"a\":1,\"a\":1}"),
+  A(JSON_OBJECT, "{\"a\\u0000b\":\"\\u0000\"}"), A(JSON_OBJECT, "{\n\"a\": []\n}"),
+  A(JSON_ARRAY, "[-0,0.1,1e1,1E1,-1.5e-3]"),
 };
 
 static void accepts(void **state) {
@@ -59,23 +69,44 @@ static void accepts(void **state) {
 
 #define R(text, at, why) { { text, sizeof(text) - 1 }, at, why }
 static const struct { struct span text; size_t at; const char *why; } refused[] = {
-  R("", 0, "empty"), R(" ", 1, "empty"), R("\xEF\xBB\xBF{}", 0, "byte order mark"), R("\xEF\xBB\xBF", 0, "byte order mark"), R("\xFF\xFE[\0]\0", 0, "value"),
-  R("[1]x", 3, "after the document"), R("{}}", 2, "after the document"), R("1 2", 2, "after the document"), R("[]\0", 2, "after the document"), R("\"a\"\"", 3, "after the document"),
-  R("{} //", 3, "after the document"), R("01", 1, "after the document"), R("-012", 2, "after the document"), R("1.5.2", 3, "after the document"), R("0x42", 1, "after the document"),
-  R("-", 1, "digit"), R("+1", 0, "value"), R(".5", 0, "value"), R("1.", 2, "digit"), R("[1.]", 3, "digit"), R("[-a]", 2, "digit"), R("1e", 2, "digit"), R("1e+", 3, "digit"), R("[1e+]", 4, "digit"),
-  R("[1.e1]", 3, "digit"), R("--1", 1, "digit"), R("-Infinity", 1, "digit"), R("Infinity", 0, "value"), R("NaN", 0, "value"), R("[1 000]", 3, "expected"), R("[0e+-1]", 4, "digit"), R("1eE2", 2, "digit"),
-  R("1\xEF\xBC\x91", 1, "after the document"), R("[1a]", 2, "expected"), R("-.5", 1, "digit"), R("[\xE2\x88\x92" "1]", 1, "value"),
-  R("nul", 0, "word"), R("True", 0, "value"), R("tru", 0, "word"), R("falsy", 0, "word"), R("[nulL]", 1, "word"), R("truefalse", 4, "after the document"),
-  R("[", 1, "value"), R("[1", 2, "ends"), R("[1,", 3, "value"), R("[1,]", 3, "value"), R("[,1]", 1, "value"), R("[1,,2]", 3, "value"), R("[\"\": 1]", 3, "']'"), R("[1}", 2, "']'"),
-  R("]", 0, "value"), R("[1 2]", 3, "']'"), R("[a]", 1, "value"), R("[1:2]", 2, "']'"), R("['a']", 1, "value"), R("[*]", 1, "value"), R("[[1]", 4, "ends"), R("[\v1]", 1, "value"), R("[\f]", 1, "value"), R("[\0]", 1, "value"),
-  R("{", 1, "key"), R("{\"a\"", 4, "':'"), R("{\"a\":", 5, "value"), R("{\"a\":1", 6, "ends"), R("{\"a\":1,", 7, "key"), R("{\"a\":1,}", 7, "key"), R("{,\"a\":1}", 1, "key"), R("{\"a\" 1}", 5, "':'"),
-  R("{\"a\":1 \"b\":2}", 7, "'}'"), R("{\"a\":1]", 6, "'}'"), R("{a:1}", 1, "key"), R("{1:1}", 1, "key"), R("{'a':1}", 1, "key"), R("{\"a\"::1}", 5, "value"), R("{\"a\":1,,\"b\":2}", 7, "key"), R("{\"a\":1,1}", 7, "key"),
-  R("{\"a\",1}", 4, "':'"), R("{null:1}", 1, "key"), R("{[]:1}", 1, "key"), R("{\"a\":1}{", 7, "after"), R("{\"a\" \xC2\xA0:1}", 5, "':'"), R("{\"a\":\"a", 7, "not closed"),
-  R("\"", 1, "not closed"), R("\"a", 2, "not closed"), R("\"\\", 2, "not closed"), R("\"\\\"", 3, "not closed"), R("\"\\u", 1, "hex"), R("\"\\u00", 1, "hex"), R("\"\\u000g\"", 1, "hex"), R("\"\\u 123\"", 1, "hex"), R("\"\\u-123\"", 1, "hex"),
-  R("\"\\x00\"", 1, "escape"), R("\"\\a\"", 1, "escape"), R("\"\\U0041\"", 1, "escape"), R("\"\\'\"", 1, "escape"), R("\"\\\n\"", 2, "control"), R("\"\\\xC3\xA9\"", 1, "escape"), R("\"\\ud83d\\u\"", 7, "hex"), R("\"\\0\"", 1, "escape"),
-  R("\"\t\"", 1, "control"), R("\"\n\"", 1, "control"), R("\"a\0b\"", 2, "control"), R("\"\x1F\"", 1, "control"), R("{\"a\nb\":1}", 3, "control"),
-  R("\"\x80\"", 1, "UTF-8"), R("\"\xC3\"", 1, "UTF-8"), R("\"\xC0\xAF\"", 1, "UTF-8"), R("\"\xE0\x9F\xBF  \"", 1, "UTF-8"), R("\"\xED\xA0\x80  \"", 1, "UTF-8"), R("\"\xF4\x90\x80\x80\"", 1, "UTF-8"), R("\"\xF8\x88\x80\x80\x80\"", 1, "UTF-8"),
-  R("\"\xF0\x8F\xBF\xBF\"", 1, "UTF-8"), R("\"\xE2\x82\"", 1, "UTF-8"), R("\"\xE9t\xE9 \"", 1, "UTF-8"), R("\"\xFF\"", 1, "UTF-8"), R("\"a\xC3\xA9\xE2\x82\xAC\xE2\x82  \"", 7, "UTF-8"), R("{\"\xE9\":1}", 2, "UTF-8"), R("\xC3\xA9", 0, "value"),
+  R("", 0, "empty"), R(" ", 1, "empty"), R("\xEF\xBB\xBF{}", 0, "byte order mark"),
+  R("\xEF\xBB\xBF", 0, "byte order mark"), R("\xFF\xFE[\0]\0", 0, "value"),
+  R("[1]x", 3, "after the document"), R("{}}", 2, "after the document"), R("1 2", 2, "after the document"),
+  R("[]\0", 2, "after the document"), R("\"a\"\"", 3, "after the document"),
+  R("{} //", 3, "after the document"), R("01", 1, "after the document"), R("-012", 2, "after the document"),
+  R("1.5.2", 3, "after the document"), R("0x42", 1, "after the document"),
+  R("-", 1, "digit"), R("+1", 0, "value"), R(".5", 0, "value"), R("1.", 2, "digit"), R("[1.]", 3, "digit"),
+  R("[-a]", 2, "digit"), R("1e", 2, "digit"), R("1e+", 3, "digit"), R("[1e+]", 4, "digit"),
+  R("[1.e1]", 3, "digit"), R("--1", 1, "digit"), R("-Infinity", 1, "digit"), R("Infinity", 0, "value"),
+  R("NaN", 0, "value"), R("[1 000]", 3, "expected"), R("[0e+-1]", 4, "digit"), R("1eE2", 2, "digit"),
+  R("1\xEF\xBC\x91", 1, "after the document"), R("[1a]", 2, "expected"), R("-.5", 1, "digit"),
+  R("[\xE2\x88\x92" "1]", 1, "value"),
+  R("nul", 0, "word"), R("True", 0, "value"), R("tru", 0, "word"), R("falsy", 0, "word"), R("[nulL]", 1, "word"),
+  R("truefalse", 4, "after the document"),
+  R("[", 1, "value"), R("[1", 2, "ends"), R("[1,", 3, "value"), R("[1,]", 3, "value"), R("[,1]", 1, "value"),
+  R("[1,,2]", 3, "value"), R("[\"\": 1]", 3, "']'"), R("[1}", 2, "']'"),
+  R("]", 0, "value"), R("[1 2]", 3, "']'"), R("[a]", 1, "value"), R("[1:2]", 2, "']'"), R("['a']", 1, "value"),
+  R("[*]", 1, "value"), R("[[1]", 4, "ends"), R("[\v1]", 1, "value"), R("[\f]", 1, "value"), R("[\0]", 1, "value"),
+  R("{", 1, "key"), R("{\"a\"", 4, "':'"), R("{\"a\":", 5, "value"), R("{\"a\":1", 6, "ends"),
+  R("{\"a\":1,", 7, "key"), R("{\"a\":1,}", 7, "key"), R("{,\"a\":1}", 1, "key"), R("{\"a\" 1}", 5, "':'"),
+  R("{\"a\":1 \"b\":2}", 7, "'}'"), R("{\"a\":1]", 6, "'}'"), R("{a:1}", 1, "key"), R("{1:1}", 1, "key"),
+  R("{'a':1}", 1, "key"), R("{\"a\"::1}", 5, "value"), R("{\"a\":1,,\"b\":2}", 7, "key"), R("{\"a\":1,1}", 7, "key"),
+  R("{\"a\",1}", 4, "':'"), R("{null:1}", 1, "key"), R("{[]:1}", 1, "key"), R("{\"a\":1}{", 7, "after"),
+  R("{\"a\" \xC2\xA0:1}", 5, "':'"), R("{\"a\":\"a", 7, "not closed"),
+  R("\"", 1, "not closed"), R("\"a", 2, "not closed"), R("\"\\", 2, "not closed"), R("\"\\\"", 3, "not closed"),
+  R("\"\\u", 1, "hex"), R("\"\\u00", 1, "hex"), R("\"\\u000g\"", 1, "hex"), R("\"\\u 123\"", 1, "hex"),
+  R("\"\\u-123\"", 1, "hex"),
+  R("\"\\x00\"", 1, "escape"), R("\"\\a\"", 1, "escape"), R("\"\\U0041\"", 1, "escape"), R("\"\\'\"", 1, "escape"),
+  R("\"\\\n\"", 2, "control"), R("\"\\\xC3\xA9\"", 1, "escape"), R("\"\\ud83d\\u\"", 7, "hex"),
+  R("\"\\0\"", 1, "escape"),
+  R("\"\t\"", 1, "control"), R("\"\n\"", 1, "control"), R("\"a\0b\"", 2, "control"), R("\"\x1F\"", 1, "control"),
+  R("{\"a\nb\":1}", 3, "control"),
+  R("\"\x80\"", 1, "UTF-8"), R("\"\xC3\"", 1, "UTF-8"), R("\"\xC0\xAF\"", 1, "UTF-8"),
+  R("\"\xE0\x9F\xBF  \"", 1, "UTF-8"), R("\"\xED\xA0\x80  \"", 1, "UTF-8"), R("\"\xF4\x90\x80\x80\"", 1, "UTF-8"),
+  R("\"\xF8\x88\x80\x80\x80\"", 1, "UTF-8"),
+  R("\"\xF0\x8F\xBF\xBF\"", 1, "UTF-8"), R("\"\xE2\x82\"", 1, "UTF-8"), R("\"\xE9t\xE9 \"", 1, "UTF-8"),
+  R("\"\xFF\"", 1, "UTF-8"), R("\"a\xC3\xA9\xE2\x82\xAC\xE2\x82  \"", 7, "UTF-8"), R("{\"\xE9\":1}", 2, "UTF-8"),
+  R("\xC3\xA9", 0, "value"),
 };
 
 static void refuses(void **state) {
@@ -84,7 +115,8 @@ static void refuses(void **state) {
     struct json v;
     struct json_error err;
     if (reads(refused[i].text, &v, &err)) fail_msg("accepted: %.*s", SPAN_FMT(refused[i].text));
-    if (err.at != refused[i].at || !strstr(err.why, refused[i].why)) fail_msg("%.*s: %s at %zu", SPAN_FMT(refused[i].text), err.why, err.at);
+    if (err.at != refused[i].at ||
+      !strstr(err.why, refused[i].why)) fail_msg("%.*s: %s at %zu", SPAN_FMT(refused[i].text), err.why, err.at);
     assert_false(json_read(refused[i].text, &v, NULL));
   }
 }
@@ -112,8 +144,10 @@ static void refuses_every_prefix(void **state) {
    left over must agree. */
 static void strings_at_every_length(void **state) {
   static const struct { struct span bytes; bool ok; } parts[] = {
-    { { "x", 1 }, true }, { { "\\n", 2 }, true }, { { "\xC3\xA9", 2 }, true }, { { "\xE2\x82\xAC", 3 }, true }, { { "\xF0\x9F\x98\x80", 4 }, true }, { { "\\u00e9", 6 }, true },
-    { { "\xE2\x82\xAC\xE2\x82\xAC", 6 }, true }, { { "\xE2\x82\xAC\xE2\x82", 5 }, false }, { { "\x01", 1 }, false }, { { "\xC3", 1 }, false }, { { "\xED\xA0\x80", 3 }, false }, { { "\\q", 2 }, false }, { { "\0", 1 }, false },
+    { { "x", 1 }, true }, { { "\\n", 2 }, true }, { { "\xC3\xA9", 2 }, true }, { { "\xE2\x82\xAC", 3 }, true },
+    { { "\xF0\x9F\x98\x80", 4 }, true }, { { "\\u00e9", 6 }, true },
+    { { "\xE2\x82\xAC\xE2\x82\xAC", 6 }, true }, { { "\xE2\x82\xAC\xE2\x82", 5 }, false }, { { "\x01", 1 }, false },
+    { { "\xC3", 1 }, false }, { { "\xED\xA0\x80", 3 }, false }, { { "\\q", 2 }, false }, { { "\0", 1 }, false },
   };
   (void)state;
   for (size_t part = 0; part < sizeof parts / sizeof *parts; part++)
@@ -144,7 +178,8 @@ static void utf8_as_span_utf8(void **state) {
           unsigned char text[] = { '"', (unsigned char)first, (unsigned char)second, edges[third], edges[fourth], '"' };
           struct span s = span_of((char *)text, sizeof text);
           struct json v;
-          if (memchr(text + 1, '"', 4) || memchr(text + 1, '\\', 4) || second < 0x20 || !edges[third] || !edges[fourth]) continue;
+          if (memchr(text + 1, '"', 4) || memchr(text + 1, '\\', 4) || second < 0x20 || !edges[third] ||
+            !edges[fourth]) continue;
           assert_int_equal(json_read(s, &v, NULL), span_utf8(s));
         }
 }
@@ -171,8 +206,10 @@ static void depth(void **state) {
   assert_string_equal(err.why, "nested too deep");
   assert_true(reads(nested(&b, SPAN("{\"a\":"), JSON_DEPTH, SPAN("1"), SPAN("}")), &v, &err));
   assert_false(reads(nested(&b, SPAN("{\"a\":"), JSON_DEPTH, SPAN("{}"), SPAN("}")), &v, &err));
-  assert_true(json_read_object(nested(&b, SPAN("{\"a\":"), JSON_DEPTH, SPAN("1"), SPAN("}")), members, 1, &count, &err));
-  assert_false(json_read_object(nested(&b, SPAN("{\"a\":"), JSON_DEPTH, SPAN("[]"), SPAN("}")), members, 1, &count, &err));
+  assert_true(json_read_object(nested(&b, SPAN("{\"a\":"), JSON_DEPTH, SPAN("1"), SPAN("}")), members, 1, &count,
+    &err));
+  assert_false(json_read_object(nested(&b, SPAN("{\"a\":"), JSON_DEPTH, SPAN("[]"), SPAN("}")), members, 1, &count,
+    &err));
   assert_true(reads(nested(&b, SPAN("[{\"a\":"), JSON_DEPTH / 2, SPAN("1"), SPAN("}]")), &v, &err));
   assert_false(reads(nested(&b, SPAN("["), 1000000, SPAN(""), SPAN("")), &v, &err));
   buf_clear(&b);
@@ -192,7 +229,8 @@ static void members_in_order(void **state) {
   assert_true(json_read_object(text, m, 4, &count, &err));
   assert_int_equal(count, 4);
   static const struct { const char *key, *value; enum json_type type; } want[] = {
-    { "\"model\"", "\"gpt\\n\"", JSON_STRING }, { "\"n\"", "1e3", JSON_NUMBER }, { "\"messages\"", "[{\"a\":\"]}\"} ]", JSON_ARRAY }, { "\"\"", "null", JSON_NULL },
+    { "\"model\"", "\"gpt\\n\"", JSON_STRING }, { "\"n\"", "1e3", JSON_NUMBER },
+    { "\"messages\"", "[{\"a\":\"]}\"} ]", JSON_ARRAY }, { "\"\"", "null", JSON_NULL },
   };
   for (size_t i = 0; i < 4; i++) {
     assert_true(span_eq(m[i].key.text, span_cstr(want[i].key)));
@@ -230,26 +268,36 @@ static void object_agrees_with_read(void **state) {
     assert_int_equal(json_read_object(buf_span(&b), m, 2, &count, NULL), json_read(buf_span(&b), &v, NULL));
     buf_free(&b);
   }
-  assert_true(json_read_object(SPAN("{\"x\":{\"a\":1,\"a\":2}}"), m, 2, &count, NULL));   /* only the top level is judged */
+  assert_true(json_read_object(SPAN("{\"x\":{\"a\":1,\"a\":2}}"), m, 2, &count,
+    NULL));   /* only the top level is judged */
 }
 
 static void duplicate_keys(void **state) {
   static const struct { const char *text; bool ok; } cases[] = {
-    { "{\"model\":1,\"model\":2}", false }, { "{\"model\":1,\"Model\":2}", false }, { "{\"model\":1,\"MODEL\":2}", false }, { "{\"model\":1,\"mod\\u0065l\":2}", false },
-    { "{\"\\u006dodel\":1,\"x\":3,\"MODEL\":2}", false }, { "{\"\\u004dodel\":1,\"model\":2}", false }, { "{\"\\u006D\":1,\"\\u006d\":2}", false }, { "{\"\":1,\"\":2}", false },
-    { "{\"a/b\":1,\"A\\/B\":2}", false }, { "{\"\xC3\xA9\":1,\"\\u00e9\":2}", false }, { "{\"\\ud83d\\ude00\":1,\"\xF0\x9F\x98\x80\":2}", false }, { "{\"\\u0000\":1,\"\\u0000\":2}", false },
-    { "{\"mess\":1,\"me\xC5\xBFs\":2}", false }, { "{\"tokens\":1,\"to\\u212Aens\":2}", false }, { "{\"tokens\":1,\"TO\xE2\x84\xAA" "EN\\u017f\":2}", false },
-    { "{\"max_completion_tokens\":1,\"b\":2,\"max_completion_tokenS\":3}", false }, { "{\"\\ud800\":1,\"\\udfff\":2}", false },
-    { "{\"model\":1,\"models\":2}", true }, { "{\"a\":1,\"\\u0000a\":2}", true }, { "{\"[\":1,\"{\":2}", true }, { "{\"@\":1,\"`\":2}", true }, { "{\"a\\n\":1,\"an\":2}", true }, { "{\"\":1,\" \":2}", true },
-    { "{\"\xC3\x89\":1,\"\xC3\xA9\":2}", true }, { "{\"a\xC5\":1}", false }, { "{\"\xC5\xBE\":1,\"s\":2}", true }, { "{\"\xE2\x84\xAB\":1,\"k\":2}", true }, { "{\"\xE2\x84\xAB\":1,\"\xE2\x84\xAB\":2}", false },
-    { "{\"max_completion_token0\":1,\"max_completion_token1\":3}", true }, { "{\"abcdefgh\":1,\"abcdefgh\\u0000\":3}", true }, { "{\"abcdefgh\":1,\"abcdefg\\u0068\":3}", false },
+    { "{\"model\":1,\"model\":2}", false }, { "{\"model\":1,\"Model\":2}", false },
+    { "{\"model\":1,\"MODEL\":2}", false }, { "{\"model\":1,\"mod\\u0065l\":2}", false },
+    { "{\"\\u006dodel\":1,\"x\":3,\"MODEL\":2}", false }, { "{\"\\u004dodel\":1,\"model\":2}", false },
+    { "{\"\\u006D\":1,\"\\u006d\":2}", false }, { "{\"\":1,\"\":2}", false },
+    { "{\"a/b\":1,\"A\\/B\":2}", false }, { "{\"\xC3\xA9\":1,\"\\u00e9\":2}", false },
+    { "{\"\\ud83d\\ude00\":1,\"\xF0\x9F\x98\x80\":2}", false }, { "{\"\\u0000\":1,\"\\u0000\":2}", false },
+    { "{\"mess\":1,\"me\xC5\xBFs\":2}", false }, { "{\"tokens\":1,\"to\\u212Aens\":2}", false },
+    { "{\"tokens\":1,\"TO\xE2\x84\xAA" "EN\\u017f\":2}", false },
+    { "{\"max_completion_tokens\":1,\"b\":2,\"max_completion_tokenS\":3}", false },
+    { "{\"\\ud800\":1,\"\\udfff\":2}", false },
+    { "{\"model\":1,\"models\":2}", true }, { "{\"a\":1,\"\\u0000a\":2}", true }, { "{\"[\":1,\"{\":2}", true },
+    { "{\"@\":1,\"`\":2}", true }, { "{\"a\\n\":1,\"an\":2}", true }, { "{\"\":1,\" \":2}", true },
+    { "{\"\xC3\x89\":1,\"\xC3\xA9\":2}", true }, { "{\"a\xC5\":1}", false }, { "{\"\xC5\xBE\":1,\"s\":2}", true },
+    { "{\"\xE2\x84\xAB\":1,\"k\":2}", true }, { "{\"\xE2\x84\xAB\":1,\"\xE2\x84\xAB\":2}", false },
+    { "{\"max_completion_token0\":1,\"max_completion_token1\":3}", true },
+    { "{\"abcdefgh\":1,\"abcdefgh\\u0000\":3}", true }, { "{\"abcdefgh\":1,\"abcdefg\\u0068\":3}", false },
   };
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct json_member m[8];
     struct json_error err = { 0, "" };
     size_t count;
-    if (json_read_object(span_cstr(cases[i].text), m, 8, &count, &err) != cases[i].ok) fail_msg("%s: %s", cases[i].text, err.why);
+    if (json_read_object(span_cstr(cases[i].text), m, 8, &count, &err) != cases[i].ok) fail_msg("%s: %s", cases[i].text,
+      err.why);
   }
 }
 
@@ -305,8 +353,10 @@ static void fixtures(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(accepts), cmocka_unit_test(refuses), cmocka_unit_test(refuses_every_prefix), cmocka_unit_test(strings_at_every_length), cmocka_unit_test(utf8_as_span_utf8),
-    cmocka_unit_test(depth), cmocka_unit_test(members_in_order), cmocka_unit_test(object_agrees_with_read), cmocka_unit_test(duplicate_keys), cmocka_unit_test(many_members),
+    cmocka_unit_test(accepts), cmocka_unit_test(refuses), cmocka_unit_test(refuses_every_prefix),
+    cmocka_unit_test(strings_at_every_length), cmocka_unit_test(utf8_as_span_utf8),
+    cmocka_unit_test(depth), cmocka_unit_test(members_in_order),
+    cmocka_unit_test(object_agrees_with_read), cmocka_unit_test(duplicate_keys), cmocka_unit_test(many_members),
     cmocka_unit_test(fixtures),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

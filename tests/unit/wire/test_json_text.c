@@ -17,13 +17,20 @@ static struct json read_ok(struct span s) {
 #define S(json, text, whole) { { json, sizeof(json) - 1 }, { text, sizeof(text) - 1 }, whole }
 static const struct { struct span json, text; bool whole; } strings[] = {
   S("\"\"", "", true), S("\"abc\"", "abc", true), S("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"", "\"\\/\b\f\n\r\t", true),
-  S("\"\\u0041\"", "A", true), S("\"\\u00e9\"", "\xC3\xA9", true), S("\"\\u20AC\"", "\xE2\x82\xAC", true), S("\"\\uFFFF\"", "\xEF\xBF\xBF", true),
-  S("\"\\u07ff\\u0800\"", "\xDF\xBF\xE0\xA0\x80", true), S("\"\\u0000x\"", "\0x", true), S("\"\\u007f\\u0080\"", "\x7F\xC2\x80", true),
-  S("\"\\ud83d\\ude00\"", "\xF0\x9F\x98\x80", true), S("\"\\uD800\\uDC00\"", "\xF0\x90\x80\x80", true), S("\"\\udbff\\udfff\"", "\xF4\x8F\xBF\xBF", true),
-  S("\"\\ud83d\"", "\xEF\xBF\xBD", false), S("\"\\ude00\"", "\xEF\xBF\xBD", false), S("\"a\\ud83dz\"", "a\xEF\xBF\xBDz", false),
-  S("\"\\ud83d\\u0041\"", "\xEF\xBF\xBD" "A", false), S("\"\\ud83d\\ud83d\\ude00\"", "\xEF\xBF\xBD\xF0\x9F\x98\x80", false), S("\"\\ude00\\ud83d\"", "\xEF\xBF\xBD\xEF\xBF\xBD", false),
+  S("\"\\u0041\"", "A", true), S("\"\\u00e9\"", "\xC3\xA9", true), S("\"\\u20AC\"", "\xE2\x82\xAC", true),
+  S("\"\\uFFFF\"", "\xEF\xBF\xBF", true),
+  S("\"\\u07ff\\u0800\"", "\xDF\xBF\xE0\xA0\x80", true), S("\"\\u0000x\"", "\0x", true),
+  S("\"\\u007f\\u0080\"", "\x7F\xC2\x80", true),
+  S("\"\\ud83d\\ude00\"", "\xF0\x9F\x98\x80", true), S("\"\\uD800\\uDC00\"", "\xF0\x90\x80\x80", true),
+  S("\"\\udbff\\udfff\"", "\xF4\x8F\xBF\xBF", true),
+  S("\"\\ud83d\"", "\xEF\xBF\xBD", false), S("\"\\ude00\"", "\xEF\xBF\xBD", false),
+  S("\"a\\ud83dz\"", "a\xEF\xBF\xBDz", false),
+  S("\"\\ud83d\\u0041\"", "\xEF\xBF\xBD" "A", false),
+  S("\"\\ud83d\\ud83d\\ude00\"", "\xEF\xBF\xBD\xF0\x9F\x98\x80", false),
+  S("\"\\ude00\\ud83d\"", "\xEF\xBF\xBD\xEF\xBF\xBD", false),
   S("\"\\ud83d\\n\"", "\xEF\xBF\xBD\n", false), S("\"\\ud83d\\\\ude00\"", "\xEF\xBF\xBD\\ude00", false),
-  S("\"long plain run before \\n and after it too\"", "long plain run before \n and after it too", true), S("\"\xE2\x82\xAC\\u20ac\xE2\x82\xAC\"", "\xE2\x82\xAC\xE2\x82\xAC\xE2\x82\xAC", true),
+  S("\"long plain run before \\n and after it too\"", "long plain run before \n and after it too", true),
+  S("\"\xE2\x82\xAC\\u20ac\xE2\x82\xAC\"", "\xE2\x82\xAC\xE2\x82\xAC\xE2\x82\xAC", true),
   S("\"\\\\\\\\\"", "\\\\", true), S("\"\\\\n\"", "\\n", true),
 };
 
@@ -47,7 +54,8 @@ static void string_is(void **state) {
   for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
     for (size_t k = 0; k < sizeof strings / sizeof *strings; k++) {
       bool same = strings[i].whole && span_eq(strings[i].text, strings[k].text);
-      if (json_string_is(read_ok(strings[i].json), strings[k].text) != same) fail_msg("%.*s", SPAN_FMT(strings[i].json));
+      if (json_string_is(read_ok(strings[i].json), strings[k].text) != same) fail_msg("%.*s",
+        SPAN_FMT(strings[i].json));
     }
   assert_false(json_string_is(read_ok(SPAN("1")), SPAN("1")));
   assert_false(json_string_is((struct json){ JSON_NONE, { NULL, 0 } }, SPAN("")));
@@ -69,11 +77,16 @@ static void unescape_of_others(void **state) {
 
 static void whole_numbers(void **state) {
   static const struct { const char *text; bool ok; int64_t v; } cases[] = {
-    { "0", true, 0 }, { "-0", true, 0 }, { "1", true, 1 }, { "-1", true, -1 }, { "1e3", true, 1000 }, { "2.0", true, 2 }, { "1.5e1", true, 15 }, { "100e-2", true, 1 }, { "0e999999999999999999", true, 0 },
-    { "0.000e5", true, 0 }, { "1.50", false, 0 }, { "0.1", false, 0 }, { "1e-1", false, 0 }, { "10e-1", true, 1 }, { "9223372036854775807", true, INT64_MAX }, { "9223372036854775808", false, 0 },
-    { "-9223372036854775808", true, INT64_MIN }, { "-9223372036854775809", false, 0 }, { "9223372036854775807.0", true, INT64_MAX }, { "9.223372036854775807e18", true, INT64_MAX },
-    { "1e18", true, 1000000000000000000 }, { "1e19", false, 0 }, { "99999999999999999999", false, 0 }, { "1e400", false, 0 }, { "1e99999999999999999999", false, 0 }, { "1e-99999999999999999999", false, 0 },
-    { "0.00000000000000000001e20", true, 1 }, { "1000000000000000000000000000000e-30", true, 1 }, { "128000", true, 128000 }, { "4E+2", true, 400 }, { "101.010e3", true, 101010 },
+    { "0", true, 0 }, { "-0", true, 0 }, { "1", true, 1 }, { "-1", true, -1 }, { "1e3", true, 1000 },
+    { "2.0", true, 2 }, { "1.5e1", true, 15 }, { "100e-2", true, 1 }, { "0e999999999999999999", true, 0 },
+    { "0.000e5", true, 0 }, { "1.50", false, 0 }, { "0.1", false, 0 }, { "1e-1", false, 0 }, { "10e-1", true, 1 },
+    { "9223372036854775807", true, INT64_MAX }, { "9223372036854775808", false, 0 },
+    { "-9223372036854775808", true, INT64_MIN }, { "-9223372036854775809", false, 0 },
+    { "9223372036854775807.0", true, INT64_MAX }, { "9.223372036854775807e18", true, INT64_MAX },
+    { "1e18", true, 1000000000000000000 }, { "1e19", false, 0 }, { "99999999999999999999", false, 0 },
+    { "1e400", false, 0 }, { "1e99999999999999999999", false, 0 }, { "1e-99999999999999999999", false, 0 },
+    { "0.00000000000000000001e20", true, 1 }, { "1000000000000000000000000000000e-30", true, 1 },
+    { "128000", true, 128000 }, { "4E+2", true, 400 }, { "101.010e3", true, 101010 },
     { "\"1\"", false, 0 }, { "true", false, 0 },
   };
   (void)state;
@@ -86,9 +99,12 @@ static void whole_numbers(void **state) {
 
 static void doubles(void **state) {
   static const char *const cases[] = {
-    "0", "-0", "1", "-1.5", "0.1", "0.7", "1e22", "1e23", "-1E-22", "123456789012345678", "9007199254740993", "9007199254740992.9999999", "179769313486231570814527423731704356798070e267",
-    "1.7976931348623157e308", "4.9e-324", "2.4703282292062327e-324", "2.4703282292062328e-324", "1e-400", "0e400", "3.141592653589793238462643383279", "2.2250738585072011e-308", "0.000001", "1e15", "999999999999999e22",
-    "9007199254740992.99999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999", "1000000000000000000000000000000000000000000000000000000000000000000000000e-72",
+    "0", "-0", "1", "-1.5", "0.1", "0.7", "1e22", "1e23", "-1E-22", "123456789012345678", "9007199254740993",
+    "9007199254740992.9999999", "179769313486231570814527423731704356798070e267",
+    "1.7976931348623157e308", "4.9e-324", "2.4703282292062327e-324", "2.4703282292062328e-324", "1e-400", "0e400",
+    "3.141592653589793238462643383279", "2.2250738585072011e-308", "0.000001", "1e15", "999999999999999e22",
+    "9007199254740992.99999999999999999999999999999999999999999999999999999999999999999999999999999999999999999999",
+    "1000000000000000000000000000000000000000000000000000000000000000000000000e-72",
   };
   (void)state;
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -96,7 +112,8 @@ static void doubles(void **state) {
     assert_true(json_f64(read_ok(span_cstr(cases[i])), &v));
     if (memcmp(&v, &want, sizeof v) != 0) fail_msg("%s gives %.17g", cases[i], v);
   }
-  static const char *const out_of_range[] = { "1e400", "-1E400", "1.8e308", "1e999999999999999999999", "\"1\"", "null" };
+  static const char *const out_of_range[] = { "1e400", "-1E400", "1.8e308", "1e999999999999999999999", "\"1\"",
+    "null" };
   for (size_t i = 0; i < sizeof out_of_range / sizeof *out_of_range; i++) {
     double v = 42;
     assert_false(json_f64(read_ok(span_cstr(out_of_range[i])), &v));
@@ -127,7 +144,8 @@ static void long_doubles(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(unescapes), cmocka_unit_test(string_is), cmocka_unit_test(unescape_of_others), cmocka_unit_test(whole_numbers), cmocka_unit_test(doubles), cmocka_unit_test(long_doubles),
+    cmocka_unit_test(unescapes), cmocka_unit_test(string_is), cmocka_unit_test(unescape_of_others),
+    cmocka_unit_test(whole_numbers), cmocka_unit_test(doubles), cmocka_unit_test(long_doubles),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

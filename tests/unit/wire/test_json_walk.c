@@ -16,8 +16,10 @@ static struct json read_ok(struct span s) {
 
 #define EVENT \
   "{\"id\":\"chatcmpl-D8Z5oo6uDh67AD85p73ksdT1KxhE0\",\"object\":\"chat.completion.chunk\",\"created\":1770933892," \
-  "\"model\":\"gpt-4.1-nano-2025-04-14\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a \\\"b\\\" ]}\",\"t\\u006fol\":[]}," \
-  "\"logprobs\":null,\"finish_reason\":false}, {\"index\":1,\"delta\":{ },\"last\":[[1,[2]],{\"x\":[3,{}]}]}],\"usage\":-1.5e3}"
+  "\"model\":\"gpt-4.1-nano-2025-04-14\",\"choices\":[" \
+  "{\"index\":0,\"delta\":{\"content\":\"a \\\"b\\\" ]}\",\"t\\u006fol\":[]}," \
+  "\"logprobs\":null,\"finish_reason\":false}, " \
+  "{\"index\":1,\"delta\":{ },\"last\":[[1,[2]],{\"x\":[3,{}]}]}],\"usage\":-1.5e3}"
 
 static void paths(void **state) {
   static const struct { const char *path, *text; enum json_type type; } cases[] = {
@@ -88,7 +90,8 @@ static void iteration(void **state) {
   struct json key, item;
   struct json_iter i = json_iter(read_ok(SPAN("[ 1 , \"x,]\" ,[2,[3]], {\"a\":[4]} ,true,false,null,-1e5 ]")));
   static const char *const items[] = { "1", "\"x,]\"", "[2,[3]]", "{\"a\":[4]}", "true", "false", "null", "-1e5" };
-  static const enum json_type types[] = { JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT, JSON_TRUE, JSON_FALSE, JSON_NULL, JSON_NUMBER };
+  static const enum json_type types[] = { JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT, JSON_TRUE, JSON_FALSE,
+    JSON_NULL, JSON_NUMBER };
   (void)state;
   for (size_t n = 0; n < 8; n++) {
     assert_true(json_next(&i, &key, &item));
@@ -177,7 +180,8 @@ static void rebuilt(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(paths), cmocka_unit_test(paths_at_the_edges), cmocka_unit_test(iteration), cmocka_unit_test(rebuilt),
+    cmocka_unit_test(paths), cmocka_unit_test(paths_at_the_edges), cmocka_unit_test(iteration),
+    cmocka_unit_test(rebuilt),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

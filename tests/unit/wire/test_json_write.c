@@ -18,10 +18,14 @@ static void wrote(struct buf *b, const char *want) {
 static void strings(void **state) {
 #define W(text, json) { { text, sizeof(text) - 1 }, json }
   static const struct { struct span text; const char *json; } cases[] = {
-    W("", "\"\""), W("abc", "\"abc\""), W("\"\\/\b\f\n\r\t", "\"\\\"\\\\/\\b\\f\\n\\r\\t\""), W("\0\x01\x1F\x7F", "\"\\u0000\\u0001\\u001f\x7F\""),
-    W("\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\""), W("a\xFF" "b", "\"a\xEF\xBF\xBD" "b\""), W("\xC3", "\"\xEF\xBF\xBD\""),
-    W("\xE2\x82", "\"\xEF\xBF\xBD\""), W("\xE2\x82\"", "\"\xEF\xBF\xBD\\\"\""), W("\xED\xA0\x80", "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\""), W("\xF0\x9F\x98z", "\"\xEF\xBF\xBDz\""),
-    W("\xC0\xAF", "\"\xEF\xBF\xBD\xEF\xBF\xBD\""), W("\xF4\x90\x80", "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\""), W("\x80\x80", "\"\xEF\xBF\xBD\xEF\xBF\xBD\""),
+    W("", "\"\""), W("abc", "\"abc\""), W("\"\\/\b\f\n\r\t", "\"\\\"\\\\/\\b\\f\\n\\r\\t\""),
+    W("\0\x01\x1F\x7F", "\"\\u0000\\u0001\\u001f\x7F\""),
+    W("\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80", "\"\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80\""),
+    W("a\xFF" "b", "\"a\xEF\xBF\xBD" "b\""), W("\xC3", "\"\xEF\xBF\xBD\""),
+    W("\xE2\x82", "\"\xEF\xBF\xBD\""), W("\xE2\x82\"", "\"\xEF\xBF\xBD\\\"\""),
+    W("\xED\xA0\x80", "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\""), W("\xF0\x9F\x98z", "\"\xEF\xBF\xBDz\""),
+    W("\xC0\xAF", "\"\xEF\xBF\xBD\xEF\xBF\xBD\""), W("\xF4\x90\x80", "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD\""),
+    W("\x80\x80", "\"\xEF\xBF\xBD\xEF\xBF\xBD\""),
     W("a run of plain text, longer than sixteen, then \n", "\"a run of plain text, longer than sixteen, then \\n\""),
   };
   struct buf b = { 0 };
@@ -42,13 +46,15 @@ static void strings_read_back(void **state) {
   unsigned random = 1;
   (void)state;
   for (int round = 0; round < 20000; round++) {
-    static const unsigned char likely[] = { 0, 9, 10, 31, '"', '\\', 'a', 0x7F, 0x80, 0xBF, 0xC3, 0xA9, 0xE2, 0x82, 0xAC, 0xED, 0xF0, 0x9F, 0xF4, 0xFF };
+    static const unsigned char likely[] = { 0, 9, 10, 31, '"', '\\', 'a', 0x7F, 0x80, 0xBF, 0xC3, 0xA9, 0xE2, 0x82,
+      0xAC, 0xED, 0xF0, 0x9F, 0xF4, 0xFF };
     char text[64];
     struct buf b = { 0 };
     struct arena a = { 0 };
     struct json v;
     struct span out, in = span_of(text, (random >> 8) % 50);
-    for (size_t i = 0; i < in.n; i++) random = random * 1103515245 + 12345, text[i] = (char)likely[(random >> 16) % sizeof likely];
+    for (size_t i = 0; i < in.n; i++) random = random * 1103515245 + 12345,
+      text[i] = (char)likely[(random >> 16) % sizeof likely];
     random = random * 1103515245 + 12345;
     json_write_string(&b, in);
     assert_true(json_read(buf_span(&b), &v, NULL));
@@ -61,10 +67,14 @@ static void strings_read_back(void **state) {
 
 static void doubles(void **state) {
   static const struct { double v; const char *text; } cases[] = {
-    { 0, "0" }, { -0.0, "-0" }, { 1, "1" }, { -1.5, "-1.5" }, { 0.1, "0.1" }, { 0.7, "0.7" }, { 1e21, "1e21" }, { 1e20, "100000000000000000000" }, { 123456789012345680000.0, "123456789012345680000" },
-    { 1e-6, "0.000001" }, { 1e-7, "1e-7" }, { 1.5e-7, "1.5e-7" }, { -1.25e300, "-1.25e300" }, { 9007199254740991.0, "9007199254740991" }, { 0.1 + 0.2, "0.30000000000000004" }, { 1.0 / 3, "0.3333333333333333" },
-    { 5e-324, "5e-324" }, { 1.7976931348623157e308, "1.7976931348623157e308" }, { 2.2250738585072014e-308, "2.2250738585072014e-308" }, { 5.684341886080802e-14, "5.684341886080802e-14" },
-    { 100, "100" }, { 1234.5, "1234.5" }, { 0.00012, "0.00012" }, { 9.5367431640625e-07, "9.5367431640625e-7" }, { NAN, "null" }, { INFINITY, "null" }, { -INFINITY, "null" },
+    { 0, "0" }, { -0.0, "-0" }, { 1, "1" }, { -1.5, "-1.5" }, { 0.1, "0.1" }, { 0.7, "0.7" }, { 1e21, "1e21" },
+    { 1e20, "100000000000000000000" }, { 123456789012345680000.0, "123456789012345680000" },
+    { 1e-6, "0.000001" }, { 1e-7, "1e-7" }, { 1.5e-7, "1.5e-7" }, { -1.25e300, "-1.25e300" },
+    { 9007199254740991.0, "9007199254740991" }, { 0.1 + 0.2, "0.30000000000000004" }, { 1.0 / 3, "0.3333333333333333" },
+    { 5e-324, "5e-324" }, { 1.7976931348623157e308, "1.7976931348623157e308" },
+    { 2.2250738585072014e-308, "2.2250738585072014e-308" }, { 5.684341886080802e-14, "5.684341886080802e-14" },
+    { 100, "100" }, { 1234.5, "1234.5" }, { 0.00012, "0.00012" }, { 9.5367431640625e-07, "9.5367431640625e-7" },
+    { NAN, "null" }, { INFINITY, "null" }, { -INFINITY, "null" },
   };
   struct buf b = { 0 };
   (void)state;
@@ -88,7 +98,9 @@ static void doubles_shortest(void **state) {
   (void)state;
   for (int round = 0; round < 60000; round++) {
     random ^= random << 13, random ^= random >> 7, random ^= random << 17;
-    double back, v = round < 4094 ? double_of((uint64_t)(round / 2 + 1) << 52) : round < 20000 ? (double)(int64_t)(random >> 20) / 1e4 : double_of(random);
+    double back, v = double_of(random);
+    if (round < 4094) v = double_of((uint64_t)(round / 2 + 1) << 52);           /* all powers of two */
+    else if (round < 20000) v = (double)(int64_t)(random >> 20) / 1e4;
     struct json json;
     if (!isfinite(v)) continue;
     if (round % 2) v = -v;
@@ -132,7 +144,8 @@ static void writes_a_document(void **state) {
   json_key(&w, SPAN("raw"));
   json_raw(&w, SPAN("{\"k\": 1E400}"));
   json_end(&w, '}');
-  wrote(&b, "{\"a\\\"b\":\"x\\ny\",\"list\":[0,-9223372036854775808,9223372036854775807,0.5,[],{},true,false,null],\"raw\":{\"k\": 1E400}}");
+  wrote(&b, "{\"a\\\"b\":\"x\\ny\",\"list\":[0,-9223372036854775808,9223372036854775807,0.5,[],{},true,false,null],"
+            "\"raw\":{\"k\": 1E400}}");
   buf_free(&b);
 }
 
@@ -209,7 +222,8 @@ static void misuse(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(strings), cmocka_unit_test(strings_read_back), cmocka_unit_test(doubles), cmocka_unit_test(doubles_shortest), cmocka_unit_test(writes_a_document),
+    cmocka_unit_test(strings), cmocka_unit_test(strings_read_back), cmocka_unit_test(doubles),
+    cmocka_unit_test(doubles_shortest), cmocka_unit_test(writes_a_document),
     cmocka_unit_test(any_order_is_valid), cmocka_unit_test(misuse),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,20 +113,33 @@ static size_t under_splits(struct span s, size_t most) {
 
 static void streams(void **state) {
   static const struct { const char *text; size_t events; } cases[] = {
-    { "", 0 }, { "\n", 0 }, { "data: a\n\n", 1 }, { "data:a\n\n", 1 }, { "data:  a\n\n", 1 }, { "data\n\n", 1 }, { "data:\n\n", 1 }, { "data: \n\n", 1 }, { "data:\ta\n\n", 1 },
-    { "data: a\r\n\r\n", 1 }, { "data: a\r\r", 1 }, { "data: a\r\n\n", 1 }, { "data: a\n\r\n", 1 }, { "data: a\r\n\r", 1 }, { "data: a\n\r", 1 }, { "data: a\r\n", 0 }, { "data: a\n", 0 }, { "data: a", 0 },
-    { "\xEF\xBB\xBF" "data: a\n\n", 1 }, { "\xEF\xBB\xBF\xEF\xBB\xBF" "data: a\n\n", 0 }, { "data: a\n\n\xEF\xBB\xBF" "data: b\n\n", 1 }, { "\xEF\xBB", 0 }, { "\xEF\xBB" "data: a\n\n", 0 }, { "\n\xEF\xBB\xBF" "data: a\n\n", 0 },
+    { "", 0 }, { "\n", 0 }, { "data: a\n\n", 1 }, { "data:a\n\n", 1 }, { "data:  a\n\n", 1 }, { "data\n\n", 1 },
+    { "data:\n\n", 1 }, { "data: \n\n", 1 }, { "data:\ta\n\n", 1 },
+    { "data: a\r\n\r\n", 1 }, { "data: a\r\r", 1 }, { "data: a\r\n\n", 1 }, { "data: a\n\r\n", 1 },
+    { "data: a\r\n\r", 1 }, { "data: a\n\r", 1 }, { "data: a\r\n", 0 }, { "data: a\n", 0 }, { "data: a", 0 },
+    { "\xEF\xBB\xBF" "data: a\n\n", 1 }, { "\xEF\xBB\xBF\xEF\xBB\xBF" "data: a\n\n", 0 },
+    { "data: a\n\n\xEF\xBB\xBF" "data: b\n\n", 1 }, { "\xEF\xBB", 0 }, { "\xEF\xBB" "data: a\n\n", 0 },
+    { "\n\xEF\xBB\xBF" "data: a\n\n", 0 },
     { "\xEF\xBB\xBF\n\ndata: a\n\n", 1 }, { "\xEF\xBB\xBF\r\n", 0 },
-    { "event: x\ndata: a\n\n", 1 }, { "data: a\nevent: x\n\n", 1 }, { "event: x\nevent:y\ndata: a\n\n", 1 }, { "event: x\nevent\ndata: a\n\n", 1 }, { "event: x\n\n", 1 }, { "event:\n\n", 0 },
-    { "data: a\ndata: b\n\n", 1 }, { "data\ndata\n\n", 1 }, { "data: a\r\ndata: b\rdata: c\n\n", 1 }, { "data: a\nid: 7\n: note\ndata: b\nretry: 1\ndata\n\ndata: c\n\n", 2 },
-    { ": note\n\n", 0 }, { ":\n\n", 0 }, { ": note\ndata: a\n\n", 1 }, { "data: a\n: data: b\n\n", 1 }, { "id: 1\nretry: 2\nother: 3\n\n", 0 },
-    { "Data: a\n\n", 0 }, { " data: a\n\n", 0 }, { "data : a\n\n", 0 }, { "dataa: a\n\n", 0 }, { "dat: a\n\n", 0 }, { "events: a\n\n", 0 }, { "data: a:b: c\n\n", 1 },
-    { "data: a\n\ndata: b\n\ndata: c\n\n", 3 }, { "data: a\r\rdata: b\r\rdata: c\r\r", 3 }, { "data: a\r\n\r\ndata: b\r\n\r\n", 2 }, { "data: a\n\n\n\n\ndata: b\n\n", 2 }, { "\r\r\n\n\r\n\rdata: b\n\r", 1 },
-    { "data: {\"a\":\"\xF0\x9F\x98\x80\"}\n\ndata: [DONE]\n\n", 2 }, { "id:1\nevent:result\n:HTTP_STATUS/200\ndata:{\"output\":{}}\n\n", 1 },
-    { "data: sixteen bytes and more, so that steps of sixteen find it\ndata: and here once again, longer than one step\r\n\r\nevent: response.output_text.delta\r\ndata: 0123456789abcdef\r\n\r\n", 2 },
+    { "event: x\ndata: a\n\n", 1 }, { "data: a\nevent: x\n\n", 1 }, { "event: x\nevent:y\ndata: a\n\n", 1 },
+    { "event: x\nevent\ndata: a\n\n", 1 }, { "event: x\n\n", 1 }, { "event:\n\n", 0 },
+    { "data: a\ndata: b\n\n", 1 }, { "data\ndata\n\n", 1 }, { "data: a\r\ndata: b\rdata: c\n\n", 1 },
+    { "data: a\nid: 7\n: note\ndata: b\nretry: 1\ndata\n\ndata: c\n\n", 2 },
+    { ": note\n\n", 0 }, { ":\n\n", 0 }, { ": note\ndata: a\n\n", 1 }, { "data: a\n: data: b\n\n", 1 },
+    { "id: 1\nretry: 2\nother: 3\n\n", 0 },
+    { "Data: a\n\n", 0 }, { " data: a\n\n", 0 }, { "data : a\n\n", 0 }, { "dataa: a\n\n", 0 }, { "dat: a\n\n", 0 },
+    { "events: a\n\n", 0 }, { "data: a:b: c\n\n", 1 },
+    { "data: a\n\ndata: b\n\ndata: c\n\n", 3 }, { "data: a\r\rdata: b\r\rdata: c\r\r", 3 },
+    { "data: a\r\n\r\ndata: b\r\n\r\n", 2 }, { "data: a\n\n\n\n\ndata: b\n\n", 2 }, { "\r\r\n\n\r\n\rdata: b\n\r", 1 },
+    { "data: {\"a\":\"\xF0\x9F\x98\x80\"}\n\ndata: [DONE]\n\n", 2 },
+    { "id:1\nevent:result\n:HTTP_STATUS/200\ndata:{\"output\":{}}\n\n", 1 },
+    { "data: sixteen bytes and more, so that steps of sixteen find it\n"
+      "data: and here once again, longer than one step\r\n\r\n"
+      "event: response.output_text.delta\r\ndata: 0123456789abcdef\r\n\r\n", 2 },
   };
   (void)state;
-  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) assert_int_equal(under_splits(span_cstr(cases[i].text), 1000), cases[i].events);
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) assert_int_equal(under_splits(span_cstr(cases[i].text),
+    1000), cases[i].events);
   assert_int_equal(under_splits(SPAN("data: a\0b\nid: \0\n\n\0\n\n"), 100), 1);
 }
 
@@ -285,7 +298,8 @@ static void fixtures(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(streams), cmocka_unit_test(every_short_stream), cmocka_unit_test(events), cmocka_unit_test(line_feed_of_its_own), cmocka_unit_test(largest), cmocka_unit_test(is_done),
+    cmocka_unit_test(streams), cmocka_unit_test(every_short_stream), cmocka_unit_test(events),
+    cmocka_unit_test(line_feed_of_its_own), cmocka_unit_test(largest), cmocka_unit_test(is_done),
     cmocka_unit_test(writes), cmocka_unit_test(fixtures),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

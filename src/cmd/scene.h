@@ -1,0 +1,39 @@
+/* scene.h: the whole gateway in one thread on a simulated loop, with scripted providers: for policy tests and fuzzing. Time
+   passes only when everybody waits.
+
+     s = scene_new(config text, folder that holds policies/, seed, &errors)
+     scene_serve(s, port, answer, arg)          what listens there
+     scene_ask(s, request bytes, &answer)       a client's request; runs until it is answered */
+#ifndef WEIR_SCENE_H
+#define WEIR_SCENE_H
+
+#include "../gateway/gateway.h"
+
+struct scene;
+struct scene *scene_new(struct span weir_lua, const char *policies, uint64_t seed, struct buf *errors);
+void scene_free(struct scene *s);
+struct worker *scene_worker(struct scene *s);
+struct loop *scene_loop(struct scene *s);
+
+/* What a scripted peer does with one request. */
+struct scene_reply {
+  enum { REPLY_BYTES, REPLY_SILENCE, REPLY_RESET } kind;
+  struct buf bytes;                   /* raw HTTP response, taken over */
+  double delay;                       /* seconds before it */
+  bool close;                         /* ends the connection behind it */
+};
+typedef void scene_answer_fn(void *arg, const struct http_head *head, struct span body, struct scene_reply *out);
+void scene_serve(struct scene *s, uint16_t port, scene_answer_fn *answer, void *arg);
+
+struct scene_answer {
+  bool complete;                      /* a whole, well-framed response came */
+  bool closed;                        /* the connection ended */
+  int status;
+  struct http_head *head;             /* in the arena */
+  struct span body;                   /* decoded */
+};
+/* One request on a connection of its own; the answer lies in the arena. Gives up after an hour of the simulation's time. */
+void scene_ask(struct scene *s, struct span request, struct arena *a, struct scene_answer *out);
+void scene_advance(struct scene *s, double seconds);
+
+#endif
