@@ -196,7 +196,7 @@ static bool read_response(struct scene *s, struct reader *r, struct span method,
   if (!r->headed) {
     size_t scanned = 0, size = http_head_end(buf_span(&r->in), &scanned);
     if (!size) return false;
-    if (http_read_response(span_of(r->in.p + r->in.at, size), method, s->head) != HTTP_OK) return true;
+    if (http_read_response(span_of(r->in.p + r->in.at, size), method, s->head) != HTTP_OK) return out->broken = true;
     if (s->head->status < 200) {
       buf_consume(&r->in, size);
       return read_response(s, r, method, a, out);
@@ -214,6 +214,7 @@ static bool read_response(struct scene *s, struct reader *r, struct span method,
     buf_consume(&r->in, step.used);
     if (step.kind == STEP_EVENT) continue;
     out->complete = step.kind == STEP_DONE;
+    out->broken = step.kind == STEP_BAD;
     return step.kind != STEP_MORE;
   }
 }

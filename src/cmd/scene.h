@@ -28,6 +28,7 @@ void scene_serve(struct scene *s, uint16_t port, scene_answer_fn *answer, void *
 struct scene_answer {
   bool complete;                      /* a whole, well-framed response came */
   bool closed;                        /* the connection ended */
+  bool broken;                        /* what came is no HTTP response */
   int status;
   struct http_head *head;             /* in the arena */
   struct span body;                   /* decoded */

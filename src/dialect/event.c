@@ -46,11 +46,10 @@ static void facts_finish(struct event_state *s, const struct pieces *p, bool end
 
 void event_read(const struct operation_info *o, struct event_state *s, const struct sse_event *e, struct arena *scratch,
                 struct event_facts *out) {
+  static const struct event_facts blank = { .class = EVENT_LIFECYCLE, .usage = { -1, -1, -1, -1, -1, -1 } };
   struct json_member members[EVENT_MEMBERS];
   size_t count;
-  memset(out, 0, sizeof *out);                     /* as a literal it would be built aside and copied */
-  out->class = EVENT_LIFECYCLE;
-  out->usage = USAGE_NONE;
+  *out = blank;
   if (!e->data_lines) return;
   struct span data = e->data_lines == 1 ? e->data : sse_data(e, scratch);
   if ((!data.n || data.p[0] != '{') && sse_is_done(e)) {

@@ -152,7 +152,7 @@ static void read_unasked(struct attempt *a) {
   struct json_error e;
   struct json document;
   if (json_read(body, &document, &e) && json_get(document, SPAN("error")).type > JSON_FALSE)
-    failure_read(a->target.provider->dialect, a->status, a->head, body, &a->failure);
+    failure_read(a->target.provider->dialect, 0, a->head, body, &a->failure);     /* its 2xx says nothing, as in an error event */
   attempt_fault(a, a->failure.fault ? a->failure.fault : body.n ? FAULT_INVALID : FAULT_EMPTY, "head", "the answer is no event stream");
 }
 

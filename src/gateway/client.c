@@ -85,6 +85,8 @@ void client_flush(struct client *c) {
   struct span s = buf_span(&c->flying);
   struct iovec iov = { (void *)s.p, s.n };
   c->sock.send.op.done = sent;
+  /* In the middle of an answer nothing waits for this send: the loop may sleep before it tells of its end. */
+  c->sock.send.lazy = !c->ended && c->exchange && !(c->exchange->attempts[0] && c->exchange->attempts[0]->call.paused);
   c->sock.loop->calls->send(c->sock.loop, &c->sock.send, c->sock.fd, &iov, 1);
 }
 

@@ -298,6 +298,7 @@ static void house_end(struct gateway *g) {
   loop_turn(g->house);
   tls_pool_free(g->shakes);
   resolver_free(g->resolver);
+  while (g->house->in_flight) loop_turn(g->house);
   generation_drop(g, g->newest);
   generation_bury(g);
   if (g->system_trust) tls_trust_drop(g->system_trust);

@@ -151,7 +151,7 @@ static void failed_timer(struct timer *t) {
 
 static void upstream_fail(struct upstream *u, enum fault f, const char *why) {
   u->fail = f;
-  snprintf(u->why, sizeof u->why, "%s", why);
+  if (why != u->why) snprintf(u->why, sizeof u->why, "%s", why);
   u->state = UP_FAILED;
   u->timer.done = failed_timer;
   timer_set(&u->pool->worker->loop->wheel, &u->timer, u->pool->worker->loop->now_ms);
@@ -494,6 +494,7 @@ void upstream_flush(struct upstream *u) {
   }
   if (!n) return;
   u->sock.send.op.done = send_done;
+  u->sock.send.lazy = !u->part_count && !u->unpin && u->call && !u->call->streamed;      /* nothing waits for its end */
   u->sock.loop->calls->send(u->sock.loop, &u->sock.send, u->sock.fd, iov, n);
 }
 
@@ -569,6 +570,7 @@ static bool take(struct upstream *u, struct span data) {
 static void recv_done(struct op *op, int result, struct span data, bool more) {
   struct upstream *u = container(op, struct upstream, sock.recv);
   (void)more;
+  if (u->state == UP_FAILED) return;                     /* its timer tells the call, and closes it */
   if (result <= 0) { peer_ended(u, result); return; }
   if (!take(u, data)) return;
   if (u->state == UP_IDLE || (u->state == UP_BUSY && u->call && !u->call->paused)) upstream_read(u, data.n >= 16384);

@@ -7,6 +7,7 @@
 struct key {
   lua_Integer place;                  /* in the table of keys */
   bool text;
+  uint64_t head;                      /* of a text: its first eight bytes, as a number in their order */
   struct span s;
   lua_Integer i;
   lua_Number d;                       /* NAN (no key can be one): it is an integer */
@@ -30,10 +31,10 @@ static int mixed_cmp(lua_Integer i, lua_Number d) {
 static int key_cmp(lua_State *L, const struct key *a, const struct key *b) {
   if (a->text != b->text) return a->text - b->text;
   if (a->text) {
+    if (a->head != b->head) return a->head < b->head ? -1 : 1;
     vm_spend(L, 4 + (a->s.n < b->s.n ? a->s.n : b->s.n) / 32);
     return span_cmp(a->s, b->s);
   }
-  vm_spend(L, 2);
   if (isnan(a->d)) return isnan(b->d) ? integer_cmp(a->i, b->i) : mixed_cmp(a->i, b->d);
   return isnan(b->d) ? -mixed_cmp(b->i, a->d) : (a->d > b->d) - (a->d < b->d);
 }
@@ -48,7 +49,18 @@ static void sink(lua_State *L, struct key *keys, size_t at, size_t count) {
   keys[at] = k;
 }
 
+static uint64_t head_of(struct span s) {
+  unsigned char bytes[8] = { 0 };
+  uint64_t head = 0;
+  memcpy(bytes, s.p, s.n < 8 ? s.n : 8);
+  for (int i = 0; i < 8; i++) head = head << 8 | bytes[i];
+  return head;
+}
+
 static void keys_sort(lua_State *L, struct key *keys, size_t count) {
+  unsigned levels = 1;
+  while (count >> levels) levels++;
+  vm_spend(L, (uint64_t)count * levels * 4);
   for (size_t i = count / 2; i-- > 0;) sink(L, keys, i, count);
   for (size_t end = count; end-- > 1;) {
     struct key last = keys[end];
@@ -58,13 +70,13 @@ static void keys_sort(lua_State *L, struct key *keys, size_t count) {
   }
 }
 
-/* Of table 1: the end of its sequence, and how many keys it has besides. */
+/* Of the table at index 2: the end of its sequence, and how many keys it has besides. */
 static size_t keys_count(lua_State *L, lua_Integer *sequence) {
   size_t all = 0;
   lua_Integer n = 0;
-  while (lua_rawgeti(L, 1, n + 1) != LUA_TNIL) lua_pop(L, 1), n++;
+  while (lua_rawgeti(L, 2, n + 1) != LUA_TNIL) lua_pop(L, 1), n++;
   lua_pop(L, 1);
-  for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
+  for (lua_pushnil(L); lua_next(L, 2); lua_pop(L, 1)) {
     int type = lua_type(L, -2);
     if (type != LUA_TNUMBER && type != LUA_TSTRING)
       luaL_error(L, "pairs has no order for a key that is a %s; only numbers and strings have one", luaL_typename(L, -2));
@@ -78,10 +90,10 @@ static size_t keys_count(lua_State *L, lua_Integer *sequence) {
 /* Into the walk, and into the table of keys at index `list`. */
 static void keys_take(lua_State *L, struct walk *w, int list) {
   size_t taken = 0;
-  for (lua_pushnil(L); lua_next(L, 1) && taken < w->count;) {
+  for (lua_pushnil(L); lua_next(L, 2) && taken < w->count;) {
     lua_pop(L, 1);
     struct key k = { .place = (lua_Integer)taken + 1, .text = lua_type(L, -1) == LUA_TSTRING, .d = NAN };
-    if (k.text) k.s.p = lua_tolstring(L, -1, &k.s.n);
+    if (k.text) k.s.p = lua_tolstring(L, -1, &k.s.n), k.head = head_of(k.s);
     else if (lua_isinteger(L, -1)) k.i = lua_tointeger(L, -1);
     else k.d = lua_tonumber(L, -1);
     if (!k.text && isnan(k.d) && k.i >= 1 && k.i <= w->sequence) continue;
@@ -124,10 +136,9 @@ int pairs(lua_State *L) {
   }
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  if (frozen_push(L, 1)) lua_replace(L, 1);
+  if (!frozen_push(L, 1)) lua_pushvalue(L, 1);     /* 2: what holds the fields. It is not given out */
   lua_Integer sequence;
   size_t count = keys_count(L, &sequence);
-  lua_pushvalue(L, 1);
   struct walk *w = lua_newuserdatauv(L, sizeof *w + count * sizeof *w->keys, 0);
   *w = (struct walk){ .sequence = sequence, .count = count };
   if (count) {

@@ -151,6 +151,10 @@ static bool take(struct policy_vm *pv, lua_State *L, struct frame *f, struct dec
 
 /* ---- runs */
 
+/* After memory ran out: what the failed call left (the stack of a deep recursion above all, which a collection under
+   need does not shrink) must not make the next one fail too. */
+static void collect(struct policy_vm *pv) { lua_gc(pv->lua, LUA_GCCOLLECT); }
+
 static void coroutine_drop(struct policy_run *run) {
   if (run->co) vm_coroutine_drop(run->vm->vm, run->co);
   run->co = NULL;
@@ -184,6 +188,7 @@ static enum outcome step(struct policy_run *run, bool fresh) {
   } else {
     ends = failed(pv, &f, r, error_text(co), &run->decision);
     coroutine_drop(run);
+    if (r == VM_MEMORY) collect(pv);
   }
   return ends ? ENDS : GOES_ON;
 }
@@ -245,6 +250,7 @@ static bool chunk_step(struct policy_vm *pv, struct frame *f, struct decision *o
   if (r == VM_OK) ends = take(pv, L, f, out);
   else ends = failed(pv, f, r, error_text(L), out);
   lua_pop(L, 1);
+  if (r == VM_MEMORY) collect(pv);
   if (out->kind == DECIDE_REPLACE) f->replaced = true, f->text = out->text;
   return ends;
 }

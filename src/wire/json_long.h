@@ -49,7 +49,7 @@ const char *LONG(scan_rest_checked)(struct reader *r, const char *at, bool *plai
   for (; !stop; at += BLOCK) {
     const char *p = block_at(r->start, at, r->end, pad);
     struct block b = block_load(p);
-    if (quiet < QUIET || (carry | BLOCK_ANY(&b, either(is_control(v), either(is(v, '"'), is(v, '\\')))))) {
+    if (quiet < QUIET || BLOCK_ANY(&b, either(is_control(v), either(is(v, '"'), is(v, '\\'))))) {
       uint64_t slash = BLOCK_WORD(&b, is(v, '\\')), quote = BLOCK_WORD(&b, is(v, '"'));
       uint64_t escaped = block_escaped(slash, &carry), known = slash | quote | BLOCK_WORD(&b, is(v, 'n'));
       stop = (quote & ~escaped) | BLOCK_WORD(&b, is_control(v));
@@ -63,7 +63,7 @@ const char *LONG(scan_rest_checked)(struct reader *r, const char *at, bool *plai
       *plain = false;
       if (utf8_wrong(p) & (stop ^ (stop - 1))) return reader_fail(r, first_wrong(start, r->end), "not UTF-8");
     }
-    wide_end = wide && (signed char)(p[BLOCK - 3] | p[BLOCK - 2] | p[BLOCK - 1]) < 0;
+    wide_end = (signed char)p[BLOCK - 1] < 0;
   }
   at += __builtin_ctzll(stop) - BLOCK;
   if (at >= r->end) return reader_fail(r, r->end, "the string is not closed");

@@ -23,7 +23,10 @@ static inline part half_low(part v) { return _mm256_and_si256(v, part_of(0x0F));
 static inline part half_high(part v) { return half_low(_mm256_srli_epi16(v, 4)); }
 
 /* A table of sixteen, in both halves as the shuffle wants it. */
-#define TABLE(...) _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)(const uint8_t[16]){ __VA_ARGS__ }))
+static inline part table_of(const uint8_t half[16]) {
+  return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)half));
+}
+#define TABLE(...) table_of((const uint8_t[16]){ __VA_ARGS__ })
 
 static inline uint64_t utf8_wrong_part(const char *p) {
   enum { ANY = CUT | STRAY | CONTINUED, HIGH = ANY | BEYOND | EDGE_4, THEN = STRAY | LONG_2 | CONTINUED };

@@ -242,6 +242,13 @@ def test_accounts_and_endpoints(h):
     w = h.weir(f'provider "p" {{ dialect = "chat", endpoint {{ url = "http://127.0.0.1:{dead}/v1", weight = 50 }}, endpoint {{ url = "{alive.url}" }} }}\n')
     for _ in range(8):
         assert w.chat().status == 200
+    for name in ("html 200", "500", "cut length"):
+        broken, good = h.upstream(WHOLE_ONLY.get(name, WHOLE.get(name))[0]), h.upstream()
+        w = h.weir(f'provider "p" {{ dialect = "chat", endpoint {{ url = "{broken.url}", weight = 3 }}, endpoint {{ url = "{good.url}" }} }}\n')
+        for i in range(12):
+            a = w.chat()
+            assert a.status == 200, f"{name}, request {i}: {a}"
+            assert a.header("x-weir-attempts") in ("1", "2"), f"{name}: {a}"
 
 
 # ---- clocks

@@ -143,6 +143,7 @@ static void closes(enum operation op, struct span stream, const char *as, const 
     if (!before.state.finished) assert_string_equal(after.finish, finish);
     for (size_t i = 0; i < EVENT_OPEN_CHOICES / 64; i++) assert_true(after.state.choices[i] == 0);
     assert_int_equal(after.real, before.real);
+    if (op == OP_RESPONSES) assert_int_equal(after.state.sequence, before.state.started ? before.state.sequence + 1 : 1);
     seen_end(&before);
     seen_end(&after);
     buf_free(&b);

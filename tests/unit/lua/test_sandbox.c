@@ -61,6 +61,7 @@ static void test_no_way_out(void **state) {
 
 static void test_frozen(void **state) {
   static const char *const attempts[] = {
+    "local _, t = pairs(string) t.rep = nil", "local _, t = pairs(_G) rawset(t, 'print', nil)", "local _, t = ipairs(math) t.pi = 3",
     "_G.print = nil", "_G.new = 1", "_G[1] = 1", "string.rep = nil", "string.new = 1", "table.sort = print", "math.pi = 3", "utf8.new = 1",
     "rawset(_G, 'x', 1)", "rawset(string, 'rep', 1)", "rawset(math, 'pi', 3)", "table.insert(string, 1)", "table.move({1}, 1, 1, 1, math)",
     "('').rep = 1", "getmetatable('').__index = {}", "setmetatable(_G, {})", "setmetatable(string, nil)", "setmetatable(_ENV, {})", NULL

@@ -118,6 +118,53 @@ static void test_limits_leave_the_vm_usable(void **state) {
   rig_end(&r);
 }
 
+/* Memory that ends at any point, while loading or in any hook, is an error of that call and nothing more. */
+static void test_memory_ends_anywhere(void **state) {
+  (void)state;
+  static const char text[] =
+    "local m, s, c = weir.matcher { 'needle' }, weir.shared('starved'), weir.counter 'starved'\n"
+    "local function all(req)\n"
+    "  req:note('k', { req.messages, req.headers.a, req.tags, req.targets }) req:tag('t', 1) req.state.x = { req:text() }\n"
+    "  s:set('k', req:text()) s:get('k') c:add(1) m:find(req:text()) weir.sorted { b = 1, a = 2 }\n"
+    "end\n"
+    "return {\n"
+    "  on_request = function(req) all(req) req.max_tokens = 5 weir.sleep(1) all(req) return weir.route { 'lab/x', 'lab/y' } end,\n"
+    "  on_chunk = function(req, chunk) all(req) m:feed(req, chunk.text) return weir.replace(chunk.text .. 'x') end,\n"
+    "  on_done = function(req, usage) all(req) end,\n"
+    "}";
+  struct delta delta = { .kind = DELTA_TEXT, .text = { JSON_STRING, SPAN("\"need\\n\"") } };
+  struct policy_usage usage = { .usage = USAGE_NONE };
+  struct decision d;
+  unsigned well = 0, unloaded = 0, failed = 0;
+  char log[8192];
+  struct capture c = capture_begin();
+  for (size_t memory = 20000; well < 20 && memory < 1 << 20; memory += 331) {
+    struct rig r;
+    struct ask a;
+    rig_init(&r);
+    r.conf.lua_memory = memory;
+    rig_use(&r, "starved", text);
+    if (!rig_try(&r)) {
+      unloaded++;
+      rig_end(&r);
+      continue;
+    }
+    ask_init(&a, OP_CHAT, CHAT_BODY);
+    ask_header(&a, "a", "b");
+    if (ask_run(&r, &a, HOOK_REQUEST, (struct policy_subject){ 0 }) == POLICY_WAITS) policy_run_resume(&a.run, NULL);
+    bool bad = a.run.decision.error;
+    for (int i = 0; i < 3; i++) policy_chunk(r.vm, &a.req, &delta, &d), bad |= d.error;
+    ask_run(&r, &a, HOOK_DONE, (struct policy_subject){ .usage = &usage });
+    well += !bad;
+    failed += bad;
+    ask_end(&a);
+    rig_end(&r);
+  }
+  capture_end(c, log);
+  assert_int_equal(well, 20);
+  assert_true(unloaded > 20 && failed > 0);
+}
+
 static void test_unknown_names(void **state) {
   (void)state;
   rig_raises("return req.modle", "unknown field of req 'modle'; did you mean 'model'?");
@@ -318,7 +365,7 @@ int main(void) {
     cmocka_unit_test(test_roads),
     cmocka_unit_test(test_repeated_failures_are_not_all_logged),
     cmocka_unit_test(test_limits_leave_the_vm_usable),
-    cmocka_unit_test(test_unknown_names),
+    cmocka_unit_test(test_memory_ends_anywhere), cmocka_unit_test(test_unknown_names),
     cmocka_unit_test(test_later_words),
     cmocka_unit_test(test_wrong_phase),
     cmocka_unit_test(test_kept_decision),

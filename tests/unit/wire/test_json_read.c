@@ -167,6 +167,24 @@ static void strings_at_every_length(void **state) {
       }
 }
 
+/* Every byte after a backslash, at places that fall differently into blocks. */
+static void every_escape(void **state) {
+  (void)state;
+  for (size_t before = 0; before < 140; before += 23)
+    for (unsigned c = 0; c < 256; c++) {
+      char text[256] = "\"";
+      size_t n = 1 + before;
+      memset(text + 1, 'a', before);
+      text[n++] = '\\';
+      text[n++] = (char)c;
+      memcpy(text + n, "0041\"", 5);
+      struct json v;
+      struct json_error err;
+      bool ok = c && strchr("\"\\/bfnrtu", (int)c);
+      assert_int_equal(reads(span_of(text, n + 5), &v, &err), ok);
+    }
+}
+
 /* Against the plain check of span.c: all two and three byte beginnings, and four byte ones at the edges. */
 static void utf8_as_span_utf8(void **state) {
   static const unsigned char edges[] = { 0x00, 0x22, 0x5C, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xFF };
@@ -354,7 +372,7 @@ static void fixtures(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(accepts), cmocka_unit_test(refuses), cmocka_unit_test(refuses_every_prefix),
-    cmocka_unit_test(strings_at_every_length), cmocka_unit_test(utf8_as_span_utf8),
+    cmocka_unit_test(strings_at_every_length), cmocka_unit_test(every_escape), cmocka_unit_test(utf8_as_span_utf8),
     cmocka_unit_test(depth), cmocka_unit_test(members_in_order),
     cmocka_unit_test(object_agrees_with_read), cmocka_unit_test(duplicate_keys), cmocka_unit_test(many_members),
     cmocka_unit_test(fixtures),

@@ -1,0 +1,38 @@
+-- All six hooks, each doing a little, for the fuzz target of the whole request path.
+local words = weir.matcher { "secret", "weir" }
+local policy = { on_error = "deny" }
+
+function policy.on_request(req)
+  if words:find(req:text("user")) then req:note("word", "seen") end
+  if req.headers["x-answer"] then return weir.answer("from the policy") end
+  if req.headers["x-wait"] then weir.sleep(0.5) end
+  if req.headers["x-fetch"] then
+    local r, why = weir.fetch { url = "http://judge.internal/score", json = { text = req.model }, timeout = 1 }
+    req:note("judge", r and tostring(r.status) or why)
+  end
+  if req.headers["x-cap"] then req.max_tokens = 7 end
+end
+
+function policy.on_attempt(req, attempt)
+  attempt.headers["x-attempt"] = tostring(attempt.number)
+end
+
+function policy.on_response(req, response)
+  if response.text == "bad" then return weir.reject("bad text") end
+end
+
+function policy.on_chunk(req, chunk)
+  if chunk.text == "drop" then return weir.drop() end
+  if chunk.text and words:feed(req, chunk.text) then return weir.stop("a word", "filter") end
+  if chunk.text == "a" then return weir.replace("b\"\n") end
+end
+
+function policy.on_failure(req, attempt, fault)
+  if fault.kind == "timeout" and attempt.number < 2 then return weir.retry { after = 0.1 } end
+end
+
+function policy.on_done(req, usage)
+  req:note("done", tostring(usage.output))
+end
+
+return policy
