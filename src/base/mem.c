@@ -40,7 +40,7 @@ struct arena_release {
   void (*run)(void *arg);
   void *arg;
 };
-enum { FIRST_BLOCK = 1024, LARGEST_STEP = 65536 };
+enum { FIRST_BLOCK = 1024, LARGEST_STEP = 65536, LARGEST_KEPT = 4096 };
 
 static void *arena_block_add(struct arena *a, size_t n) {
   size_t size = a->total < FIRST_BLOCK ? FIRST_BLOCK : a->total < LARGEST_STEP ? a->total : LARGEST_STEP;
@@ -107,6 +107,24 @@ void arena_end(struct arena *a) {
     mem_free(b);
   }
   *a = (struct arena){ 0 };
+}
+
+void arena_reset(struct arena *a) {
+  for (struct arena_release *r = a->releases; r; r = r->next) r->run(r->arg);
+  a->releases = NULL;
+  struct arena_block *keep = NULL;
+  for (struct arena_block *b = a->blocks, *next; b; b = next) {
+    next = b->next;
+    if (!keep && b->size <= LARGEST_KEPT) keep = b;
+    else mem_free(b);
+  }
+  *a = (struct arena){ 0 };
+  if (!keep) return;
+  keep->next = NULL;
+  a->blocks = keep;
+  a->at = (char *)(keep + 1);
+  a->end = a->at + keep->size;
+  a->total = keep->size;
 }
 
 char *buf_reserve(struct buf *b, size_t n) {

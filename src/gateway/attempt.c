@@ -49,8 +49,10 @@ void attempt_stop(struct attempt *a) {
   buf_free(&a->window);
   buf_free(&a->held);
   buf_free(&a->text);
-  arena_end(&a->arena);
-  mem_free(a);
+  struct worker *w = a->exchange->worker;
+  arena_reset(&a->arena);
+  a->next_spare = w->spare_attempts;
+  w->spare_attempts = a;
 }
 
 /* ---- sending */

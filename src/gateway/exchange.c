@@ -16,9 +16,15 @@ static void clock_run(struct timer *t);
 
 struct exchange *exchange_new(struct worker *w, struct sink *sink, struct client *c) {
   struct exchange *x = w->spare_exchanges;
-  if (x) w->spare_exchanges = x->next_spare;
-  else x = mem_alloc(sizeof *x);
+  struct arena arena = { 0 };
+  if (x) {
+    w->spare_exchanges = x->next_spare;
+    arena = x->arena;                                    /* with its one block */
+  } else {
+    x = mem_alloc(sizeof *x);
+  }
   memset(x, 0, sizeof *x);
+  x->arena = arena;
   x->worker = w;
   x->gen = w->gen;
   __atomic_add_fetch(&x->gen->refs, 1, __ATOMIC_RELAXED);
@@ -40,7 +46,7 @@ static void exchange_free(struct exchange *x) {
   struct worker *w = x->worker;
   mem_free(x->body_memory);
   buf_free(&x->prefix);
-  arena_end(&x->arena);
+  arena_reset(&x->arena);
   generation_drop(w->gateway, x->gen);
   x->next_spare = w->spare_exchanges;
   w->spare_exchanges = x;
@@ -261,7 +267,17 @@ static bool route(struct exchange *x) {
 }
 
 static struct attempt *attempt_new(struct exchange *x, const struct target *t) {
-  struct attempt *a = mem_zero(sizeof *a);
+  struct worker *w = x->worker;
+  struct attempt *a = w->spare_attempts;
+  struct arena arena = { 0 };
+  if (a) {
+    w->spare_attempts = a->next_spare;
+    arena = a->arena;
+  } else {
+    a = mem_alloc(sizeof *a);
+  }
+  memset(a, 0, sizeof *a);
+  a->arena = arena;
   a->exchange = x;
   a->target = *t;
   a->target.name = x->route.candidates[x->at].name;

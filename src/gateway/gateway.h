@@ -118,6 +118,7 @@ struct worker {
   struct upstream *dirty_up;
   struct client *spare_clients;
   struct exchange *spare_exchanges;
+  struct attempt *spare_attempts;
   struct buf spare_bufs[32];          /* memory for send buffers, between uses */
   unsigned spare_buf_count;
   unsigned open_clients;              /* atomic: read by who hands over */
@@ -343,6 +344,7 @@ void call_stop(struct call *c);                          /* no callback after th
 struct attempt {
   struct call call;
   struct exchange *exchange;
+  struct attempt *next_spare;
   struct target target;
   struct arena arena;
   struct policy_attempt view;

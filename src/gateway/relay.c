@@ -138,7 +138,7 @@ static size_t relay_events(struct attempt *a, struct span window) {
       return SIZE_MAX;
     }
     if (f.terminal && !x->terminated) exchange_terminated(x);
-    arena_end(&w->scratch);
+    arena_reset(&w->scratch);
   }
   x->sink->calls->write(x->sink, span_of(window.p + sent, at - sent));
   x->answer_bytes += at;
@@ -183,7 +183,7 @@ static size_t hold_events(struct attempt *a, struct span window, bool *real) {
       a->failure.retry_after = f.retry_after > 0 ? f.retry_after : -1;
       a->failure.code = arena_copy(&a->arena, f.code);
       char *why = f.message.n ? arena_cstr(&a->arena, f.message) : NULL;
-      arena_end(&x->worker->scratch);
+      arena_reset(&x->worker->scratch);
       attempt_fault(a, fault, "first_event", why ? why : f.class == EVENT_ERROR ? "the stream began with an error" : "the stream ended without content");
       return SIZE_MAX;
     }
@@ -192,7 +192,7 @@ static size_t hold_events(struct attempt *a, struct span window, bool *real) {
     at += s.used;
     *real = f.real;
     if (*real) add_text(a, &e);
-    arena_end(&x->worker->scratch);
+    arena_reset(&x->worker->scratch);
   }
   if (!*real && (s.kind == STEP_BAD || buf_size(&a->held) > HELD_MOST)) {
     attempt_fault(a, FAULT_PROTOCOL, "first_event", s.kind == STEP_BAD ? "an event of the stream is too large" : "too much came before any content");

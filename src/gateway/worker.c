@@ -242,7 +242,14 @@ void worker_free(struct worker *w) {
   while (w->spare_exchanges) {
     struct exchange *x = w->spare_exchanges;
     w->spare_exchanges = x->next_spare;
+    arena_end(&x->arena);
     mem_free(x);
+  }
+  while (w->spare_attempts) {
+    struct attempt *a = w->spare_attempts;
+    w->spare_attempts = a->next_spare;
+    arena_end(&a->arena);
+    mem_free(a);
   }
   while (w->spare_buf_count) buf_free(&w->spare_bufs[--w->spare_buf_count]);
   health_free(w->health);
