@@ -158,7 +158,7 @@ static void blocks_same(struct span s) {
     struct reader base = { s.p, s.p + s.n, { 0, NULL } }, avx2 = base;
     bool plain[2] = { false, false };
     const char *p = s.p + ++at;
-    if ((at > 1 && p[-2] < 0) || (at > 2 && p[-3] < 0)) continue;
+    if ((at > 1 && p[-2] & 0x80) || (at > 2 && p[-3] & 0x80)) continue;     /* scan_rest_checked may rely on it */
     const char *one = scan_rest_checked_base(&base, p, &plain[0]), *two = scan_rest_checked_avx2(&avx2, p, &plain[1]);
     require(one == two && (one ? plain[0] == plain[1] : base.error.why && avx2.error.why));
   }

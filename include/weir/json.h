@@ -24,7 +24,9 @@ struct json {
 
 /* Validates a whole document: RFC 8259 grammar, UTF-8 (no BOM), depth at most JSON_DEPTH, nothing
    but white space after it. Lone surrogate escapes are allowed here (json_unescape tells).
-   Fast path: plain string content is skipped 16 bytes at a time (SSE2; scalar elsewhere). */
+   Strings are looked at 16 to 64 bytes at a time (SSE2; AVX2 where the processor has it; plain words
+   elsewhere). err->at is the first fault, but within a string's 64 bytes another may be named first.
+   err may be NULL. */
 bool json_read(struct span document, struct json *out, struct json_error *err);
 
 /* As json_read for a document that must be an object, and fills members[0..*count) with its top

@@ -5,7 +5,7 @@
 
 static const struct { const char *name, *what; int (*run)(struct args *a); } commands[] = {
   { "run", "serve: weir run [--config FILE] [--watch]", cmd_run },
-  { "check", "check configuration and policies: weir check [--config FILE] [--explain MODEL]", cmd_check },
+  { "check", "check configuration and policies: weir check [--config FILE] [--explain MODEL [--request FILE]]", cmd_check },
   { "test", "run policy tests: weir test [FILE or FOLDER …]", cmd_test },
   { "reload", "make a running weir load its files again: weir reload [--config FILE]", cmd_reload },
   { "version", "print version, event loop and libraries", cmd_version },

@@ -169,7 +169,7 @@ static void read_whole(struct attempt *a) {
     x->usage_reported = true;
   }
   if (f.model.n) x->served_model = arena_copy(&x->arena, f.model);
-  if (f.fault) {
+  if (f.fault && !exchange_final(x, f.fault)) {
     attempt_fault(a, f.fault, "head", f.fault == FAULT_INVALID ? "the answer is not what this route answers" : f.fault == FAULT_EMPTY ? "the answer holds nothing" : NULL);
     return;
   }

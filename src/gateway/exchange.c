@@ -290,7 +290,9 @@ static struct attempt *attempt_new(struct exchange *x, const struct target *t) {
 
 static bool pick(struct exchange *x) {
   struct target t = { 0 };
-  route_pick(&x->route.candidates[x->at], x->worker->health, now_ms(x), worker_random(x->worker), &t);
+  if (x->elsewhere.endpoint) t = x->elsewhere;
+  else route_pick(&x->route.candidates[x->at], x->worker->health, now_ms(x), worker_random(x->worker), &t);
+  x->elsewhere.endpoint = NULL;
   x->attempts[0] = attempt_new(x, &t);
   x->usage = USAGE_NONE;                                 /* told of the attempt that answers */
   x->usage_reported = false;
@@ -346,7 +348,8 @@ static bool give_up(struct exchange *x, struct span why) {
     e.status = fault_status(f);
     if (!e.message.n) {
       const char *what = a && a->why ? a->why : "";
-      e.message = x->tried_count > 1 ? arena_printf(&x->arena, "all %zu attempts failed; the first: %s%s%s", x->tried_count, fault_word(f), x->first_why.n ? ": " : "", x->first_why.n ? x->first_why.p : "")
+      e.message = x->tried_count > 1 ? arena_printf(&x->arena, "all %zu attempts failed; the first: %s%s%.*s", x->tried_count, fault_word(f),
+                                                    x->first_why.n ? ": " : "", SPAN_FMT(x->first_why))
                                      : arena_printf(&x->arena, "%.*s failed: %s%s%s", SPAN_FMT(x->tried[0].target), fault_word(f), *what ? ": " : "", what);
     }
     answer_error(x, &e, f == FAULT_RATE_LIMITED || f == FAULT_OVERLOADED ? x->first_retry_after : -1);
@@ -355,17 +358,35 @@ static bool give_up(struct exchange *x, struct span why) {
   return false;
 }
 
-/* Another account or endpoint of the same candidate that this exchange has not tried yet. */
+/* Another account or endpoint of the same candidate that this exchange has not tried yet: as chance and health would pick it,
+   else the first there is. It is kept for the next pick. */
+static bool untried(const struct exchange *x, const struct target *t) {
+  for (size_t i = 0; i < x->tried_count; i++)
+    if (x->tried_endpoint[i] == t->endpoint && x->tried_account[i] == t->account) return false;
+  return true;
+}
+
 static bool elsewhere(struct exchange *x) {
   const struct candidate *c = &x->route.candidates[x->at];
-  size_t ways = 0;
-  for (size_t i = 0; i < c->provider->endpoint_count; i++) ways += c->provider->endpoints[i].account_count ? c->provider->endpoints[i].account_count : 1;
-  if (ways < 2 || x->req.facts.bound) return false;
-  struct target t = { 0 };
-  route_pick(c, x->worker->health, now_ms(x), worker_random(x->worker), &t);
-  for (size_t i = 0; i < x->tried_count; i++)
-    if (x->tried_endpoint[i] == t.endpoint && x->tried_account[i] == t.account) return false;
-  return true;
+  struct target *t = &x->elsewhere;
+  if (x->req.facts.bound) return false;
+  route_pick(c, x->worker->health, now_ms(x), worker_random(x->worker), t);
+  if (untried(x, t)) return true;
+  for (size_t e = 0; e < c->provider->endpoint_count; e++) {
+    t->endpoint = &c->provider->endpoints[e];
+    for (size_t i = 0; i < t->endpoint->account_count; i++) {
+      t->account = &t->endpoint->accounts[i];
+      if (untried(x, t)) return true;
+    }
+  }
+  t->endpoint = NULL;
+  return false;
+}
+
+/* A refusal or a filtered answer is the provider's own word: when nothing else would be tried for it, it is the client's. */
+bool exchange_final(struct exchange *x, enum fault f) {
+  if ((f != FAULT_REFUSED && f != FAULT_CONTENT_FILTERED) || policy_has(vm_of_exchange(x), HOOK_FAILURE)) return false;
+  return !(x->route.next_on & 1u << f) || x->at + 1 >= x->route.count;
 }
 
 static bool pause_then_pick(struct exchange *x, uint64_t ms) {

@@ -250,6 +250,7 @@ struct exchange {
   const struct endpoint **tried_endpoint;
   const struct account **tried_account;
   size_t tried_count;
+  struct target elsewhere;            /* what the next pick takes; endpoint NULL: as chance and health say */
   enum fault first_fault;
   int first_status;
   double first_retry_after;
@@ -288,6 +289,7 @@ void exchange_pin(void *x);
 void exchange_unpin(void *x);
 /* From the attempt; each may free the attempt before it returns: */
 void exchange_attempt_failed(struct exchange *x);
+bool exchange_final(struct exchange *x, enum fault f);   /* refused, content_filtered: the client gets the provider's own answer */
 void exchange_answer_ready(struct exchange *x);          /* whole answer, or the held start of a stream, stands in the attempt */
 
 /* request.c: understanding the request, composing what goes upstream */

@@ -178,7 +178,8 @@ static size_t hold_events(struct attempt *a, struct span window, bool *real) {
     event_read(x->req.operation, &a->events, &e, &x->worker->scratch, &f);
     enum fault fault = f.class == EVENT_ERROR ? (f.fault ? f.fault : FAULT_OVERLOADED)
                        : !f.real && (f.finish.n || f.terminal) ? (f.fault ? f.fault : FAULT_EMPTY) : FAULT_NONE;
-    if (fault) {
+    bool final = f.class != EVENT_ERROR && exchange_final(x, fault);
+    if (fault && !final) {
       if (f.has_usage) note_facts(x, &f);
       a->failure.retry_after = f.retry_after > 0 ? f.retry_after : -1;
       a->failure.code = arena_copy(&a->arena, f.code);
@@ -190,7 +191,7 @@ static size_t hold_events(struct attempt *a, struct span window, bool *real) {
     note_facts(x, &f);
     buf_add(&a->held, e.raw);
     at += s.used;
-    *real = f.real;
+    *real = f.real || final;
     if (*real) add_text(a, &e);
     arena_reset(&x->worker->scratch);
   }

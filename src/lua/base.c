@@ -4,8 +4,8 @@
 
 /* An error that pcall may see. The end of a call and of its memory are none. */
 static void caught(lua_State *L, int status) {
-  if (status == LUA_ERRMEM) run_abandon(L, VM_MEMORY);
-  if (vm_of(L)->doomed) run_abandon(L, VM_TIMEOUT);
+  if (status == LUA_ERRMEM) vm_run_abandon(L, VM_MEMORY);
+  if (vm_of(L)->doomed) vm_run_abandon(L, VM_TIMEOUT);
 }
 
 static int pcall_over(lua_State *L, int status, lua_KContext below) {
@@ -48,7 +48,7 @@ static int xpcall(lua_State *L) {
   return xpcall_over(L, lua_pcallk(L, count - 2, LUA_MULTRET, 0, 2, xpcall_over), 2);
 }
 
-const char *tostring_push(lua_State *L, int at, size_t *n) {
+const char *vm_tostring_push(lua_State *L, int at, size_t *n) {
   at = lua_absindex(L, at);
   if (luaL_callmeta(L, at, "__tostring")) {
     if (!lua_isstring(L, -1)) luaL_error(L, "'__tostring' must return a string");
@@ -65,7 +65,7 @@ static int tostring(lua_State *L) {
   size_t n;
   luaL_checkany(L, 1);
   vm_spend(L, 20);
-  tostring_push(L, 1, &n);
+  vm_tostring_push(L, 1, &n);
   return 1;
 }
 
@@ -78,7 +78,7 @@ static int tell(lua_State *L, enum log_level level) {
   luaL_buffinit(L, &line);
   for (int i = 1; i <= count; i++) {
     if (i > 1) luaL_addchar(&line, '\t');
-    tostring_push(L, i, &n);
+    vm_tostring_push(L, i, &n);
     vm_spend(L, 20 + n / 16);
     luaL_addvalue(&line);
   }
@@ -135,9 +135,9 @@ static int raw_len(lua_State *L) {
   return 1;
 }
 
-void base_open(lua_State *L) {
+void library_base(lua_State *L) {
   static const luaL_Reg list[] = {
-    { "pcall", pcall }, { "xpcall", xpcall }, { "tostring", tostring }, { "print", print }, { "warn", warn }, { "pairs", pairs },
+    { "pcall", pcall }, { "xpcall", xpcall }, { "tostring", tostring }, { "print", print }, { "warn", warn }, { "pairs", pairs_in_order },
     { "setmetatable", set_metatable }, { "rawget", raw_get }, { "rawset", raw_set }, { "rawlen", raw_len }, { NULL, NULL }
   };
   luaL_setfuncs(L, list, 0);

@@ -103,7 +103,7 @@ static void interrupt(int number) {
   (void)number;
   struct slot *s = mine;
   uint64_t running = s ? atomic_load(&s->number) : 0;
-  if (running & 1 && atomic_load(&s->doomed) == running) run_interrupt(s->vm);
+  if (running & 1 && atomic_load(&s->doomed) == running) vm_run_interrupt(s->vm);
 }
 
 static void slot_leave(void *arg) {
@@ -151,7 +151,7 @@ void vm_thread_enter(void) {
 }
 
 /* ---- calls */
-void call_begin(struct call *c, struct vm *vm) {
+void clock_begin(struct clock_call *c, struct vm *vm) {
   if (!mine) vm_thread_enter();
   struct slot *s = mine;
   c->outer = s->vm;
@@ -170,11 +170,11 @@ void call_begin(struct call *c, struct vm *vm) {
   if (__builtin_expect(atomic_load(&parked), 0)) unpark();
 }
 
-void call_end(struct call *c, struct vm *vm) {
+void clock_end(struct clock_call *c, struct vm *vm) {
   struct slot *s = mine;
   bool doomed = vm->doomed;
   if (!--s->depth) atomic_store_explicit(&s->number, ++s->count, memory_order_release);
   s->vm = c->outer;
   if (!--vm->depth) vm->doomed = 0;
-  if (doomed && c->outer && c->outer != vm) run_interrupt(c->outer);
+  if (doomed && c->outer && c->outer != vm) vm_run_interrupt(c->outer);
 }

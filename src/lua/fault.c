@@ -36,7 +36,7 @@ static void text_tell(lua_State *L, struct buf *out) {
 
 static int to_text(lua_State *L) {
   size_t n;
-  tostring_push(L, 1, &n);
+  vm_tostring_push(L, 1, &n);
   return 1;
 }
 
@@ -49,7 +49,7 @@ static void object_tell(struct vm *vm, lua_State *co, struct buf *out) {
   lua_xmove(co, other, 1);
   bool has = luaL_getmetafield(other, -1, "__tostring") != LUA_TNIL;
   if (has) lua_pop(other, 1);
-  if (has && run_resume(vm, other, 1, &count) == LUA_OK && lua_type(other, -1) == LUA_TSTRING) text_tell(other, out);
+  if (has && vm_run_resume(vm, other, 1, &count) == LUA_OK && lua_type(other, -1) == LUA_TSTRING) text_tell(other, out);
   else buf_printf(out, "(error object is a %s value)", kind);
   vm_coroutine_drop(vm, other);
 }
@@ -60,9 +60,9 @@ static void error_tell(struct vm *vm, lua_State *co, struct buf *out) {
   lua_pop(co, 1);
 }
 
-void fault_tell(struct vm *vm, lua_State *co, int status, struct buf *out) {
+void vm_fault_tell(struct vm *vm, lua_State *co, int status, struct buf *out) {
   size_t cap = vm_lift(vm);
-  enum vm_result result = run_result(status);
+  enum vm_result result = vm_run_result(status);
   if (result == VM_ERROR) {
     vm_unlift(vm, cap);
     error_tell(vm, co, out);

@@ -127,7 +127,7 @@ static int custom_over(lua_State *L, int status, lua_KContext extra) {
   return 3;
 }
 
-int pairs(lua_State *L) {
+int pairs_in_order(lua_State *L) {
   luaL_checkany(L, 1);
   if (luaL_getmetafield(L, 1, "__pairs") != LUA_TNIL) {
     lua_pushvalue(L, 1);

@@ -49,53 +49,53 @@ struct vm {
 /* ---- state.c. Between lift and unlift allocations do not fail, so that API calls need no protection. */
 size_t vm_lift(struct vm *vm);
 void vm_unlift(struct vm *vm, size_t cap);
-void coroutine_forget(struct vm *vm, lua_State *co);
+void vm_coroutine_forget(struct vm *vm, lua_State *co);
 /* After a call: garbage near the limit is collected now, for else the emergency collection would be counted as time
    of the next call, which has done nothing. */
 void vm_tidy(struct vm *vm);
 
 /* ---- clock.c */
-struct call { struct vm *outer; };
-void call_begin(struct call *c, struct vm *vm);
-void call_end(struct call *c, struct vm *vm);
+struct clock_call { struct vm *outer; };
+void clock_begin(struct clock_call *c, struct vm *vm);
+void clock_end(struct clock_call *c, struct vm *vm);
 
 /* ---- run.c */
 /* As lua_resume, but a run that was abandoned gives ABANDONED + the reason. */
 enum { ABANDONED = 100 };
-int run_resume(struct vm *vm, lua_State *co, int nargs, int *nresults);
+int vm_run_resume(struct vm *vm, lua_State *co, int nargs, int *nresults);
 /* True when co may be used again. */
-bool run_reset(struct vm *vm, lua_State *co);
+bool vm_run_reset(struct vm *vm, lua_State *co);
 /* Called by the signal handler and when a nested run ends: the innermost run stops at its next instruction. */
-void run_interrupt(struct vm *vm);
-_Noreturn void run_abandon(lua_State *L, enum vm_result why);
-enum vm_result run_result(int status);
+void vm_run_interrupt(struct vm *vm);
+_Noreturn void vm_run_abandon(lua_State *L, enum vm_result why);
+enum vm_result vm_run_result(int status);
 
 /* ---- fault.c */
 /* Why a run ended, with traceback. Takes the error object off co. */
-void fault_tell(struct vm *vm, lua_State *co, int status, struct buf *out);
+void vm_fault_tell(struct vm *vm, lua_State *co, int status, struct buf *out);
 
-/* ---- sandbox.c and what it opens; each leaves the table it made on the stack. They raise. */
+/* ---- sandbox.c and what it opens. They raise. */
 void sandbox_open(lua_State *L);
-void base_open(lua_State *L);
-void string_open(lua_State *L);
-void table_open(lua_State *L);
-void utf8_open(lua_State *L);
-void math_open(lua_State *L);
+void library_base(lua_State *L);       /* into the table on the top; the others leave a table of their own there */
+void library_string(lua_State *L);
+void library_table(lua_State *L);
+void library_utf8(lua_State *L);
+void library_math(lua_State *L);
 /* Copies the named functions and values of the table at -2 into the one at -1. */
-void copy_named(lua_State *L, const char *const *names);
-/* Field `name` of the table at -1 becomes f with the field of the table at -2 as its upvalue; stock() calls that. */
+void names_copy(lua_State *L, const char *const *names);
+/* Field `name` of the table at -1 becomes f with the field of the table at -2 as its upvalue; stock_call does that. */
 struct wrapped { const char *name; lua_CFunction f; };
-void wrap_named(lua_State *L, const struct wrapped *list);
-int stock(lua_State *L);
+void names_wrap(lua_State *L, const struct wrapped *list);
+int stock_call(lua_State *L);
 
-int pairs(lua_State *L);
+int pairs_in_order(lua_State *L);
 int pattern_find(lua_State *L);
 int pattern_match(lua_State *L);
 int pattern_gmatch(lua_State *L);
 int pattern_gsub(lua_State *L);
 
 /* Pushes the text that tostring gives: no addresses. */
-const char *tostring_push(lua_State *L, int at, size_t *n);
+const char *vm_tostring_push(lua_State *L, int at, size_t *n);
 
 /* ---- freeze.c */
 /* True, and the table behind pushed, when the value at index `at` is a frozen table. */

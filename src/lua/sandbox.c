@@ -10,14 +10,14 @@ static const char *const math_names[] = {
   "mininteger", "modf", "pi", "rad", "sin", "sqrt", "tan", "tointeger", "type", "ult", NULL
 };
 
-void copy_named(lua_State *L, const char *const *names) {
+void names_copy(lua_State *L, const char *const *names) {
   for (; *names; names++) {
     require(lua_getfield(L, -2, *names) != LUA_TNIL);
     lua_setfield(L, -2, *names);
   }
 }
 
-void wrap_named(lua_State *L, const struct wrapped *list) {
+void names_wrap(lua_State *L, const struct wrapped *list) {
   for (; list->name; list++) {
     require(lua_getfield(L, -2, list->name) == LUA_TFUNCTION);
     lua_pushcclosure(L, list->f, 1);
@@ -25,13 +25,13 @@ void wrap_named(lua_State *L, const struct wrapped *list) {
   }
 }
 
-int stock(lua_State *L) { return lua_tocfunction(L, lua_upvalueindex(1))(L); }
+int stock_call(lua_State *L) { return lua_tocfunction(L, lua_upvalueindex(1))(L); }
 
-void math_open(lua_State *L) {
+void library_math(lua_State *L) {
   lua_pushcfunction(L, luaopen_math);
   lua_call(L, 0, 1);
   lua_newtable(L);
-  copy_named(L, math_names);
+  names_copy(L, math_names);
   lua_remove(L, -2);
 }
 
@@ -52,7 +52,7 @@ static void names_open(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
   lua_pushvalue(L, -2);
   lua_insert(L, -2);
-  copy_named(L, libraries);
+  names_copy(L, libraries);
   lua_pop(L, 2);
 }
 
@@ -61,15 +61,15 @@ void sandbox_open(lua_State *L) {
   lua_pushcfunction(L, luaopen_base);
   lua_call(L, 0, 1);
   lua_newtable(L);
-  copy_named(L, base_names);
-  base_open(L);
-  string_open(L);
+  names_copy(L, base_names);
+  library_base(L);
+  library_string(L);
   lua_setfield(L, -2, "string");
-  table_open(L);
+  library_table(L);
   lua_setfield(L, -2, "table");
-  math_open(L);
+  library_math(L);
   lua_setfield(L, -2, "math");
-  utf8_open(L);
+  library_utf8(L);
   lua_setfield(L, -2, "utf8");
   lua_pushvalue(L, -1);
   lua_setfield(L, -2, "_G");

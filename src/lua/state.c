@@ -113,7 +113,7 @@ lua_State *vm_coroutine(struct vm *vm) {
   return co;
 }
 
-void coroutine_forget(struct vm *vm, lua_State *co) {
+void vm_coroutine_forget(struct vm *vm, lua_State *co) {
   lua_State *L = vm->main;
   size_t cap = vm_lift(vm);
   require(lua_checkstack(L, 4));
@@ -127,9 +127,9 @@ void coroutine_forget(struct vm *vm, lua_State *co) {
 void vm_coroutine_drop(struct vm *vm, lua_State *co) {
   lua_Debug frame;
   bool clean = lua_status(co) == LUA_OK;
-  if (clean && lua_getstack(co, 0, &frame)) return coroutine_forget(vm, co);  /* it was abandoned */
-  if (!clean && !run_reset(vm, co)) return coroutine_forget(vm, co);
+  if (clean && lua_getstack(co, 0, &frame)) return vm_coroutine_forget(vm, co);  /* it was abandoned */
+  if (!clean && !vm_run_reset(vm, co)) return vm_coroutine_forget(vm, co);
   lua_settop(co, 0);
-  if (vm->spare_count == SPARES) return coroutine_forget(vm, co);
+  if (vm->spare_count == SPARES) return vm_coroutine_forget(vm, co);
   vm->spares[vm->spare_count++] = co;
 }

@@ -13,23 +13,23 @@ static size_t length(lua_State *L, int arg) {
 /* Functions that look at each byte of their first argument. */
 static int each_byte(lua_State *L) {
   vm_spend(L, 4 + length(L, 1) / 4);
-  return stock(L);
+  return stock_call(L);
 }
 
 /* Functions that make one value of each argument or result. */
 static int char_of(lua_State *L) {
   vm_spend(L, 4 + 2 * (uint64_t)lua_gettop(L));
-  return stock(L);
+  return stock_call(L);
 }
 
 static int byte_of(lua_State *L) {
-  int count = stock(L);
+  int count = stock_call(L);
   vm_spend(L, 4 + 2 * (uint64_t)count);
   return count;
 }
 
 static int sub(lua_State *L) {
-  int count = stock(L);
+  int count = stock_call(L);
   vm_spend(L, 4 + lua_rawlen(L, -1) / 32);
   return count;
 }
@@ -79,12 +79,12 @@ static int format(lua_State *L) {
     if (text.p[i] == 'p') return luaL_error(L, "invalid conversion '%%p' to 'format': addresses are not shown");
     if (text.p[i] == 's' && !lua_isstring(L, arg)) {
       size_t n;
-      tostring_push(L, arg, &n);
+      vm_tostring_push(L, arg, &n);
       lua_replace(L, arg);
     }
     vm_spend(L, conversion_cost(L, text.p[i], arg));
   }
-  return stock(L);
+  return stock_call(L);
 }
 
 /* ---- pack, packsize, unpack: a format may ask for many bytes by numbers alone ("c1000000") */
@@ -108,12 +108,12 @@ static int pack(lua_State *L) {
   pack_spend(L);
   for (int i = lua_gettop(L); i > 1; i--) bytes += length(L, i);
   vm_spend(L, bytes / 16);
-  return stock(L);
+  return stock_call(L);
 }
 
 static int unpack(lua_State *L) {
   pack_spend(L);
-  int count = stock(L);
+  int count = stock_call(L);
   for (int i = 1; i < count; i++)
     if (lua_type(L, -i) == LUA_TSTRING) vm_spend(L, lua_rawlen(L, -i) / 32);
   return count;
@@ -121,10 +121,10 @@ static int unpack(lua_State *L) {
 
 static int packsize(lua_State *L) {
   pack_spend(L);
-  return stock(L);
+  return stock_call(L);
 }
 
-void string_open(lua_State *L) {
+void library_string(lua_State *L) {
   static const struct wrapped list[] = {
     { "byte", byte_of }, { "char", char_of }, { "format", format }, { "lower", each_byte }, { "pack", pack },
     { "packsize", packsize }, { "reverse", each_byte }, { "sub", sub }, { "unpack", unpack }, { "upper", each_byte }, { NULL, NULL }
@@ -137,8 +137,8 @@ void string_open(lua_State *L) {
   lua_pushcfunction(L, luaopen_string);
   lua_call(L, 0, 1);
   lua_newtable(L);
-  wrap_named(L, list);
-  copy_named(L, as_they_are);
+  names_wrap(L, list);
+  names_copy(L, as_they_are);
   luaL_setfuncs(L, own, 0);
   lua_remove(L, -2);
   lua_pushliteral(L, "");                          /* the metatable that luaopen_string gave to strings, for arithmetic */

@@ -245,7 +245,7 @@ static int sort(lua_State *L) {
   return 0;
 }
 
-void table_open(lua_State *L) {
+void library_table(lua_State *L) {
   static const luaL_Reg list[] = {
     { "concat", concat }, { "insert", insert }, { "move", move }, { "pack", pack }, { "remove", remove_one }, { "sort", sort },
     { "unpack", unpack }, { NULL, NULL }

@@ -1,6 +1,7 @@
 #include "serve.h"
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 #include "weir/log.h"
 #include "weir/sse.h"
@@ -9,7 +10,7 @@ void sse_line(struct buf *b, struct span name, struct span data) { sse_write(b, 
 
 static int usage(void) {
   fputs("weir-mock: a provider that speaks chat, completions, embeddings, responses and messages, and misbehaves on request\n\n"
-        "  weir-mock [--listen 127.0.0.1:9100] [--tls 127.0.0.1:9443 --cert FILE --key FILE]\n"
+        "  weir-mock [--listen 127.0.0.1:9100] [--tls 127.0.0.1:9443 --cert FILE --key FILE [--tls-delay MS]]\n"
         "            [--play FOLDER] [--script FILE] [--record FILE]\n\n"
         "A request's behaviour: header x-mock, or model 'mock-429' 'mock-stall' …, or model 'mock;status=503;delay=20', or the next\n"
         "line of the script. Words: status retry-after code type delay first gap events stall reset cut end bad error tools size\n"
@@ -38,6 +39,7 @@ static int port_of(int fd) {
 int main(int argc, char **argv) {
   static struct mock m;
   const char *listen_at = "127.0.0.1:9100", *tls = NULL, *cert = NULL, *key = NULL, *why = NULL;
+  unsigned tls_delay = 0;
   char text[256];
   for (int i = 1; i < argc; i++) {
     struct span w = span_cstr(argv[i]);
@@ -47,6 +49,7 @@ int main(int argc, char **argv) {
     else if (span_eq(w, SPAN("--tls"))) tls = value;
     else if (span_eq(w, SPAN("--cert"))) cert = value;
     else if (span_eq(w, SPAN("--key"))) key = value;
+    else if (span_eq(w, SPAN("--tls-delay"))) tls_delay = (unsigned)atoi(value);
     else if (span_eq(w, SPAN("--play"))) m.play_folder = value;
     else if (span_eq(w, SPAN("--record"))) m.record = fopen(value, "w");
     else if (span_eq(w, SPAN("--script"))) {
@@ -59,7 +62,7 @@ int main(int argc, char **argv) {
   if (!m.loop) return fprintf(stderr, "weir-mock: %s\n", why), 2;
   m.fd = listen_open(span_cstr(listen_at), text, sizeof text);
   if (m.fd < 0) return fprintf(stderr, "weir-mock: cannot listen on %s: %s\n", listen_at, text), 2;
-  if (tls && (!cert || !key || !mock_tls_listen(tls, cert, key, port_of(m.fd), &why)))
+  if (tls && (!cert || !key || !mock_tls_listen(tls, cert, key, port_of(m.fd), tls_delay, &why)))
     return fprintf(stderr, "weir-mock: TLS: %s\n", why ? why : "--cert and --key are needed"), 2;
   mock_serve(&m);
   log_info("weir-mock listens on %s%s%s", listen_at, tls ? " and, with TLS, on " : "", tls ? tls : "");

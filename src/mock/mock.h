@@ -50,6 +50,6 @@ void say_stream(const struct ask *q, const struct spec *s, struct arena *a, stru
 void say_error_event(const struct ask *q, struct buf *out);
 
 /* TLS in front of a listener: a thread per connection that only copies (bounded; the demo and the tests need no more). */
-bool mock_tls_listen(const char *spec, const char *cert, const char *key, int to_port, const char **why);
+bool mock_tls_listen(const char *spec, const char *cert, const char *key, int to_port, unsigned delay_ms, const char **why);
 
 #endif

@@ -69,7 +69,8 @@ static void responses_object(const struct ask *q, const struct spec *s, struct s
   bool done = span_eq(span_cstr(status), SPAN("completed"));
   buf_printf(b, "{\"id\":\"resp_mock\",\"object\":\"response\",\"created_at\":1700000000,\"status\":\"%s\",\"error\":null,\"incomplete_details\":null,\"instructions\":null,", status);
   add_string(b, "\"metadata\":{},\"model\":", q->model, ",\"output\":[");
-  if (done) add_string(b, "{\"id\":\"msg_mock\",\"type\":\"message\",\"status\":\"completed\",\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":", text, ",\"annotations\":[],\"logprobs\":[]}]}");
+  if (done) add_string(b, "{\"id\":\"msg_mock\",\"type\":\"message\",\"status\":\"completed\",\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"text\":", text, ","
+             "\"annotations\":[],\"logprobs\":[]}]}");
   buf_add(b, SPAN("],\"parallel_tool_calls\":true,\"temperature\":1.0,\"tool_choice\":\"auto\",\"tools\":[],\"top_p\":1.0,"));
   if (done && s->input >= 0) add_usage_responses(b, s);
   else buf_add(b, SPAN("\"usage\":null"));
@@ -112,7 +113,9 @@ void say_whole(const struct ask *q, const struct spec *s, struct buf *out) {
 void say_error(const struct ask *q, const struct spec *s, struct buf *out) {
   struct span type = s->type.p ? s->type : SPAN("server_error");
   if (q->route == ROUTE_MESSAGES || q->route == ROUTE_COUNT_TOKENS) {
-    add_string(out, "{\"type\":\"error\",\"error\":{\"type\":", s->status == 429 ? SPAN("rate_limit_error") : s->status == 529 ? SPAN("overloaded_error") : s->type.p ? type : SPAN("api_error"), ",\"message\":\"the mock was told to fail\"},\"request_id\":\"req_mock\"}");
+    add_string(out, "{\"type\":\"error\",\"error\":{\"type\":",
+               s->status == 429 ? SPAN("rate_limit_error") : s->status == 529 ? SPAN("overloaded_error") : s->type.p ? type : SPAN("api_error"), ",\"message\":\"the mock was told to fail\"},"
+                          "\"request_id\":\"req_mock\"}");
     return;
   }
   add_string(out, "{\"error\":{\"message\":\"the mock was told to fail\",\"type\":", type, ",\"param\":null,\"code\":");
@@ -123,7 +126,8 @@ void say_error(const struct ask *q, const struct spec *s, struct buf *out) {
 
 void say_error_event(const struct ask *q, struct buf *out) {
   if (q->route == ROUTE_MESSAGES) buf_add(out, SPAN("event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n"));
-  else if (q->route == ROUTE_RESPONSES) buf_add(out, SPAN("event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"The server had an error\",\"param\":null,\"sequence_number\":99}\n\n"));
+  else if (q->route == ROUTE_RESPONSES) buf_add(out, SPAN("event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"The server had an error\",\"param\":null,"
+             "\"sequence_number\":99}\n\n"));
   else buf_add(out, SPAN("data: {\"error\":{\"message\":\"The server had an error\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n"));
 }
 
@@ -161,7 +165,8 @@ static size_t next_cut(const struct spec *s, struct span text, size_t at) {
 }
 
 static void chat_chunk(struct stream *t, const struct ask *q, struct span delta, const char *finish) {
-  add_string(&t->b, "data: {\"id\":\"chatcmpl-mock\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":", q->model, ",\"system_fingerprint\":\"fp_mock\",\"choices\":[{\"index\":0,\"delta\":");
+  add_string(&t->b, "data: {\"id\":\"chatcmpl-mock\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":", q->model,
+             ",\"system_fingerprint\":\"fp_mock\",\"choices\":[{\"index\":0,\"delta\":");
   buf_add(&t->b, delta);
   buf_printf(&t->b, ",\"logprobs\":null,\"finish_reason\":%s}]%s}\n\n", finish, q->wants_usage ? ",\"usage\":null" : "");
   piece(t);
@@ -214,14 +219,16 @@ static void completions_stream(struct stream *t, const struct ask *q, const stru
 }
 
 static void messages_stream(struct stream *t, const struct ask *q, const struct spec *s, struct span text) {
-  add_string(&t->b, "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_mock\",\"type\":\"message\",\"role\":\"assistant\",\"model\":", q->model, ",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,");
+  add_string(&t->b, "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_mock\",\"type\":\"message\",\"role\":\"assistant\",\"model\":", q->model, ","
+             "\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,");
   buf_printf(&t->b, "\"usage\":{\"input_tokens\":%ld,\"output_tokens\":1}}}\n\n", s->input);
   piece(t);
   buf_printf(&t->b, "event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":%s}\n\nevent: ping\ndata: {\"type\": \"ping\"}\n\n",
              s->tools ? "{\"type\":\"tool_use\",\"id\":\"toolu_0\",\"name\":\"tool_0\",\"input\":{}}" : "{\"type\":\"text\",\"text\":\"\"}");
   piece(t);
   t->out->first = t->out->count;
-  if (s->tools) buf_add(&t->b, SPAN("event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"n\\\":0}\"}}\n\n")), piece(t);
+  if (s->tools) buf_add(&t->b, SPAN("event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"n\\\":0}"
+             "\"}}\n\n")), piece(t);
   for (size_t at = 0; !s->tools && at < text.n;) {
     size_t end = next_cut(s, text, at);
     add_string(&t->b, "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":", span_of(text.p + at, end - at), "}}\n\n");
@@ -267,7 +274,8 @@ static void responses_stream(struct stream *t, const struct ask *q, const struct
   responses_event(t, "response.content_part.done");
   add_string(&t->b, ",\"item_id\":\"msg_mock\",\"output_index\":0,\"content_index\":0,\"part\":{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[],\"text\":", text, "}}\n\n");
   responses_event(t, "response.output_item.done");
-  add_string(&t->b, ",\"output_index\":0,\"item\":{\"id\":\"msg_mock\",\"type\":\"message\",\"status\":\"completed\",\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[],\"text\":", text, "}]}}\n\n");
+  add_string(&t->b, ",\"output_index\":0,\"item\":{\"id\":\"msg_mock\",\"type\":\"message\",\"status\":\"completed\",\"role\":\"assistant\",\"content\":[{\"type\":\"output_text\","
+             "\"annotations\":[],\"logprobs\":[],\"text\":", text, "}]}}\n\n");
   piece(t);
   if (!s->no_done) responses_state(t, "response.completed", "completed", q, s, text), piece(t);
 }

@@ -118,7 +118,7 @@ static void at_time(struct peer *p, unsigned ms, timer_done *done) {
   timer_set(&p->sock.loop->wheel, &p->timer, p->sock.loop->now_ms + ms);
 }
 
-static void next_timer(struct timer *t) { 
+static void next_timer(struct timer *t) {
   struct peer *p = container(t, struct peer, timer);
   if (p->at < p->pieces.count) write_body(p, p->pieces.list[p->at++]);
   push(p);

@@ -12,6 +12,7 @@
 
 struct front {
   int fd, to_port;
+  unsigned delay_ms;                  /* before the handshake is answered */
   br_x509_certificate *chain;
   size_t chain_count;
   br_skey_decoder_context key;
@@ -113,6 +114,7 @@ static bool pump_once(struct relay *r, struct pollfd *p) {
 static void *relay_run(void *arg) {
   struct relay *r = arg;
   struct pollfd p[2] = { { r->client, 0, 0 }, { r->mock, 0, 0 } };
+  if (r->front->delay_ms) usleep(r->front->delay_ms * 1000);
   while (pump_once(r, p)) {}
   close(r->client);
   close(r->mock);
@@ -156,7 +158,7 @@ static void *accept_run(void *arg) {
   return NULL;
 }
 
-bool mock_tls_listen(const char *spec, const char *cert, const char *key, int to_port, const char **why) {
+bool mock_tls_listen(const char *spec, const char *cert, const char *key, int to_port, unsigned delay_ms, const char **why) {
   static char text[256];
   struct front *f = mem_zero(sizeof *f);
   pthread_t t;
@@ -164,6 +166,7 @@ bool mock_tls_listen(const char *spec, const char *cert, const char *key, int to
   if (!each_object(cert, take_cert, f) || !f->chain_count) return *why = "the certificate file holds none", false;
   if (!each_object(key, take_key, f) || !br_skey_decoder_key_type(&f->key)) return *why = "the key file holds none", false;
   f->to_port = to_port;
+  f->delay_ms = delay_ms;
   f->fd = listen_open(span_cstr(spec), text, sizeof text);
   if (f->fd < 0) return *why = text, false;
   return !pthread_create(&t, NULL, accept_run, f);

@@ -99,9 +99,8 @@ SCAN_LONG(avx2)
 #define SCAN_BEST(name) name##_base
 #endif
 
-/* In validated text: the quote that closes the string whose content starts at `at`; *escaped is set
-   when it holds an escape. */
-static inline const char *scan_string(const char *at, const char *end, bool *escaped) {
+/* In validated text: the quote that closes the string whose content starts at `at`. */
+static inline const char *scan_string(const char *at, const char *end) {
 #if WEIR_SIMD
   for (const char *soon = end - at > 48 ? at + 48 : end; soon - at >= 16; at += 16) {
     __m128i v = _mm_loadu_si128((const __m128i *)(const void *)at);
@@ -116,9 +115,7 @@ static inline const char *scan_string(const char *at, const char *end, bool *esc
   for (const char *soon = end - at > 24 ? at + 24 : end; at < soon && *at != '\\'; at++)
     if (*at == '"') return at;
 #endif
-  const char *close = SCAN_BEST(scan_rest)(at, end);
-  *escaped = memchr(at, '\\', (size_t)(close - at)) != NULL;
-  return close;
+  return SCAN_BEST(scan_rest)(at, end);
 }
 
 /* Length of the character outside ASCII that starts at `at`, or 0 when it is not valid UTF-8
@@ -173,6 +170,14 @@ static inline struct scan_text scan_text(struct json string) {
   return (struct scan_text){ .at = string.text.p + 1, .end = string.text.p + string.text.n - 1 };
 }
 int scan_text_next(struct scan_text *t);         /* 0..255, or -1 at the end */
+
+/* Whether json_string_is can hold: unescaping only shortens, and the first byte is what it is or a
+   backslash. */
+static inline bool scan_may_be(struct json string, struct span text) {
+  size_t n = string.text.n - 2;
+  if (n < text.n || !text.n) return n == text.n;
+  return string.text.p[1] == text.p[0] || string.text.p[1] == '\\';
+}
 
 /* Whether two validated strings are one name once unescaped and folded as json_read_object says. */
 bool scan_same_name(struct json a, struct json b);

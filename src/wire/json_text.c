@@ -101,12 +101,9 @@ uint64_t scan_name_hash(struct json name, uint64_t seed) {
 }
 
 bool json_string_is(struct json v, struct span text) {
-  if (v.type != JSON_STRING) return false;
+  if (v.type != JSON_STRING || !scan_may_be(v, text)) return false;
   struct span raw = span_of(v.text.p + 1, v.text.n - 2);
-  if (raw.n < text.n) return false;                          /* unescaping only shortens */
-  if (raw.n && text.n && raw.p[0] != text.p[0] && raw.p[0] != '\\') return false;
-  bool escaped = raw.n && memchr(raw.p, '\\', raw.n);
-  if (!escaped) return span_eq(raw, text);
+  if (!memchr(raw.p, '\\', raw.n)) return span_eq(raw, text);
   struct scan_text t = scan_text(v);
   for (size_t i = 0; i < text.n; i++)
     if (scan_text_next(&t) != (unsigned char)text.p[i]) return false;

@@ -8,9 +8,8 @@ static const char *skip_number(const char *at, const char *end) {
 }
 
 static inline const char *skip_value(const char *at, const char *end) {
-  bool escaped;
   switch (*at) {
-  case '"': return scan_string(at + 1, end, &escaped) + 1;
+  case '"': return scan_string(at + 1, end) + 1;
   case '{': case '[': return at[1] == *at + 2 ? at + 2 : SCAN_BEST(scan_container)(at, end);
   case 't': case 'n': return at + 4;
   case 'f': return at + 5;
@@ -29,11 +28,10 @@ struct json_iter json_iter(struct json v) {
 
 bool json_next(struct json_iter *i, struct json *key, struct json *item) {
   const char *at = scan_space(i->at, i->end);
-  bool escaped;
   if (at == i->end) return false;
   *key = (struct json){ JSON_NONE, { NULL, 0 } };
   if (i->object) {
-    const char *end = scan_string(at + 1, i->end, &escaped) + 1;
+    const char *end = scan_string(at + 1, i->end) + 1;
     *key = (struct json){ JSON_STRING, span_of(at, (size_t)(end - at)) };
     at = scan_space(scan_space(end, i->end) + 1, i->end);
   }
@@ -48,13 +46,10 @@ bool json_next(struct json_iter *i, struct json *key, struct json *item) {
 static const char *find_member(const char *at, const char *end, struct span name) {
   at = scan_space(at + 1, end);
   while (*at != '}') {
-    bool escaped = false;
-    const char *key = at, *close = scan_string(at + 1, end, &escaped);
-    size_t n = (size_t)(close - key) - 1;
-    at = scan_space(scan_space(close + 1, end) + 1, end);
-    bool found = !escaped ? n == name.n && memcmp(key + 1, name.p, n) == 0
-                          : json_string_is((struct json){ JSON_STRING, span_of(key, n + 2) }, name);
-    if (found) return at;
+    const char *past = scan_string(at + 1, end) + 1;
+    struct json key = { JSON_STRING, span_of(at, (size_t)(past - at)) };
+    at = scan_space(scan_space(past, end) + 1, end);
+    if (scan_may_be(key, name) && json_string_is(key, name)) return at;
     at = scan_space(skip_value(at, end), end);
     if (*at == ',') at = scan_space(at + 1, end);
   }
@@ -93,6 +88,6 @@ struct json json_get(struct json object, struct span name) {
 
 struct json json_member_of(const struct json_member *members, size_t count, struct span name) {
   for (size_t i = 0; i < count; i++)
-    if (json_string_is(members[i].key, name)) return members[i].value;
+    if (scan_may_be(members[i].key, name) && json_string_is(members[i].key, name)) return members[i].value;
   return (struct json){ JSON_NONE, { NULL, 0 } };
 }

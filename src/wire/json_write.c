@@ -33,8 +33,8 @@ static void write_escape(struct buf *b, unsigned char c) {
 }
 
 void json_write_escaped(struct buf *b, struct span utf8) {
-  const char *at = utf8.p, *end = at + utf8.n, *run = at;
   if (!utf8.n) return;
+  const char *at = utf8.p, *end = at + utf8.n, *run = at;
   while ((at = scan_plain(at, end)) < end) {
     size_t wide = (signed char)*at < 0 ? scan_utf8(at, end) : 0;
     if (wide) {

@@ -121,9 +121,9 @@ bool sse_is_done(const struct sse_event *e) {
 }
 
 static void write_lines(struct buf *b, struct span field, struct span text) {
-  const char *at = text.p, *end = at + text.n;
+  const char *at = text.n ? text.p : "", *end = at + text.n;
   for (;;) {
-    const char *stop = text.n ? line_end(at, end) : at;
+    const char *stop = line_end(at, end);
     buf_add(b, field);
     buf_add(b, span_of(at, (size_t)(stop - at)));
     buf_byte(b, '\n');

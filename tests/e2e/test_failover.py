@@ -59,7 +59,8 @@ WHOLE_ONLY = {
     "no dialect": (says(200, b'{"hello":1}'), "invalid"), "no text": (says(200, chat_answer("")), "empty"),
     "cut length": (sends(HEAD + b"content-length: 500\r\n\r\n" + chat_answer()[:200]), "connection"), "cut by reset": (sends(HEAD + b"content-length: 500\r\n\r\n" + chat_answer()[:200], "reset"), "connection"),
     "cut chunked": (sends(HEAD + b"transfer-encoding: chunked\r\n\r\n40\r\n" + chat_answer()[:64] + b"\r\n"), "connection"), "stall in body": (sends(HEAD + b"content-length: 500\r\n\r\n{", "stall"), "timeout"),
-    "bad chunk": (sends(HEAD + b"transfer-encoding: chunked\r\n\r\nzz\r\n"), "protocol"), "filtered": (says(200, chat_answer("", finish="content_filter")), None),
+    "bad chunk": (sends(HEAD + b"transfer-encoding: chunked\r\n\r\nzz\r\n"), "protocol"),
+    "error in a 200": (says(200, error()), None),
 }
 STREAM_ONLY = {
     "empty 200": (sends(SSE + b"content-length: 0\r\n\r\n"), "empty"), "empty stream": (stream(), "empty"), "role, then end": (stream(ROLE), "protocol"), "only done": (stream(DONE), "empty"),
@@ -184,6 +185,20 @@ def test_a_bad_request_never_falls_back(h):
         w, bad, good = chain(h, says(status, error(kind)))
         a = w.chat("chain")
         assert a.status == status and a.body == error(kind) and not good.requests, f"{status}: {a}"
+
+
+def test_a_refusal_is_an_answer(h):
+    """What a model refused or a filter took is the provider's own word and passes, unless the chain says to go on for it."""
+    refusal = START + STOP.replace(b"end_turn", b"refusal")
+    filtered = [ROLE, FINISH.replace(b'"stop"', b'"content_filter"'), DONE]
+    bad = h.upstream(lambda r, p: p.stream(*([refusal] if "messages" in r.target else filtered)) or True if r.json().get("stream") else p.answer(chat_answer("", finish="content_filter")) or True)
+    good = h.upstream()
+    for next_on in ("", 'next_on = { "refused", "content_filtered" }'):
+        w = h.weir(chat_provider("bad", bad.url) + messages_provider("worse", bad.url) + chat_provider("good", good.url) + messages_provider("better", good.url) +
+                   f'model "chat" {{ "bad/x", "good/y", {next_on} }}\nmodel "messages" {{ "worse/x", "better/y", {next_on} }}\n')
+        for a, own in ((w.chat("chat", True), b"".join(filtered)), (w.chat("chat"), chat_answer("", finish="content_filter")), (w.post("/v1/messages", chat_body("messages", True, max_tokens=5)), refusal)):
+            assert a.status == 200 and a.whole, a
+            assert a.text() == "Hello." if next_on else a.body == own, a
 
 
 def test_the_accounts_troubles_are_not_the_callers(h):
