@@ -323,9 +323,10 @@ static void run(void) {
       printf(ready == want.streams && open_now == opened ? "READY\n" : "LOST\n");
       fflush(stdout);
     }
-    if (!want.hold && now_ns() > deadline)
-      for (long i = 0; i < want.streams; i++)
-        if (all[i].fd >= 0) stream_bad(&all[i], BAD_TIMEOUT);
+    if (want.hold || now_ns() < deadline) continue;
+    want.streams = opened;
+    for (long i = 0; i < want.streams; i++)
+      if (all[i].fd >= 0) stream_bad(&all[i], BAD_TIMEOUT);
   }
 }
 

@@ -45,7 +45,7 @@ bool vm_load(lua_State *L, struct span text, const char *name, int env);
 void vm_freeze(struct vm *vm);
 
 /* Calls under the clock. Function and arguments on the stack of L; results as lua_pcall / lua_resume.
-   A call that used more than call_ms of this thread's CPU time ends at its next Lua instruction, up to 2 ms late and
+   A call that used more than call_ms of this thread's CPU time ends at its next Lua instruction, up to 4 ms late and
    never early; nothing inside can hold that, and its pending __close are not run. Running out of memory is not held by
    pcall either. Every failure leaves one text: message, then "\n\tfile:line: in …" for the innermost 22 frames.
    vm_call cannot wait: a yield in it is an error. After an error in vm_resume, read the text and drop the coroutine. */

@@ -14,7 +14,11 @@ static void phase_clock(struct attempt *a, enum setting s) {
 
 void attempt_timer(struct attempt *a, uint64_t now_ms) {
   struct exchange *x = a->exchange;
-  if (x->terminated) { exchange_end(x, SPAN("done")); return; }
+  if (x->terminated) {
+    x->sink->calls->end(x->sink);
+    exchange_end(x, SPAN("done"));
+    return;
+  }
   if (a->call.paused && !a->judging && (!a->deadline_ms || now_ms < a->deadline_ms)) {   /* the client is slow, not the provider */
     phase_clock(a, SET_BETWEEN_EVENTS);
     return;

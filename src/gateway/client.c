@@ -157,7 +157,7 @@ static void arm_body_memory(struct client *c, struct exchange *x) {
   if (length <= ARENA_BODY) {
     x->body = span_of(arena_alloc(&x->arena, length), 0);
   } else {
-    x->body_memory = mem_try(length);
+    x->body_memory = worker_body(c->worker, length, &x->body_memory_cap);
     if (!x->body_memory) return;
     x->body = span_of(x->body_memory, 0);
   }
@@ -168,11 +168,12 @@ static bool body_add(struct client *c, struct exchange *x, struct span piece) {
   if (x->body_size + piece.n > x->body_cap) {            /* chunked: grows, never past max_body */
     size_t cap = x->body_cap ? x->body_cap * 2 : 8192;
     while (cap < x->body_size + piece.n) cap *= 2;
-    char *grown = mem_try(cap);
+    char *grown = worker_body(c->worker, cap, &cap);
     if (!grown) return false;
     if (x->body_size) memcpy(grown, x->body.p, x->body_size);
-    mem_free(x->body_memory);
+    worker_body_back(c->worker, x->body_memory, x->body_memory_cap);
     x->body_memory = grown;
+    x->body_memory_cap = cap;
     x->body_cap = cap;
     x->body.p = grown;
   }

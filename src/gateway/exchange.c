@@ -36,6 +36,7 @@ struct exchange *exchange_new(struct worker *w, struct sink *sink, struct client
   x->usage = USAGE_NONE;
   x->first_retry_after = -1;
   x->req.arena = &x->arena;
+  x->req.scratch = &w->scratch;
   x->req.ip = c ? span_cstr(c->ip) : (struct span){ 0 };
   x->req.random = worker_random(w);
   __atomic_add_fetch(&w->open_exchanges, 1, __ATOMIC_RELAXED);
@@ -44,7 +45,7 @@ struct exchange *exchange_new(struct worker *w, struct sink *sink, struct client
 
 static void exchange_free(struct exchange *x) {
   struct worker *w = x->worker;
-  mem_free(x->body_memory);
+  worker_body_back(x->worker, x->body_memory, x->body_memory_cap);
   buf_free(&x->prefix);
   arena_reset(&x->arena);
   generation_drop(w->gateway, x->gen);
@@ -432,6 +433,7 @@ static void remember_health(struct exchange *x, struct attempt *a) {
 static bool fail_visibly(struct exchange *x) {
   struct attempt *a = x->attempts[0];
   if (x->terminated) {                                   /* the client has everything: the provider's manners do not matter */
+    x->sink->calls->end(x->sink);
     exchange_end(x, SPAN("done"));
     return false;
   }

@@ -121,6 +121,8 @@ struct worker {
   struct attempt *spare_attempts;
   struct buf spare_bufs[32];          /* memory for send buffers, between uses */
   unsigned spare_buf_count;
+  struct spare_body { char *p; size_t cap; } spare_bodies[4];            /* large ones cost a page fault per 4 KB when new */
+  bool spare_bodies_used;             /* since the last beat: else they are given back */
   unsigned open_clients;              /* atomic: read by who hands over */
   unsigned open_exchanges;            /* atomic */
   uint64_t beat_ms;                   /* atomic: heartbeat for /livez */
@@ -148,6 +150,9 @@ void worker_close_all(struct worker *w);
 uint64_t worker_random(struct worker *w);
 struct buf worker_buf(struct worker *w);
 void worker_buf_back(struct worker *w, struct buf *b);
+char *worker_body(struct worker *w, size_t n, size_t *cap);            /* NULL: no memory */
+void worker_body_back(struct worker *w, char *p, size_t cap);
+void worker_trim(struct worker *w);                      /* once a second: what was not used goes back */
 
 /* ---- sink: where an exchange's answer goes. The HTTP client is one; tests and sub-requests are others. */
 struct sink;
@@ -235,7 +240,7 @@ struct exchange {
   bool traced;                        /* the caller sent a traceparent: the provider gets one too */
   struct span body;                   /* whole, or what of a streamed one was read before routing */
   char *body_memory;                  /* owned; holds body when it is too large for the arena */
-  size_t body_size, body_cap;
+  size_t body_size, body_cap, body_memory_cap;
   bool body_done;                     /* all of the request body is here (or went through) */
   struct provider *raw_provider;
   struct chain {                      /* the route, as small as it is */

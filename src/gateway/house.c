@@ -39,6 +39,7 @@ static void beat(struct timer *t) {
   struct worker *w = b->worker;
   struct policy_vm *vm = w->gen->vms[w->number];
   for (int i = 0; i < 8 && policy_idle(vm); i++) {}
+  worker_trim(w);
   metrics_memory(w->metrics, "lua", (int64_t)policy_memory(vm));
   timer_set(&w->loop->wheel, t, w->loop->now_ms + BEAT_MS);
 }

@@ -240,7 +240,7 @@ void relay_feed(struct attempt *a, struct span data) {
 static void forget_request(struct exchange *x) {
   struct policy_vm *vm = x->gen->vms[x->worker->number];
   if (x->pins || policy_has(vm, HOOK_CHUNK) || policy_has(vm, HOOK_DONE)) return;
-  mem_free(x->body_memory);
+  worker_body_back(x->worker, x->body_memory, x->body_memory_cap);
   x->body_memory = NULL;
   x->body = x->req.body = (struct span){ 0 };
   x->req.member_count = 0;

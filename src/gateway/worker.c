@@ -28,6 +28,40 @@ void worker_buf_back(struct worker *w, struct buf *b) {
   }
 }
 
+enum { SPARE_BODY_MOST = 2 << 20 };
+
+char *worker_body(struct worker *w, size_t n, size_t *cap) {
+  for (size_t i = 0; i < sizeof w->spare_bodies / sizeof *w->spare_bodies; i++) {
+    struct spare_body *s = &w->spare_bodies[i];
+    if (s->cap < n || s->cap / 4 > n) continue;
+    char *p = s->p;
+    *cap = s->cap;
+    *s = (struct spare_body){ 0 };
+    w->spare_bodies_used = true;
+    return p;
+  }
+  *cap = n;
+  return mem_try(n);
+}
+
+void worker_body_back(struct worker *w, char *p, size_t cap) {
+  if (!p) return;
+  for (size_t i = 0; cap <= SPARE_BODY_MOST && i < sizeof w->spare_bodies / sizeof *w->spare_bodies; i++) {
+    if (w->spare_bodies[i].p) continue;
+    w->spare_bodies[i] = (struct spare_body){ p, cap };
+    return;
+  }
+  mem_free(p);
+}
+
+void worker_trim(struct worker *w) {
+  for (size_t i = 0; !w->spare_bodies_used && i < sizeof w->spare_bodies / sizeof *w->spare_bodies; i++) {
+    mem_free(w->spare_bodies[i].p);
+    w->spare_bodies[i] = (struct spare_body){ 0 };
+  }
+  w->spare_bodies_used = false;
+}
+
 /* xoshiro256**: for ids, jitter and choice, not for secrets. */
 uint64_t worker_random(struct worker *w) {
   uint64_t *s = w->random, r = s[1] * 5, t = s[1] << 17;
@@ -251,6 +285,8 @@ void worker_free(struct worker *w) {
     arena_end(&a->arena);
     mem_free(a);
   }
+  w->spare_bodies_used = false;
+  worker_trim(w);
   while (w->spare_buf_count) buf_free(&w->spare_bufs[--w->spare_buf_count]);
   health_free(w->health);
   arena_end(&w->scratch);

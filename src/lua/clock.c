@@ -8,11 +8,11 @@
 #include <unistd.h>
 
 /* One monitor thread per process. Each calling thread has a slot in which the number of its call stands, odd while
-   it runs; beginning and ending a call is a store each. The monitor looks every 2 ms, notes the CPU clock of the
+   it runs; beginning and ending a call is a store each. The monitor looks every 4 ms, notes the CPU clock of the
    thread when it first sees a number, and when the same call has used its time since, dooms that number and signals
-   the thread; so a call ends up to 2 ms late and never early. The handler acts only when the number is still the running one. With no calls for a while the monitor
+   the thread; so a call ends up to 4 ms late and never early. The handler acts only when the number is still the running one. With no calls for a while the monitor
    sleeps, and the next call wakes it. */
-enum { TURN_NS = 2000000, LEAST_TURN_NS = 100000, QUIET_TURNS = 8 };
+enum { TURN_NS = 4000000, LEAST_TURN_NS = 100000, QUIET_TURNS = 4 };
 #define CLOCK_SIGNAL (SIGRTMIN + 1)
 
 struct slot {

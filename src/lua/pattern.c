@@ -303,6 +303,7 @@ static void lead_find(struct pattern *m) {
   const char *p = m->start;
   m->lead = LEAD_NONE;
   while (*p == '(' && p[1] != ')') p++;
+  if (p - m->start > MOST_CAPTURES) return;        /* the matcher refuses them, before it looks further */
   if (p == m->end || strchr("().$", *p)) return;
   if (*p == '%' && (p[1] == 'b' || p[1] == 'f' || kinds[(unsigned char)p[1]] & DIGIT)) return;
   const char *end = item_end(m, p);
