@@ -264,9 +264,12 @@ static bool body_read(struct stream *s, struct span in, uint64_t now) {
     }
     char c = in.p[0];
     in = span_from(in, 1);
-    if (s->framing == AT_SIZE && !size_byte(s, c)) return false;
-    else if (s->framing == AT_DATA_END && c == '\n') s->framing = AT_SIZE;
-    else if (s->framing == AT_LAST && c == '\n') return in.n ? stream_bad(s, BAD_FRAMING) : stream_ended(s, now);
+    if (s->framing == AT_SIZE) {
+      if (!size_byte(s, c)) return false;
+    } else if (c == '\n') {
+      if (s->framing == AT_LAST) return in.n ? stream_bad(s, BAD_FRAMING) : stream_ended(s, now);
+      s->framing = AT_SIZE;
+    } else if (c != '\r') return stream_bad(s, BAD_FRAMING);
   }
   return true;
 }
@@ -302,7 +305,7 @@ static int open_more(void) {
   while (opened < want.streams) {
     uint64_t due = began_ns + (want.hold ? 0 : (uint64_t)want.gap * 1000 * (uint64_t)opened / (uint64_t)want.streams), now = now_ns();
     if (want.hold && opening >= OPENING_MOST) return 100;
-    if (due > now) return (int)((due - now) / 1000000);
+    if (due > now) return due - now < 100000000 ? (int)((due - now) / 1000000) : 100;
     stream_open(&all[opened++]);
   }
   return 100;

@@ -57,6 +57,8 @@ struct request_facts {
 /* members: of the body (json_read_object). false: *why says what is wrong, for a 400 ("'model' must be a string"). A missing
    model is not an error here. */
 bool request_read(const struct operation_info *o, const struct json_member *members, size_t count, struct request_facts *out, const char **why);
+/* The same when it is known which keys the body holds (json_read_object_keys): a body that cannot hold bound state is not walked. */
+bool request_read_keys(const struct operation_info *o, const struct json_member *members, size_t count, uint64_t keys, struct request_facts *out, const char **why);
 /* Text of all messages of that role ("" = all roles), joined with newlines, unescaped, appended to *out. Roles: system (also
    developer, `system`, `instructions`), user, assistant, tool. */
 void request_text(const struct operation_info *o, const struct json_member *members, size_t count, struct span role, struct buf *out);

@@ -159,15 +159,26 @@ static bool list_bound(struct json list, bool (*bound)(const char **at)) {
 
 static bool tool_bound(const char **at) { return given(json_in(cursor_value(at), SPAN("vector_store_ids"))); }
 
-static bool bound_read(const struct body *b) {
+/* Keys without which nothing below a body's top level is bound: files, signatures and encrypted parts, audio by id, results of the
+   provider's own tools, items that only refer. */
+static bool may_be_bound(uint64_t keys) {
+  const struct span rare[] = { SPAN("file_id"), SPAN("signature"), SPAN("data"), SPAN("id"), SPAN("tool_use_id"), SPAN("vector_store_ids"),
+                                      SPAN("encrypted_content"), SPAN("call_id"), SPAN("summary") };
+  for (size_t i = 0; i < sizeof rare / sizeof *rare; i++)
+    if (keys & json_key_bit(rare[i])) return true;
+  return false;
+}
+
+static bool bound_read(const struct body *b, uint64_t keys) {
+  bool deep = b->operation->operation == OP_RESPONSES || may_be_bound(keys);
   switch (b->operation->operation) {
   case OP_RESPONSES:
     return given(b->previous_response_id) || given(b->conversation) ||
            given(b->prompt) || list_bound(b->input, item_bound) ||
            list_bound(b->tools, tool_bound);
-  case OP_CHAT: return list_bound(b->messages, message_bound);
+  case OP_CHAT: return deep && list_bound(b->messages, message_bound);
   case OP_MESSAGES: case OP_COUNT_TOKENS:
-    return b->container.type == JSON_STRING || list_bound(b->messages, message_bound);
+    return b->container.type == JSON_STRING || (deep && list_bound(b->messages, message_bound));
   default: return false;
   }
 }
@@ -183,6 +194,11 @@ static void who_read(const struct body *b, struct request_facts *out) {
 
 bool request_read(const struct operation_info *o, const struct json_member *members, size_t count,
                   struct request_facts *out, const char **why) {
+  return request_read_keys(o, members, count, ~0ull, out, why);
+}
+
+bool request_read_keys(const struct operation_info *o, const struct json_member *members, size_t count, uint64_t keys,
+                       struct request_facts *out, const char **why) {
   struct body b = { .operation = o };
   body_read(&b, members, count);
   struct json stream = b.stream, model = b.model;
@@ -200,7 +216,7 @@ bool request_read(const struct operation_info *o, const struct json_member *memb
   out->stream = o->streams && stream.type == JSON_TRUE;
   out->wants_usage = json_in(b.stream_options, SPAN("include_usage")).type == JSON_TRUE;
   out->reasoning = reasoning_read(&b);
-  out->bound = bound_read(&b);
+  out->bound = bound_read(&b, keys);
   who_read(&b, out);
   return true;
 }

@@ -116,7 +116,8 @@ static bool read_body(struct exchange *x) {
   struct json_error e;
   size_t n = 0;
   r->body = x->body;
-  if (!json_read_object(x->body, x->worker->members, MOST_MEMBERS, &n, &e)) {
+  uint64_t keys = 0;
+  if (!json_read_object_keys(x->body, x->worker->members, MOST_MEMBERS, &n, &e, &keys)) {
     struct span why = arena_printf(&x->arena, "the request body is no JSON object: %s at byte %zu", e.why, e.at);
     return refuse(x, 400, "bad_request", "", why.p);
   }
@@ -124,7 +125,7 @@ static bool read_body(struct exchange *x) {
   memcpy(r->members, x->worker->members, n * sizeof *r->members);
   r->member_count = n;
   const char *why = NULL;
-  if (!request_read(r->operation, r->members, n, &r->facts, &why)) return refuse(x, 400, "bad_request", "", why);
+  if (!request_read_keys(r->operation, r->members, n, keys, &r->facts, &why)) return refuse(x, 400, "bad_request", "", why);
   r->stream = r->facts.stream;
   r->user = r->facts.user;
   if (!r->session.n) r->session = r->facts.session;

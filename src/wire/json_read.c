@@ -65,6 +65,7 @@ static inline const char *read_key(struct reader *r, const char *at, struct json
   at = read_string(r, at + 1, plain);
   if (!at) return NULL;
   *key = (struct json){ JSON_STRING, span_of(start, (size_t)(at - start)) };
+  r->keys |= *plain ? json_key_bit(span_of(start + 1, (size_t)(at - start) - 2)) : ~0ull;
   at = scan_space(at, r->end);
   return at < r->end && *at == ':' ? at + 1 : reader_fail(r, at, "':' expected");
 }
@@ -112,7 +113,7 @@ member:
 static struct reader reader_of(struct span document) {
   static const char nothing[1] = "";
   const char *start = document.n ? document.p : nothing;
-  return (struct reader){ start, start + document.n, { 0, NULL } };
+  return (struct reader){ start, start + document.n, { 0, NULL }, 0 };
 }
 
 /* The first byte of the document's value, or NULL. */
@@ -196,13 +197,20 @@ static const char *read_object(struct reader *r, const char *at, struct json_mem
   return read_members(r, at, members, most < JSON_MOST_MEMBERS ? most : JSON_MOST_MEMBERS, count);
 }
 
-bool json_read_object(struct span document, struct json_member *members, size_t most, size_t *count,
-                      struct json_error *err) {
+bool json_read_object_keys(struct span document, struct json_member *members, size_t most, size_t *count,
+                           struct json_error *err, uint64_t *keys) {
   struct reader r = reader_of(document);
   const char *at = read_start(&r);
   *count = 0;
   if (at) at = read_object(&r, at, members, most, count);
+  *keys = r.keys;
   if (read_end(&r, at, err)) return true;
   *count = 0;
   return false;
+}
+
+bool json_read_object(struct span document, struct json_member *members, size_t most, size_t *count,
+                      struct json_error *err) {
+  uint64_t keys;
+  return json_read_object_keys(document, members, most, count, err, &keys);
 }
