@@ -19,11 +19,21 @@ def text_of(event):
     return "".join(c.get("text") or (c.get("delta") or {}).get("content") or "" for c in d.get("choices") or ())
 
 
+CLIENTS = {}
+
+
+def client_of(library, base, retries):
+    key = library, base, retries
+    if key not in CLIENTS:
+        more = {"api_key": "client-key", "max_retries": retries, "timeout": 15}
+        CLIENTS[key] = anthropic.AsyncAnthropic(base_url=base, **more) if library is anthropic else openai.AsyncOpenAI(base_url=base + "/v1", **more)
+    return CLIENTS[key]
+
+
 async def run(call):
-    kind, base, seen = call["kind"], call["base"], []
+    kind, seen = call["kind"], []
     library = anthropic if kind in ("messages", "count_tokens") else openai
-    more = {"api_key": "client-key", "max_retries": call.get("retries", 0), "timeout": 10}
-    client = anthropic.AsyncAnthropic(base_url=base, **more) if library is anthropic else openai.AsyncOpenAI(base_url=base + "/v1", **more)
+    client = client_of(library, call["base"], call.get("retries", 0))
     try:
         if kind == "models":
             return {"ok": [m.model_dump(mode="json") async for m in client.models.list()]}
@@ -33,16 +43,14 @@ async def run(call):
         async for e in r:
             seen.append(e.model_dump(mode="json"))
         return {"ok": seen, "text": "".join(map(text_of, seen))}
-    except library.APIError as e:
-        body = getattr(e, "body", None)
-        return {"error": type(e).__name__, "status": getattr(e, "status_code", None), "message": e.message, "body": body, "text": "".join(map(text_of, seen)), "events": len(seen)}
     except Exception as e:
-        return {"error": type(e).__name__, "status": None, "message": str(e), "body": None, "text": "".join(map(text_of, seen)), "events": len(seen)}
-    finally:
-        await client.close()
+        return {"error": type(e).__name__, "status": getattr(e, "status_code", None), "message": getattr(e, "message", str(e)), "body": getattr(e, "body", None),
+                "text": "".join(map(text_of, seen)), "events": len(seen), "api": isinstance(e, library.APIError)}
 
 
 async def main():
     print(json.dumps(await asyncio.gather(*map(run, json.load(sys.stdin)))))
+    for client in CLIENTS.values():
+        await client.close()
 
 asyncio.run(main())

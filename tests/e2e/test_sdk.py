@@ -31,22 +31,16 @@ def compare(h, language, calls):
 def good_calls(language):
     calls = []
     for kind in kinds(language):
-        for spec in ("", "split=1", "split=9;gap=1", "size=30000", "text=naïve 日本語 \U0001f600", "input=100;cached=7;output=50;reasoning=9", "finish=length" if kind in ("chat", "completions") else "delay=30"):
-            calls.append({"kind": kind, "mock": spec.encode().decode("latin-1"), "args": ARGS[kind]})
+        for spec in ("", "split=1", "split=9;gap=1", "size=30000;events=40", "input=100;cached=7;output=50;reasoning=9", "finish=length" if kind in ("chat", "completions") else "delay=30"):
+            calls.append({"kind": kind, "mock": spec, "args": ARGS[kind]})
             if kind in ("chat", "completions", "responses", "messages"):
-                calls.append({"kind": kind, "mock": spec.encode().decode("latin-1"), "args": dict(ARGS[kind], stream=True)})
+                calls.append({"kind": kind, "mock": spec, "args": dict(ARGS[kind], stream=True)})
     calls.append({"kind": "embeddings", "args": dict(ARGS["embeddings"], encoding_format="float")})
     calls.append({"kind": "chat", "args": dict(ARGS["chat"], stream=True, stream_options={"include_usage": True})})
     for streamed in (False, True):
         calls.append({"kind": "chat", "mock": "tools=2", "args": dict(ARGS["chat"], tools=TOOLS, stream=streamed)})
         calls.append({"kind": "chat", "mock": "events=1;no-length", "args": dict(ARGS["chat"], n=1, temperature=0.5, stream=streamed)})
     calls.append({"kind": "chat", "mock": "refuse", "args": ARGS["chat"]})
-    if language == "node":                               # headers of fetch are latin-1; python's take text
-        calls = [c for c in calls if "text=" not in c.get("mock", "")]
-    else:
-        for c in calls:
-            if "text=" in c.get("mock", ""):
-                c["mock"] = "text=plain"
     return calls
 
 
@@ -59,10 +53,10 @@ def test_node_results_as_direct(h):
 
 
 def refused_calls(language):
-    specs = ["status=400;type=invalid_request_error;code=invalid_value", "status=404;type=invalid_request_error;code=model_not_found", "status=422", "status=429;type=requests;code=rate_limit_exceeded", "status=413", "status=409"]
-    return [{"kind": k, "mock": s, "args": dict(ARGS[k], stream=streamed) if streamed else ARGS[k]}
-            for k in kinds(language) for s in specs for streamed in ((False, True) if k in ("chat", "messages", "responses") else (False,))
-            if not ("409" in s)]
+    specs = ["status=400;type=invalid_request_error;code=invalid_value", "status=404;type=invalid_request_error;code=model_not_found", "status=422",
+             "status=429;type=requests;code=rate_limit_exceeded", "status=413"]
+    return [{"kind": k, "mock": s, "args": dict(ARGS[k], stream=True) if streamed else ARGS[k]}
+            for k in kinds(language) for s in specs for streamed in (False, True) if not streamed or k in ("chat", "messages", "responses")]
 
 
 def test_python_refusals_as_direct(h):
@@ -79,18 +73,18 @@ def broken(h, language):
     m = h.mock()
     w = h.weir(chat_provider("oai", m.url) + messages_provider("ant", m.url) + 'default_provider "oai"\ndefaults { between_events = 0.5 }\n')
     streams = [k for k in ("chat", "completions", "responses", "messages") if k in kinds(language)]
-    calls = [{"kind": k, "base": base(w.port), "mock": s, "args": dict(ARGS[k], stream=True)} for k in streams for s in ("cut=4", "reset=4", "stall=4", "end=4", "bad=4", "no-done", "error=4")]
+    calls = [{"kind": k, "base": base(w.port), "mock": s, "args": dict(ARGS[k], stream=True)} for k in streams for s in ("cut=4", "reset=4", "stall=4", "end=4", "bad=4", "no-done", "error=4") if (k, s) != ("responses", "error=4")]
     for c, r in zip(calls, sdk.call(h, language, calls)):
         what = f"{language} {c['kind']} {c['mock']}"
         assert "error" in r, f"{what}: the SDK saw no failure: {str(r)[:300]}"
-        assert r["error"] in ("APIError", "APIStatusError", "InternalServerError", "RateLimitError", "OverloadedError", "DeadlineExceededError", "ServiceUnavailableError"), f"{what}: {r}"
+        assert r["api"], f"{what}: the failure is no error of the API: {r}"
         assert r["text"] and STORY.startswith(r["text"]), f"{what}: {r['text']!r}"
         if "no-done" not in c["mock"]:
             assert len(r["text"].split()) >= 4, f"{what}: {r['text']!r}"
     calls = [{"kind": k, "base": base(w.port), "mock": s, "args": ARGS[k]} for k in kinds(language) for s in ("cut=1", "garbage", "html", "empty", "drop", "status=500", "status=401")]
     for c, r in zip(calls, sdk.call(h, language, calls)):
         what = f"{language} {c['kind']} {c['mock']}"
-        assert r.get("error") in ("InternalServerError", "APIStatusError") and r["status"] in (500, 502, 503, 529), f"{what}: {r}"
+        assert r.get("api") and r["status"] in (500, 502, 503, 529), f"{what}: {r}"
 
 
 def test_python_broken_answers_raise(h):

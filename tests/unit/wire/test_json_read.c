@@ -107,6 +107,7 @@ static const struct { struct span text; size_t at; const char *why; } refused[] 
   R("\"\xF0\x8F\xBF\xBF\"", 1, "UTF-8"), R("\"\xE2\x82\"", 1, "UTF-8"), R("\"\xE9t\xE9 \"", 1, "UTF-8"),
   R("\"\xFF\"", 1, "UTF-8"), R("\"a\xC3\xA9\xE2\x82\xAC\xE2\x82  \"", 7, "UTF-8"), R("{\"\xE9\":1}", 2, "UTF-8"),
   R("\xC3\xA9", 0, "value"),
+  R("[12:345678901234567890]", 3, "']'"), R("[1.2/345678901234567890]", 4, "']'"), R("[1e2:345678901234567890]", 4, "']'"),
 };
 
 static void refuses(void **state) {
