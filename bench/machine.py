@@ -62,16 +62,16 @@ def pss_kib(pids):
 
 
 def stop(process, pids=()):
-    """By pid: politely, then not."""
+    """By pid: politely, then not. What a process left behind in its session goes too."""
     if process.poll() is None:
         process.terminate()
         try:
             process.wait(3)
         except subprocess.TimeoutExpired:
-            pass
-    for pid in {process.pid, *pids} if process.poll() is None else pids:
+            process.kill()
+    for pid in pids:
         try:
-            if process.poll() is None or os.getpgid(pid) == process.pid:
+            if os.getsid(pid) == process.pid:
                 os.kill(pid, signal.SIGKILL)
         except OSError:
             pass
@@ -101,7 +101,7 @@ class Watch:
         for pid, (cpu, reaped) in self.others().items():
             cpu0, reaped0 = self.before.get(pid, (0, 0))
             spent += max(0, cpu - cpu0) + max(0, reaped - reaped0)
-        self.foreign = spent / self.wall                 # in cores
+        self.foreign = min(spent / self.wall, os.cpu_count())  # in cores; a reaped child is counted with what it did before
 
 
 def raise_file_limit():

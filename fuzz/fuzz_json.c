@@ -96,6 +96,19 @@ static struct span folded(struct json key, struct arena *a) {
   return span_of(to, (size_t)(at - to));
 }
 
+/* No key anywhere below v may lack its bit. */
+static void keys_told(struct json v, uint64_t keys) {
+  struct json_iter i = json_iter(v);
+  struct json key, item;
+  while (json_next(&i, &key, &item)) {
+    struct arena a = { 0 };
+    struct span name;
+    if (key.type == JSON_STRING && json_unescape(key, &a, &name)) require(keys & json_key_bit(name));
+    keys_told(item, keys);
+    arena_end(&a);
+  }
+}
+
 static void members_same(struct span document, struct json v) {
   enum { MOST = 32 };
   struct json_member members[MOST];
@@ -110,7 +123,9 @@ static void members_same(struct span document, struct json v) {
     for (size_t k = 0; k < n; k++) twice |= span_eq(names[k], names[n]);
     n++;
   }
-  bool whole = !json_next(&i, &key, &item), ok = json_read_object(document, members, MOST, &count, NULL);
+  uint64_t keys;
+  bool whole = !json_next(&i, &key, &item), ok = json_read_object_keys(document, members, MOST, &count, NULL, &keys);
+  if (ok) keys_told(v, keys);
   require(ok == (v.type == JSON_OBJECT && whole && !twice));
   i = json_iter(v);
   for (size_t k = 0; ok && k < count; k++) {
@@ -155,7 +170,7 @@ static void blocks_same(struct span s) {
   if (!__builtin_cpu_supports("avx2")) return;
   size_t at = 0;
   for (int k = 0; k < 4 && (at += span_find(span_from(s, at), '"')) < s.n; k++) {
-    struct reader base = { s.p, s.p + s.n, { 0, NULL } }, avx2 = base;
+    struct reader base = { .start = s.p, .end = s.p + s.n }, avx2 = base;
     bool plain[2] = { false, false };
     const char *p = s.p + ++at;
     if ((at > 1 && p[-2] & 0x80) || (at > 2 && p[-3] & 0x80)) continue;     /* scan_rest_checked may rely on it */

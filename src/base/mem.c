@@ -40,10 +40,10 @@ struct arena_release {
   void (*run)(void *arg);
   void *arg;
 };
-enum { FIRST_BLOCK = 1024, LARGEST_STEP = 65536, LARGEST_KEPT = 4096 };
+enum { FIRST_BLOCK = 1024, SMALL = 4096, LARGEST_STEP = 65536, LARGEST_KEPT = 4096 };
 
 static void *arena_block_add(struct arena *a, size_t n) {
-  size_t size = a->total < FIRST_BLOCK ? FIRST_BLOCK : a->total < LARGEST_STEP ? a->total : LARGEST_STEP;
+  size_t size = a->total < SMALL ? FIRST_BLOCK : a->total < LARGEST_STEP ? a->total : LARGEST_STEP;   /* small ones grow slowly: thousands are held */
   bool alone = n > size / 2;                       /* a large one gets its own block; the current goes on */
   if (alone) size = n;
   struct arena_block *b = mem_alloc(sizeof *b + size);

@@ -434,7 +434,7 @@ void client_close(struct client *c) {
   sock_close(&c->sock, closed);
 }
 
-void client_open(struct worker *w, int fd, struct span ip) {
+struct client *client_open(struct worker *w, int fd, struct span ip) {
   struct client *c = w->spare_clients;
   if (c) w->spare_clients = c->next;
   else c = mem_alloc(sizeof *c);
@@ -453,4 +453,5 @@ void client_open(struct worker *w, int fd, struct span ip) {
   c->state = CLIENT_IDLE;
   clock_set(c, setting(c, SET_CLIENT_IDLE));
   read_on(c);
+  return c;
 }

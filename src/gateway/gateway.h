@@ -74,6 +74,7 @@ struct gateway {
   bool draining;
   uint64_t drain_due_ms;
   unsigned workers_left;              /* atomic: threads still running */
+  unsigned most_clients;              /* what the descriptor limit allows; 0: no limit */
   struct reload *reload;              /* one at a time */
   struct admin *admin;
   struct control *control;
@@ -186,7 +187,7 @@ struct client {
   size_t lingered;
   char ip[46];
 };
-void client_open(struct worker *w, int fd, struct span ip);
+struct client *client_open(struct worker *w, int fd, struct span ip);
 void client_flush(struct client *c);
 void client_close(struct client *c);
 void client_refuse(struct client *c, int status, const char *message);   /* syntax errors: answer in JSON, then close */

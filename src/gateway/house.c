@@ -183,11 +183,13 @@ static void say_lines(enum log_level level, struct span text) {
   }
 }
 
-static void raise_descriptors(void) {
+/* A stream needs two descriptors; some are kept for files, the rings and the admin listener. */
+static void raise_descriptors(struct gateway *g) {
   struct rlimit r;
   if (getrlimit(RLIMIT_NOFILE, &r)) return;
   r.rlim_cur = r.rlim_max;
   setrlimit(RLIMIT_NOFILE, &r);
+  g->most_clients = r.rlim_cur > 256 ? (unsigned)((r.rlim_cur - 128) / 2 > 10000000 ? 10000000 : (r.rlim_cur - 128) / 2) : 64;
   if (r.rlim_cur < 1024) log_warn("only %lu descriptors are allowed: each stream needs two", (unsigned long)r.rlim_cur);
 }
 
@@ -313,7 +315,7 @@ int gateway_run(const struct run_options *o) {
   g->config_file = o->config;
   house.gateway = g;
   block_signals(&set);
-  raise_descriptors();
+  raise_descriptors(g);
   vm_thread_enter();
   if (!load_first(g) || !open_access_log(g)) return 1;
   if (!open_listeners(g)) return 2;

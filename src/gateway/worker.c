@@ -122,11 +122,18 @@ static struct span peer_ip(int fd, char *text, size_t size) {
   return inet_ntop(a.ss_family, ip, text, (socklen_t)size) ? span_cstr(text) : (struct span){ 0 };
 }
 
+static unsigned clients_of(const struct gateway *g) {
+  unsigned n = 0;
+  for (unsigned i = 0; i < g->worker_count; i++) n += __atomic_load_n(&g->workers[i].open_clients, __ATOMIC_RELAXED);
+  return n;
+}
+
 void worker_adopt(struct worker *w, int fd) {
   char text[INET6_ADDRSTRLEN];
   struct span ip = w->simulated ? SPAN("127.0.0.1") : peer_ip(fd, text, sizeof text);
   if (w->draining) { w->loop->calls->close(w->loop, fd); return; }
-  client_open(w, fd, ip);
+  struct client *c = client_open(w, fd, ip);
+  if (w->gateway->most_clients && clients_of(w->gateway) > w->gateway->most_clients) client_refuse(c, 503, "too many connections: each may need two descriptors");
 }
 
 static void handed_over(struct message *m) {

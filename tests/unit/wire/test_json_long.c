@@ -34,7 +34,7 @@ static const char *plain_rest(const char *at, const char *end, bool *plain) {
 typedef const char *rest_checked(struct reader *r, const char *at, bool *plain);
 
 static void same_rest(rest_checked *way, const char *name, struct span s, const char *at) {
-  struct reader r = { s.p, s.p + s.n, { SIZE_MAX, NULL } };
+  struct reader r = { .start = s.p, .end = s.p + s.n, .error = { SIZE_MAX, NULL } };
   bool plain, want_plain;
   const char *want = plain_rest(at, r.end, &want_plain), *got = way(&r, at, &plain);
   if (got != want) fail_msg("%s: %ld, want %ld (%s): %.*s", name, (long)(got - s.p), (long)(want - s.p), r.error.why,

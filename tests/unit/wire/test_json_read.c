@@ -107,7 +107,8 @@ static const struct { struct span text; size_t at; const char *why; } refused[] 
   R("\"\xF0\x8F\xBF\xBF\"", 1, "UTF-8"), R("\"\xE2\x82\"", 1, "UTF-8"), R("\"\xE9t\xE9 \"", 1, "UTF-8"),
   R("\"\xFF\"", 1, "UTF-8"), R("\"a\xC3\xA9\xE2\x82\xAC\xE2\x82  \"", 7, "UTF-8"), R("{\"\xE9\":1}", 2, "UTF-8"),
   R("\xC3\xA9", 0, "value"),
-  R("[12:345678901234567890]", 3, "']'"), R("[1.2/345678901234567890]", 4, "']'"), R("[1e2:345678901234567890]", 4, "']'"),
+  R("[12:345678901234567890]", 3, "']'"), R("[1.2/345678901234567890]", 4, "']'"),
+  R("[1e2:345678901234567890]", 4, "']'"),
 };
 
 static void refuses(void **state) {
@@ -320,6 +321,32 @@ static void duplicate_keys(void **state) {
   }
 }
 
+/* A bit may be set for a key that is not there, never missing for one that is, however it is written. */
+static void keys_at_any_depth(void **state) {
+  static const struct { const char *text, *key; } cases[] = {
+    { "{\"signature\":1}", "signature" }, { "{\"a\":{\"b\":[{\"signature\":1}]}}", "signature" },
+    { "{\"a\":[[{\"\":1}]]}", "" },
+    { "{\"a\":{\"signatur\\u0065\":1}}", "signature" }, { "{\"\\u0073ignature\":1}", "signature" },
+    { "{\"a\":[{\"\\u00e9\":1}]}", "\xC3\xA9" }, { "{\"a\":[{\"\xC3\xA9\":1}]}", "\xC3\xA9" },
+    { "{\"x\":{},\"file_id\":{}}", "file_id" },
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct json_member m[4];
+    size_t count;
+    uint64_t keys = 0;
+    assert_true(json_read_object_keys(span_cstr(cases[i].text), m, 4, &count, NULL, &keys));
+    assert_true(keys & json_key_bit(span_cstr(cases[i].key)));
+  }
+  struct json_member m[4];
+  size_t count;
+  uint64_t keys = 0;
+  struct span text = SPAN("{\"model\":\"signature\",\"messages\":[{\"role\":\"file_id\"}]}");   /* values are no keys */
+  assert_true(json_read_object_keys(text, m, 4, &count, NULL, &keys));
+  assert_false(keys & json_key_bit(SPAN("signature")));
+  assert_false(keys & json_key_bit(SPAN("file_id")));
+}
+
 /* As many members as may be, the last one a duplicate of each in turn. */
 static void many_members(void **state) {
   static struct json_member m[JSON_MOST_MEMBERS];
@@ -375,7 +402,8 @@ int main(void) {
     cmocka_unit_test(accepts), cmocka_unit_test(refuses), cmocka_unit_test(refuses_every_prefix),
     cmocka_unit_test(strings_at_every_length), cmocka_unit_test(every_escape), cmocka_unit_test(utf8_as_span_utf8),
     cmocka_unit_test(depth), cmocka_unit_test(members_in_order),
-    cmocka_unit_test(object_agrees_with_read), cmocka_unit_test(duplicate_keys), cmocka_unit_test(many_members),
+    cmocka_unit_test(object_agrees_with_read), cmocka_unit_test(duplicate_keys),
+    cmocka_unit_test(keys_at_any_depth), cmocka_unit_test(many_members),
     cmocka_unit_test(fixtures),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
