@@ -101,7 +101,7 @@ void exchange_gone(struct exchange *x) {
 void exchange_fail(struct exchange *x, int status, struct span word, struct span code, const char *message, const char *hint) {
   struct error e = { .status = status, .word = word, .code = code, .message = arena_copy(&x->arena, span_cstr(message)), .hint = span_cstr(hint) };
   if (!x->id[0]) request_choose_id(x);
-  answer_error(x, &e, -1);
+  answer_error(x, &e, status == 503 ? 1 : -1);
   exchange_end(x, word);
 }
 

@@ -74,6 +74,8 @@ struct gateway {
   bool draining;
   uint64_t drain_due_ms;
   unsigned workers_left;              /* atomic: threads still running */
+  uint64_t held;                      /* atomic: bytes of large request bodies */
+  uint64_t memory_default;            /* a quarter of RAM */
   unsigned most_clients;              /* what the descriptor limit allows; 0: no limit */
   struct reload *reload;              /* one at a time */
   struct admin *admin;

@@ -40,6 +40,7 @@ static void beat(struct timer *t) {
   struct policy_vm *vm = w->gen->vms[w->number];
   for (int i = 0; i < 8 && policy_idle(vm); i++) {}
   worker_trim(w);
+  if (!w->number) metrics_memory(w->metrics, "bodies", (int64_t)__atomic_load_n(&w->gateway->held, __ATOMIC_RELAXED));
   metrics_memory(w->metrics, "lua", (int64_t)policy_memory(vm));
   timer_set(&w->loop->wheel, t, w->loop->now_ms + BEAT_MS);
 }
@@ -316,6 +317,7 @@ int gateway_run(const struct run_options *o) {
   house.gateway = g;
   block_signals(&set);
   raise_descriptors(g);
+  g->memory_default = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4;
   vm_thread_enter();
   if (!load_first(g) || !open_access_log(g)) return 1;
   if (!open_listeners(g)) return 2;

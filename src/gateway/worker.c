@@ -30,22 +30,36 @@ void worker_buf_back(struct worker *w, struct buf *b) {
 
 enum { SPARE_BODY_MOST = 2 << 20 };
 
+/* One bound for all large bodies of the process (`memory`); the counter is the sum of what is lent out. */
+static bool memory_take(struct worker *w, size_t n) {
+  uint64_t most = w->gen->conf->memory ? w->gen->conf->memory : w->gateway->memory_default;
+  uint64_t held = __atomic_add_fetch(&w->gateway->held, n, __ATOMIC_RELAXED);
+  if (!most || held <= most) return true;
+  __atomic_sub_fetch(&w->gateway->held, n, __ATOMIC_RELAXED);
+  return false;
+}
+
 char *worker_body(struct worker *w, size_t n, size_t *cap) {
+  if (!memory_take(w, n)) return NULL;
   for (size_t i = 0; i < sizeof w->spare_bodies / sizeof *w->spare_bodies; i++) {
     struct spare_body *s = &w->spare_bodies[i];
     if (s->cap < n || s->cap / 4 > n) continue;
     char *p = s->p;
+    __atomic_add_fetch(&w->gateway->held, s->cap - n, __ATOMIC_RELAXED);
     *cap = s->cap;
     *s = (struct spare_body){ 0 };
     w->spare_bodies_used = true;
     return p;
   }
   *cap = n;
-  return mem_try(n);
+  char *p = mem_try(n);
+  if (!p) __atomic_sub_fetch(&w->gateway->held, n, __ATOMIC_RELAXED);
+  return p;
 }
 
 void worker_body_back(struct worker *w, char *p, size_t cap) {
   if (!p) return;
+  __atomic_sub_fetch(&w->gateway->held, cap, __ATOMIC_RELAXED);
   for (size_t i = 0; cap <= SPARE_BODY_MOST && i < sizeof w->spare_bodies / sizeof *w->spare_bodies; i++) {
     if (w->spare_bodies[i].p) continue;
     w->spare_bodies[i] = (struct spare_body){ p, cap };
@@ -158,6 +172,12 @@ struct accept_op {
 
 static void accept_arm(struct accept_op *a);
 
+/* No more from here: who connects from now on is refused at once, or served by the process that inherited the listener. */
+static void listener_close(struct accept_op *a) {
+  a->worker->loop->calls->close(a->worker->loop, a->fd);
+  a->fd = -1;
+}
+
 static void accept_again(struct timer *t) { accept_arm(container(t, struct accept_op, again)); }
 
 static void accepted(struct op *op, int result, struct span data, bool more) {
@@ -176,6 +196,7 @@ static void accepted(struct op *op, int result, struct span data, bool more) {
       loop_post(to->loop, &h->message);
     }
   } else if (result == IO_CANCELLED) {
+    if (w->draining) listener_close(a);
     return;
   } else {
     log_warn("accepting connections: %s", io_result_text(result));
@@ -223,8 +244,9 @@ void worker_drain(struct worker *w) {
   if (w->draining) return;
   w->draining = true;
   for (size_t i = 0; i < w->accept_count; i++) {
-    w->loop->calls->cancel(w->loop, &w->accepts[i].op);
     timer_stop(&w->loop->wheel, &w->accepts[i].again);
+    if (op_busy(&w->accepts[i].op)) w->loop->calls->cancel(w->loop, &w->accepts[i].op);
+    else listener_close(&w->accepts[i]);
   }
   for (struct client *c = w->clients, *next; c; c = next) {
     next = c->next;
