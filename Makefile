@@ -16,9 +16,23 @@ reverse = $(if $(1),$(call reverse,$(wordlist 2,$(words $(1)),$(1))) $(firstword
 LINKED  := $(call reverse,$(LIBFILES))
 
 # Commands are shown with V=1.
-say = $(if $(V),,@echo '  $(@:$(BUILD)/%=%)';)
+say = $(if $(V),,@$(if $(findstring s,$(filter-out -%,$(firstword $(MAKEFLAGS)))),:,echo '  $(@:$(BUILD)/%=%)');)
+# A make in a recipe: two jobs, unless the one who typed make has said how many.
+JOBS ?= 2
+submake = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 
 all: $(BUILD)/weir $(BUILD)/weir-mock
+	@:
+
+# What was built with other flags is built again, and an archive that holds an object whose source is gone is packed again.
+ifneq ($(filter-out clean tidy format deps deps-build deps-fuzz,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(strip $(file <$(BUILD)/flags)),$(strip $(CC) $(ALLFLAGS)))
+$(shell mkdir -p $(BUILD))$(file >$(BUILD)/flags,$(CC) $(ALLFLAGS))
+endif
+gone = $(filter-out $(patsubst %.c,$(1)/obj/%.o,$(wildcard src/*/*.c)),$(wildcard $(1)/obj/src/*/*.o))
+$(foreach b,$(BUILD) $(BUILD)/fuzz,$(foreach o,$(call gone,$(b)),\
+  $(shell rm -f $(o) $(o:.o=.d) $(b)/lib/$(notdir $(patsubst %/,%,$(dir $(o)))).a)))
+endif
 
 $(BUILD)/weir: $(BUILD)/obj/src/main.o $(LIBFILES)
 	$(say)$(CC) $(ALLFLAGS) -o $@ $< $(LINKED) $(LIBS)
@@ -27,19 +41,20 @@ MOCK := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard src/mock/*.c))
 $(BUILD)/weir-mock: $(MOCK) $(LIBFILES)
 	$(say)$(CC) $(ALLFLAGS) -o $@ $(MOCK) $(LINKED) $(LIBS)
 
-$(BUILD)/obj/%.o: %.c
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(say)$(CC) $(ALLFLAGS) -MMD -MP -c -o $@ $<
 
+# The archive of folder $(2) below $(1), which is the build folder or the one of the fuzz targets.
 define folder
-$(BUILD)/lib/$(1).a: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard src/$(1)/*.c))
+$(1)/lib/$(2).a: $(patsubst %.c,$(1)/obj/%.o,$(wildcard src/$(2)/*.c))
 	@mkdir -p $$(@D)
 	@rm -f $$@
 	@ar rcs $$@ $$^
 endef
-$(foreach d,$(FOLDERS),$(eval $(call folder,$(d))))
+$(foreach d,$(FOLDERS),$(eval $(call folder,$(BUILD),$(d))))
 
--include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD)/obj $(BUILD)/fuzz/obj -name '*.d' 2>/dev/null)
 
 # A unit test of folder F lies in tests/unit/F and links F and the folders below it.
 UNITS := $(wildcard tests/unit/*/test_*.c)
@@ -47,33 +62,43 @@ below = $(foreach d,$(FOLDERS),$(if $(filter $(1),$(d)),$(d) STOP,$(d)))
 upto  = $(call reverse,$(foreach d,$(call cutstop,$(call below,$(1))),$(BUILD)/lib/$(d).a))
 cutstop = $(if $(filter STOP,$(firstword $(1))),,$(firstword $(1)) $(call cutstop,$(wordlist 2,$(words $(1)),$(1))))
 define unit
-$(BUILD)/$(basename $(1)): $(1) $(call upto,$(word 3,$(subst /, ,$(1))))
+$(BUILD)/$(basename $(1)): $(BUILD)/obj/$(1:.c=.o) $(call upto,$(word 3,$(subst /, ,$(1))))
 	@mkdir -p $$(@D)
-	$$(say)$$(CC) $$(ALLFLAGS) -o $$@ $(1) $(call upto,$(word 3,$(subst /, ,$(1)))) $$(LIBS) -lcmocka
+	$$(say)$$(CC) $$(ALLFLAGS) -o $$@ $$^ $$(LIBS) -lcmocka
 endef
 $(foreach u,$(UNITS),$(eval $(call unit,$(u))))
 UNITBINS := $(patsubst %.c,$(BUILD)/%,$(UNITS))
 units: $(UNITBINS)
+	@:
 
 # One unit program: make unit-wire/test_sse
 unit-%: $(BUILD)/tests/unit/%
 	$<
 
-# A fuzz target: fuzz/fuzz_X.c names the sources it takes in lines "// links: …".
+# A fuzz target links what it uses of the sources below, all built for fuzzing, and the other files of fuzz/.
 FUZZCC := clang
+FUZZFLAGS := -std=gnu17 -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' -Iinclude -I/usr/include/lua5.4 -pthread -g -O1 \
+  -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FUZZES := $(patsubst fuzz/%.c,%,$(wildcard fuzz/fuzz_*.c))
 FUZZ_SECONDS ?= 60
-links = $(shell sed -n 's|^// *links: *||p' $(1))
-.SECONDEXPANSION:
-$(BUILD)/fuzz/%: fuzz/%.c $$(call links,fuzz/$$*.c) $$(wildcard include/weir/*.h)
+FUZZLIBS := $(LINKED:$(BUILD)/%=$(BUILD)/fuzz/%)
+$(foreach d,$(FOLDERS),$(eval $(call folder,$(BUILD)/fuzz,$(d))))
+$(BUILD)/fuzz/lib/helpers.a: $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,$(filter-out $(FUZZES:%=fuzz/%.c),$(wildcard fuzz/*.c)))
 	@mkdir -p $(@D)
-	$(say)$(FUZZCC) -std=gnu17 -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' -Iinclude -I/usr/include/lua5.4 -pthread -g -O1 \
-	  -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $@ $< $(call links,fuzz/$*.c) \
-	  -Wl,--start-group $(ARCHIVES) -Wl,--end-group -lcares -lz -lm -ljansson
+	@rm -f $@
+	@ar rcs $@ $^
+$(BUILD)/fuzz/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(say)$(FUZZCC) $(FUZZFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+$(FUZZES:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/obj/fuzz/%.o $(BUILD)/fuzz/lib/helpers.a $(FUZZLIBS)
+	$(say)$(FUZZCC) $(FUZZFLAGS) -fsanitize=fuzzer -o $@ $^ $(ARCHIVES) -lcares -lz -lm -ljansson
 
 # Every target for FUZZ_SECONDS on its corpus and its old crashes; the canary must fail.
-fuzz: $(FUZZES:%=$(BUILD)/fuzz/%)
-	tests/fuzz $(BUILD)/fuzz $(FUZZ_SECONDS)
+fuzz-targets: $(FUZZES:%=$(BUILD)/fuzz/%)
+	@:
+fuzz: deps-fuzz
+	@$(submake) fuzz-targets
+	@tests/fuzz $(BUILD)/fuzz $(FUZZ_SECONDS)
 
 # ---- what people type
 PACKAGES := build-essential pkg-config liburing-dev libbearssl-dev liblua5.4-dev libc-ares-dev zlib1g-dev
@@ -81,7 +106,7 @@ TEST_PACKAGES := libcmocka-dev python3 python3-venv curl openssl ca-certificates
 FUZZ_PACKAGES := clang llvm libclang-rt-14-dev libjansson-dev
 
 deps:
-	packaging/deps $(PACKAGES) $(TEST_PACKAGES)
+	@packaging/deps $(PACKAGES) $(TEST_PACKAGES)
 deps-build:
 	@packaging/deps $(PACKAGES) curl
 deps-fuzz:
@@ -89,18 +114,18 @@ deps-fuzz:
 
 # Build, start the mock and weir on loopback, say what to try, stay in the foreground.
 run: deps-build
-	@$(MAKE) --no-print-directory all
+	@$(submake) all
 	@packaging/demo/run $(BUILD)
 
 # Unit tests, policy tests, end-to-end tests; the last line is "N passed, N failed, N skipped".
 test: deps
-	@$(MAKE) --no-print-directory all units
+	@$(submake) all units
 	@tests/all $(BUILD)
 
 # The same under AddressSanitizer and UBSan, in a build folder of its own.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 test-sanitize: deps
-	@$(MAKE) --no-print-directory BUILD=$(BUILD)/sanitize SAN="$(SANITIZE)" CFLAGS="-O1 -g" all units
+	@$(submake) BUILD=$(BUILD)/sanitize SAN="$(SANITIZE)" CFLAGS="-O1 -g" all units
 	@tests/all $(BUILD)/sanitize
 
 tidy:
@@ -111,7 +136,7 @@ format:
 
 # weir beside nginx and haproxy on this machine: tables. QUICK=1 is a look, doc/performance.md says how to read them.
 BENCHES := $(patsubst bench/%.c,$(BUILD)/bench/%,$(wildcard bench/*.c))
-$(BUILD)/bench/%: bench/%.c $(LIBFILES)
+$(BENCHES): $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(LIBFILES)
 	@mkdir -p $(@D)
 	$(say)$(CC) $(ALLFLAGS) -o $@ $< $(LINKED) $(LIBS)
 bench: all $(BENCHES)
@@ -127,5 +152,5 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all units deps deps-build deps-fuzz run test test-sanitize tidy fuzz format bench install clean
+.PHONY: all units deps deps-build deps-fuzz run test test-sanitize tidy fuzz fuzz-targets format bench install clean
 .DELETE_ON_ERROR:

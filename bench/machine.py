@@ -104,6 +104,17 @@ class Watch:
         self.foreign = min(spent / self.wall, os.cpu_count())  # in cores; a reaped child is counted with what it did before
 
 
+def quiet(own, limit, patience):
+    """Waits until other programs use less than `limit` of a core, or for `patience` seconds; gives the seconds waited."""
+    began = time.monotonic()
+    while time.monotonic() - began < patience:
+        with Watch([], own) as watch:
+            time.sleep(0.2)
+        if watch.foreign <= limit:
+            break
+    return time.monotonic() - began
+
+
 def raise_file_limit():
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if most == resource.RLIM_INFINITY or most > 65536:

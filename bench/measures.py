@@ -170,7 +170,7 @@ def cancel(bench, peer):
 def syscalls(bench, peer):
     """System calls per request and per chunk, counted by strace while it slows the gateway down."""
     figures = {"bad": 0}
-    for unit, work in (("request", lambda: unary(bench, peer, "1k", 64, 0, 1)), ("chunk", lambda: stream(bench, peer, 50, 10000, 1))):
+    for unit, work in (("request", lambda: unary(bench, peer, "1k", 64, 0, 1)), ("chunk", lambda: stream(bench, peer, 50, 20000, 1))):
         report = f"{bench.folder}/strace"
         threads = [t for pid in peer.pids for t in os.listdir(f"/proc/{pid}/task")]
         tracer = machine.start(["strace", "-f", "-c", "-q", "-U", "name,calls", "-o", report, *(a for t in threads for a in ("-p", t))],

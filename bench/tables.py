@@ -97,47 +97,65 @@ def once_tables(s, held):
         table("cancel: from a client's leaving to the end of its stream at the provider", "", ["peer", "ms"],
               [[p, show(f["cancel"], "{:.1f}")] for p, f in o["cancel"].items()])
     if o.get("syscalls"):
-        table("syscalls: counted by strace, in a run of their own that it slows down", "Whole answers over 64 connections; 50 streams, a chunk each 10 ms.",
+        table("syscalls: counted by strace, in a run of their own that it slows down", "Whole answers over 64 connections; 50 streams, a chunk each 20 ms.",
               ["peer", "per request", "most of them", "per chunk", "most of them"],
               [[p, show(f.get("request")), f.get("requests", "-"), show(f.get("chunk")), f.get("chunks", "-")] for p, f in o["syscalls"].items()])
 
 
+def bar_rows(s):
+    """Of each figure: its name, the test it is of, the peers it compares, where weir stands, the bound and the aim."""
+    def ratio(name, test, bound, aim=None, key="cpu", peer="weir", other="nginx"):
+        return name, test, (peer, other), s.ratio(test, peer, key, other), bound, aim
+
+    def more(name, test, bound, peer="weir", other="weir-plain"):
+        return name, test, (peer, other), s.added(test, peer, "cpu", other), bound, None
+
+    def once(name, test, key, bound, aim=None, other=None, unit=1):
+        peers = s.once.get(test, {})
+        now, beside = peers.get("weir", {}).get(key), peers.get(other, {}).get(key) if other else unit
+        return name, test, (), now / beside if now is not None and beside else None, bound, aim
+
+    added, beside = (s.added("stream-200", p, "p50") for p in ("weir", "nginx"))
+    return [
+        ratio("CPU/request 1 KB, × nginx", "unary-1k", 1.0, 0.9),
+        ratio("CPU/request 1 KB, × nginx-lua", "unary-1k", 0.68, other="nginx-lua"),
+        ratio("requests/s of one core, × nginx (more is better)", "unary-1k", -1.0, -1.14, key="rate"),
+        ratio("CPU/request at low load, × nginx", "unary-slow", 1.0, 0.9),
+        ratio("CPU/request 20 KB, × nginx", "unary-20k", 1.4, 1.2),
+        ratio("CPU/request 200 KB, × nginx", "unary-200k", 1.8, 1.4),
+        ratio("CPU/request 1 MB, × nginx", "unary-1m", 2.0, 1.5),
+        ratio("CPU/chunk, 20 streams, × nginx", "stream-20", 1.0, 0.85),
+        ratio("CPU/chunk, 200 streams, × nginx", "stream-200", 1.0, 0.85),
+        ratio("CPU/chunk, 200 streams, × nginx-lua", "stream-200", 0.63, other="nginx-lua"),
+        ratio("CPU/chunk flat out, × nginx", "stream-flat", 1.0),
+        ratio("chunks/s flat out, × direct (more is better)", "stream-flat", -0.9, key="rate", other="direct"),
+        ("p50 added to a chunk, 200 streams, × nginx", "stream-200", ("weir", "nginx", "direct"), added / beside if added is not None and beside else None, 1.0, 0.8),
+        more("the policy, µs/request", "unary-1k", 2.0),
+        more("an empty on_chunk, µs/chunk", "stream-200", 0.3, "weir-chunk", "weir"),
+        more("TLS to the provider, added µs/request", "unary-1k", 2.0, "weir-tls", "weir"),
+        more("TLS to the provider, added µs/chunk", "stream-200", 0.5, "weir-tls", "weir"),
+        ratio("TLS to the provider, CPU/request, × nginx-tls", "unary-1k", 0.65, peer="weir-tls", other="nginx-tls"),
+        ratio("TLS to the provider, CPU/chunk, × nginx-tls", "stream-200", 0.65, peer="weir-tls", other="nginx-tls"),
+        once("system calls/request", "syscalls", "request", 1.0, 0.3),
+        once("system calls/chunk", "syscalls", "chunk", 1.5, 1.0),
+        once("memory per open stream, × haproxy", "hold", "each", 1.0, 0.55, other="haproxy"),
+        once("idle memory, × nginx", "hold", "idle", 1.0, 0.6, other="nginx"),
+        once("start, × nginx", "start", "start", 1.15, 0.7, other="nginx"),
+        once("program MB", "start", "size", 1.6, unit=1e6),
+        once("cancel ms", "cancel", "cancel", 20.0),
+    ]
+
+
 def bar_table(s):
     """What weir must reach (doc/performance.md), beside where it stands."""
-    r, once = s.ratio, lambda test, peer, key: s.once.get(test, {}).get(peer, {}).get(key)
-    over = lambda a, b: a / b if a is not None and b else None
-    less = lambda a, b: a - b if a is not None and b is not None else None
-    rows = [
-        ("CPU/request 1 KB, × nginx", r("unary-1k", "weir", "cpu", "nginx"), 1.0, 0.9),
-        ("CPU/request 1 KB, × nginx-lua", r("unary-1k", "weir", "cpu", "nginx-lua"), 0.68, None),
-        ("requests/s of one core, × nginx (more is better)", r("unary-1k", "weir", "rate", "nginx"), -1.0, -1.14),
-        ("CPU/request at low load, × nginx", r("unary-slow", "weir", "cpu", "nginx"), 1.0, 0.9),
-        ("CPU/request 20 KB, × nginx", r("unary-20k", "weir", "cpu", "nginx"), 1.4, 1.2),
-        ("CPU/request 200 KB, × nginx", r("unary-200k", "weir", "cpu", "nginx"), 1.8, 1.4),
-        ("CPU/request 1 MB, × nginx", r("unary-1m", "weir", "cpu", "nginx"), 2.0, 1.5),
-        ("CPU/chunk, 20 streams, × nginx", r("stream-20", "weir", "cpu", "nginx"), 1.0, 0.85),
-        ("CPU/chunk, 200 streams, × nginx", r("stream-200", "weir", "cpu", "nginx"), 1.0, 0.85),
-        ("CPU/chunk, 200 streams, × nginx-lua", r("stream-200", "weir", "cpu", "nginx-lua"), 0.63, None),
-        ("CPU/chunk flat out, × nginx", r("stream-flat", "weir", "cpu", "nginx"), 1.0, None),
-        ("chunks/s flat out, × direct (more is better)", r("stream-flat", "weir", "rate", "direct"), -0.9, None),
-        ("p50 added to a chunk, 200 streams, × nginx", over(s.added("stream-200", "weir", "p50"), s.added("stream-200", "nginx", "p50")), 1.0, 0.8),
-        ("an empty on_chunk, µs/chunk", s.added("stream-200", "weir-chunk", "cpu", "weir"), 0.3, None),
-        ("TLS to the provider, added µs/request", s.added("unary-1k", "weir-tls", "cpu", "weir"), 2.0, None),
-        ("TLS to the provider, added µs/chunk", s.added("stream-200", "weir-tls", "cpu", "weir"), 0.5, None),
-        ("TLS to the provider, CPU/request, × nginx-tls", r("unary-1k", "weir-tls", "cpu", "nginx-tls"), 0.65, None),
-        ("TLS to the provider, CPU/chunk, × nginx-tls", r("stream-200", "weir-tls", "cpu", "nginx-tls"), 0.65, None),
-        ("system calls/request", once("syscalls", "weir", "request"), 1.0, 0.3),
-        ("system calls/chunk", once("syscalls", "weir", "chunk"), 1.5, 1.0),
-        ("KiB per open stream", once("hold", "weir", "each"), 4.6, 2.5),
-        ("idle MiB", over(once("hold", "weir", "idle"), 1024), 6.7, 4.0),
-        ("start ms", once("start", "weir", "start"), 8.0, 5.0),
-        ("program MB", over(once("start", "weir", "size"), 1e6), 1.6, None),
-        ("cancel ms", once("cancel", "weir", "cancel"), 20.0, None),
-    ]
-    reached = lambda now, goal: now >= -goal if goal < 0 else now <= goal
-    table("weir and its bar", "", ["figure", "now", "bound", "aim", "reached"],
-          [[name, show(now), show(abs(bound)), show(aim and abs(aim)), "aim" if aim and reached(now, aim) else "yes" if reached(now, bound) else "**no**"]
-           for name, now, bound, aim in rows if now is not None])
+    reached = lambda now, goal: goal is not None and (now >= -goal if goal < 0 else now <= goal)
+    rows = []
+    for name, test, peers, now, bound, aim in bar_rows(s):
+        if now is None:
+            continue
+        quiet = "-" if not peers else "yes" if s.rounds(test, *peers)[1] else "no"
+        rows.append([name, show(now), show(abs(bound)), show(aim and abs(aim)), "aim" if reached(now, aim) else "yes" if reached(now, bound) else "**no**", quiet])
+    table("weir and its bar", "A figure that is not from quiet rounds says little.", ["figure", "now", "bound", "aim", "reached", "quiet"], rows)
 
 
 def report(s, held):

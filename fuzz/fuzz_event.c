@@ -1,4 +1,3 @@
-// links: src/dialect/*.c src/wire/*.c src/base/*.c
 /* fuzz_event.c: everything of a dialect that reads what a peer sent, over byte soup.
    Byte 0 picks the operation, byte 1 what the rest is (stream, answer, failure, request), byte 2 how
    a stream is split. A stream must give the same facts under any split; its pieces must lie inside
@@ -65,7 +64,7 @@ static void stream_check(const struct operation_info *o, struct span stream, siz
   if (errors || whole.terminated) return;
   struct buf out = { 0 };
   struct error e = { .fault = FAULT_TIMEOUT, .message = stream, .id = SPAN("r"), .hint = stream };
-  stop_write(o, &whole, SPAN("length"), SPAN("r"), stream, 0, &out);
+  stop_write(o, &whole, NULL, SPAN("length"), SPAN("r"), stream, 0, &out);
   closed = whole;
   stream_facts(o, buf_span(&out), SIZE_MAX, &closed, &closed_errors);
   require(!closed_errors && event_may_end(o, &closed) && closed.block_count == 0);

@@ -1,5 +1,3 @@
-// links: src/base/*.c src/wire/*.c src/lua/*.c src/dialect/*.c src/conf/*.c src/route/*.c src/io/*.c src/tls/*.c src/watch/*.c
-// links: src/policy/*.c src/gateway/*.c src/cmd/scene.c
 /* The whole request path on the simulated loop, policies on. The input is the client's bytes, a line "=====", and what
    the provider sends, one connection's bytes after the other between further such lines. Whatever comes, the client gets well-formed
    HTTP or a closed connection, and nothing is left in flight. */

@@ -1,5 +1,3 @@
-// links: src/wire/http_body.c src/wire/http_chars.c src/wire/http_write.c src/wire/http_text.c
-// links: src/base/span.c src/base/mem.c src/base/log.c
 /* The first byte is the framing, the next two say how the input is cut, the rest is the body. */
 #include <stdlib.h>
 #include "weir/http.h"

@@ -1,5 +1,3 @@
-// links: src/wire/http_head.c src/wire/http_fields.c src/wire/http_chars.c src/wire/http_list.c
-// links: src/wire/http_text.c src/wire/http_write.c src/wire/url.c src/base/span.c src/base/mem.c src/base/log.c
 /* The first byte says request or response and the method asked with; the second how the window
    grows; the rest is what a peer sent. */
 #include <stdlib.h>

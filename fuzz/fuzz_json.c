@@ -1,5 +1,3 @@
-// links: src/wire/json_read.c src/wire/json_walk.c src/wire/json_text.c src/wire/json_write.c src/wire/json_long.c
-// links: src/wire/json_long_avx2.c src/base/span.c src/base/mem.c src/base/log.c fuzz/jansson_tree.c
 /* JSON against jansson (what is accepted and what it says), against a plain check of names, against
    itself (both kinds of block, a value spliced in place of another, strings written and read again). */
 #include "../src/wire/json_scan.h"

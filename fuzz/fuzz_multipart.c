@@ -1,4 +1,3 @@
-// links: src/wire/multipart.c src/wire/http_chars.c src/wire/http_list.c src/base/span.c src/base/mem.c src/base/log.c
 /* A form of boundary "b" in which the part "model" is looked for; then its first line as a header
    value whose boundary is used for the rest. */
 #include <stdlib.h>

@@ -1,4 +1,3 @@
-// links: src/lua/state.c src/lua/run.c src/lua/clock.c src/lua/fault.c src/lua/freeze.c src/lua/sandbox.c src/lua/base.c src/lua/order.c src/lua/pattern.c src/lua/search.c src/lua/string.c src/lua/table.c src/lua/utf8.c src/base/mem.c src/base/span.c src/base/log.c
 /* The pattern functions against Lua's own: same results, same number of them, same error message.
    Input: operation and start, length of the pattern, length of the replacement; then pattern, replacement, subject. */
 #include <stdlib.h>

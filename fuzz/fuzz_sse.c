@@ -1,4 +1,3 @@
-// links: src/wire/sse.c src/base/span.c src/base/mem.c src/base/log.c
 /* An event stream whole and under splits that its own bytes choose: the same events, every byte in one
    raw span, nothing read beyond a window; and what was read, written and read again. */
 #include <stdio.h>

@@ -1,5 +1,3 @@
-// links: src/tls/record.c src/tls/engine.c src/tls/shake.c src/tls/verify.c src/tls/chains.c src/tls/der.c
-// links: src/tls/suite.c src/tls/trust.c src/base/span.c src/base/mem.c src/base/log.c src/base/secret.c
 /* A chain as a hostile server sends it: the first byte says how it is cut, then each certificate with two bytes of
    length. Nothing is trusted, so no chain may be found good. Certificates that both weir's reader and BearSSL's take
    must read the same. */

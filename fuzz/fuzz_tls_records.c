@@ -1,5 +1,3 @@
-// links: src/tls/record.c src/tls/engine.c src/tls/shake.c src/tls/verify.c src/tls/chains.c src/tls/der.c
-// links: src/tls/suite.c src/tls/trust.c src/base/span.c src/base/mem.c src/base/log.c src/base/secret.c
 /* The first byte chooses the suite, the next two how the wire is cut. The rest is a script that writes the wire:
    records under the right keys of any type, bytes as they are, and bytes changed in what was written so far. */
 #include <stdlib.h>

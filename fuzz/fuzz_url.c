@@ -1,4 +1,3 @@
-// links: src/wire/url.c src/wire/http_chars.c src/base/span.c src/base/mem.c src/base/log.c
 /* The input is a URL, a target and a query at once; its first line end, if any, ends a name to look for. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -108,11 +108,13 @@ struct event_state {
   int64_t sequence;                                      /* responses: last sequence_number, for an error event of weir's own */
   int64_t output;                                        /* messages: output_tokens as last reported */
   uint64_t choices[EVENT_OPEN_CHOICES / 64];             /* chat: bit per choice seen and not finished */
+  uint64_t begun[EVENT_OPEN_CHOICES / 64];               /* responses: bit per output_index of an open item; messages: of a block ever begun */
   int32_t blocks[EVENT_OPEN_BLOCKS];                     /* messages: indexes of the open blocks */
   uint32_t block_count;
 };
 /* Reads one event of a stream. EVENT_ERROR with FAULT_PROTOCOL: data that is no JSON object (and not [DONE]), a key twice in it,
-   content after the terminator, a block's content before its start, more than DELTA_MOST pieces. Spans in out are lent from e or scratch;
+   content after the terminator, what messages and responses may not say now (content of a block or item that is not open, the end of
+   a block that never was, a second start), more than DELTA_MOST pieces. Spans in out are lent from e or scratch;
    an event of one data line needs no memory. Cost of a 300 byte chunk: about twice json_read_object alone. */
 void event_read(const struct operation_info *o, struct event_state *s, const struct sse_event *e, struct arena *scratch, struct event_facts *out);
 /* Whether the bytes of a stream may end here: a terminator was seen (chat: [DONE], or a finish on providers that send none
@@ -136,6 +138,29 @@ enum { DELTA_MOST = 64 };
    data and apart from each other, so changes of them are spliced from left to right. Where thinking is told twice in one chunk
    (reasoning and reasoning_details) it is one delta. What responses repeats at the end of an item (…done, response.completed) is none. */
 size_t event_deltas(const struct operation_info *o, struct span name, struct json data, struct delta out[DELTA_MOST]);
+
+/* ---- what the client of a stream was told. Kept where policies see the chunks: responses says a text again when its part, its item
+   and the response end, chat may say its thinking twice in one chunk, and both may tell tokens beside the text; what a policy changed
+   is changed there too. It knows besides what closing the stream takes. */
+struct change {
+  struct span from;                                      /* a value in an event's data, exact bytes */
+  struct span to;                                        /* JSON that stands there instead */
+};
+struct changes {
+  struct change *of;                                     /* in the order of the data */
+  size_t count, cap;
+  struct arena *arena;                                   /* of the list, and of what told_event adds */
+};
+void change_add(struct changes *c, struct span from, struct span to);    /* wherever it belongs in the order */
+struct told;
+struct told *told_new(const struct operation_info *o, size_t most);      /* most: bytes it may keep; what is over cannot be changed */
+void told_free(struct told *t);                          /* NULL is fine */
+/* The event comes in: as event_deltas, and a text that a server tells only where others repeat it is a delta too. *closed: in
+   responses the choice (output_index) whose item ends here, else -1. Events are given in their order, each once. */
+size_t told_deltas(struct told *t, struct span name, struct json data, struct delta out[DELTA_MOST], int *closed);
+/* The event goes out, perhaps later, with those changes of deltas' texts (their `to` a JSON string): adds the ones that follow from
+   them. False: what would have to be changed is not known any more, so it may not be sent. */
+bool told_event(struct told *t, struct span name, struct json data, struct changes *c);
 
 /* ---- whole answers */
 struct answer_facts {
@@ -197,8 +222,9 @@ int fault_status(enum fault f);
    count_tokens cannot say a text: an empty list, zero tokens. */
 void answer_write(const struct operation_info *o, bool stream, struct span id, struct span model, struct span text, int64_t created, struct buf *out);
 /* weir.stop(why, as): closes a running stream in the dialect's order; nothing when it has ended. as: "length", "filter"; ("error" is
-   error_write_event). responses: straight to response.incomplete, with no items in it, since what was said is not kept. */
-void stop_write(const struct operation_info *o, const struct event_state *s, struct span as, struct span id, struct span model, int64_t created, struct buf *out);
+   error_write_event). s: what the client has seen; t: what it was told, or NULL: then responses goes straight to response.incomplete
+   with no items in it, and chat chunks carry an id of weir's own. */
+void stop_write(const struct operation_info *o, const struct event_state *s, const struct told *t, struct span as, struct span id, struct span model, int64_t created, struct buf *out);
 void heartbeat_write(enum dialect d, struct buf *out);
 /* GET /v1/models in that dialect's shape. */
 void models_write(enum dialect d, const struct span *names, size_t count, int64_t created, struct buf *out);

@@ -39,6 +39,14 @@ struct policy_note { struct policy_note *next; struct span key, value, policy; }
 struct policy_edit { struct policy_edit *next; struct span word, json; };
 struct policy_header { struct policy_header *next; struct span name, value; };       /* value.p NULL: removed */
 
+/* What a policy asks to be held of a stream's content: a piece goes on when so many bytes of its choice came behind it, or when it has
+   waited for so long; with several policies, when all of them let it go. */
+struct policy_hold {
+  struct policy_hold *next;
+  const void *owner;                                     /* private: one per policy, its newest counts */
+  double bytes, seconds;                                 /* -1: not given; both: never released before the end */
+};
+
 struct policy_req {
   struct arena *arena;
   const struct operation_info *operation;                /* NULL: a raw route, streamed through: body is not here */
@@ -66,6 +74,7 @@ struct policy_req {
   uint64_t serial;                                       /* private: names the exchange to its handles */
   struct json_member *seen;                              /* private: members as edits left them; NULL: no edit yet */
   size_t seen_count;                                     /* private */
+  struct policy_hold *holds;                             /* of on_chunk */
   struct policy_feed *feeds;                             /* private: places of matchers in this exchange's chunks */
 };
 struct policy_attempt {
@@ -114,6 +123,7 @@ enum decision_kind {
   DECIDE_SKIP,                                           /* on_attempt */
   DECIDE_ACCEPT, DECIDE_REJECT,                          /* on_response */
   DECIDE_REPLACE,                                        /* on_response, on_chunk */
+  DECIDE_HOLD,                                           /* on_response; of on_chunk it is in req->holds */
   DECIDE_DROP, DECIDE_STOP,                              /* on_chunk */
   DECIDE_RETRY, DECIDE_NEXT, DECIDE_FAIL,                /* on_failure */
 };
@@ -126,6 +136,9 @@ struct decision {
   double retry_after;                                    /* DENY, RETRY; -1 not given */
   struct span text;                                      /* ANSWER, REPLACE: plain text */
   struct span json;                                      /* ANSWER with a table: the whole body as JSON */
+  size_t back;                                           /* REPLACE, DROP of on_chunk: so many bytes of the choice's text before the chunk go too,
+                                                            as far as they are held */
+  struct hold_wish { double tokens, bytes, seconds; bool until_done; } hold;   /* HOLD; -1: not given */
   struct span as;                                        /* STOP: "length" "filter" "error" */
   /* The policy failed and says on_error = "deny": DENY (500) in on_request, on_attempt and on_response, STOP as "error"
      in on_chunk, FAIL in on_failure. In on_done there is nothing left to decide. */
@@ -163,7 +176,8 @@ struct policy_run {
   const struct policy_answer *answer;                    /* private: during policy_run_resume */
 };
 /* Runs the hook of each policy in its order until one ends the chain: deny and answer, skip, reject, drop and stop, any
-   answer of on_failure. accept and replace let the later ones see and decide too; they see the replaced text. Errors,
+   answer of on_failure. accept, hold and replace let the later ones see and decide too; they see the replaced text. A hold counts for
+   more than accept and for less than the others; of several the longest of each bound. Errors,
    limits and time-outs take the policy's on_error road, are logged with their traceback and counted. on_chunk and
    on_done cannot wait (that is an error of the policy). */
 enum policy_result policy_run_start(struct policy_vm *vm, struct policy_run *run, enum hook h,

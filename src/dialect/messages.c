@@ -131,13 +131,32 @@ static void block_close(struct event_state *s, int index) {
   memmove(&s->blocks[i], &s->blocks[i + 1], (s->block_count - i) * sizeof s->blocks[0]);
 }
 
+/* Blocks beyond the bits are taken for known. */
+static bool ever_begun(const struct event_state *s, int index) {
+  return index >= EVENT_OPEN_CHOICES || (s->begun[index / 64] >> (index % 64) & 1);
+}
+
+/* A second message_start that follows the first at once is seen in the wild and does no harm; behind a block it would begin the message
+   anew. */
+static bool message_begin(struct event_state *s) {
+  bool first = !s->begun[0] && !s->begun[1];
+  s->started = true;
+  return first;
+}
+
+static bool block_begin(struct event_state *s, int index) {
+  if (!s->started || block_find(s, index) < s->block_count || !block_open(s, index)) return false;
+  if (index < EVENT_OPEN_CHOICES) s->begun[index / 64] |= (uint64_t)1 << (index % 64);
+  return true;
+}
+
 /* Whether the event may come now; clients take blocks by index, so several may be open at once. */
 static bool in_order(struct event_state *s, enum kind kind, const struct event_members *m) {
   switch (kind) {
-  case KIND_START:      s->started = true; return true;
-  case KIND_BLOCK:      return s->started && block_open(s, block_index(m));
+  case KIND_START:      return message_begin(s);
+  case KIND_BLOCK:      return block_begin(s, block_index(m));
   case KIND_DELTA:      return s->started && block_find(s, block_index(m)) < s->block_count;
-  case KIND_BLOCK_STOP: block_close(s, block_index(m)); return s->started;
+  case KIND_BLOCK_STOP: block_close(s, block_index(m)); return s->started && ever_begun(s, block_index(m));
   case KIND_MESSAGE_DELTA: case KIND_STOP: return s->started;
   default:              return true;
   }

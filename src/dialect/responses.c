@@ -17,8 +17,8 @@ static void responses_usage(struct json usage, struct usage *out) {
 }
 
 enum kind {
-  KIND_OTHER, KIND_TEXT, KIND_THINKING, KIND_ARGUMENTS, KIND_MEDIA, KIND_ITEM, KIND_OPENED, KIND_COMPLETED,
-  KIND_INCOMPLETE, KIND_FAILED, KIND_ERROR,
+  KIND_OTHER, KIND_TEXT, KIND_THINKING, KIND_ARGUMENTS, KIND_MEDIA, KIND_ITEM, KIND_ITEM_DONE, KIND_CREATED,
+  KIND_OPENED, KIND_COMPLETED, KIND_INCOMPLETE, KIND_FAILED, KIND_ERROR,
 };
 
 static enum kind kind_of(struct span type) {
@@ -35,7 +35,8 @@ static enum kind kind_of(struct span type) {
     { SPAN("response.audio.transcript.delta"), KIND_TEXT },
     { SPAN("response.image_generation_call.partial_image"), KIND_MEDIA },
     { SPAN("response.output_item.added"), KIND_ITEM },
-    { SPAN("response.created"), KIND_OPENED },
+    { SPAN("response.output_item.done"), KIND_ITEM_DONE },
+    { SPAN("response.created"), KIND_CREATED },
     { SPAN("response.in_progress"), KIND_OPENED },
     { SPAN("response.queued"), KIND_OPENED },
     { SPAN("response.completed"), KIND_COMPLETED },
@@ -163,6 +164,26 @@ static void take_failure(struct reading *r, const struct event_members *m) {
   responses_usage(usage, &r->out->usage);
 }
 
+/* Whether the event may come now: pieces belong to an item that is open, an item begins once, the response too. */
+static bool in_order(struct event_state *s, enum kind kind, const struct event_members *m) {
+  int index = output_index(m);
+  bool kept = m->output_index.type == JSON_NUMBER && index < EVENT_OPEN_CHOICES;
+  uint64_t bit = (uint64_t)1 << (index % 64), *word = &s->begun[kept ? index / 64 : 0];
+  switch (kind) {
+  case KIND_CREATED: return !s->said && !s->begun[0] && !s->begun[1];
+  case KIND_TEXT: case KIND_THINKING: case KIND_ARGUMENTS: return !kept || (*word & bit);
+  case KIND_ITEM:
+    if (!kept) return true;
+    if (*word & bit) return false;
+    *word |= bit;
+    return true;
+  case KIND_ITEM_DONE:
+    if (kept) *word &= ~bit;
+    return true;
+  default: return true;
+  }
+}
+
 static void take_sequence(struct event_state *s, const struct event_members *m) {
   int64_t n = json_count(m->sequence);
   s->sequence = n >= 0 ? n : s->started ? s->sequence + 1 : 0;
@@ -173,9 +194,13 @@ static void responses_event(struct reading *r, struct pieces *p) {
   struct event_members m = { 0 };
   for (size_t i = 0; i < r->count; i++) member_sort(&m, r->members[i].key, r->members[i].value);
   enum kind kind = members_kind(&m, r->name);
+  if (!in_order(r->state, kind, &m)) {
+    event_protocol(r->out, SPAN("an event came out of order"));
+    return;
+  }
   take_sequence(r->state, &m);
   switch (kind) {
-  case KIND_OPENED: r->out->model = string_raw(json_in(m.response, SPAN("model"))); break;
+  case KIND_CREATED: case KIND_OPENED: r->out->model = string_raw(json_in(m.response, SPAN("model"))); break;
   case KIND_COMPLETED: case KIND_INCOMPLETE: take_end(r, p, &m, kind); break;
   case KIND_FAILED: take_failure(r, &m); break;
   case KIND_ERROR: event_fail(DIALECT_RESPONSES, (struct json){ JSON_OBJECT, r->data }, r->out); break;

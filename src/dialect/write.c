@@ -13,7 +13,7 @@ void field_id(struct json_writer *w, const char *prefix, struct span id) {
 
 void answer_write(const struct operation_info *o, bool stream, struct span id, struct span model, struct span text,
                   int64_t created, struct buf *out) {
-  struct saying s = { o, id, model, text, created };
+  struct saying s = { o, id, model, text, created, NULL };
   bool streamed = stream && o->streams;
   switch (o->operation) {
   case OP_EMBEDDINGS: embeddings_whole(&s, out); break;
@@ -23,9 +23,9 @@ void answer_write(const struct operation_info *o, bool stream, struct span id, s
   }
 }
 
-void stop_write(const struct operation_info *o, const struct event_state *s, struct span as, struct span id,
-                struct span model, int64_t created, struct buf *out) {
-  struct saying saying = { o, id, model, { NULL, 0 }, created };
+void stop_write(const struct operation_info *o, const struct event_state *s, const struct told *t, struct span as,
+                struct span id, struct span model, int64_t created, struct buf *out) {
+  struct saying saying = { o, id, model, { NULL, 0 }, created, t };
   bool filter = span_eq(as, SPAN("filter"));
   if (s->terminated) return;
   switch (o->dialect) {

@@ -1,4 +1,5 @@
 /* write_chat.c: what weir itself says in the chat dialect and its older sibling. */
+#include "told_impl.h"
 #include "write_impl.h"
 
 static void usage_zero(struct json_writer *w) {
@@ -14,11 +15,15 @@ static bool is_completions(const struct saying *s) { return s->operation->operat
 static void head_write(struct json_writer *w, const struct saying *s, bool chunk) {
   bool completions = is_completions(s);
   struct span kind = chunk ? SPAN("chat.completion.chunk") : SPAN("chat.completion");
+  const struct told *t = s->told;
   json_begin(w, '{');
-  field_id(w, completions ? "cmpl-" : "chatcmpl-", s->id);
+  if (t && t->id.n) field_raw(w, SPAN("id"), t->id);
+  else field_id(w, completions ? "cmpl-" : "chatcmpl-", s->id);
   field_str(w, SPAN("object"), completions ? SPAN("text_completion") : kind);
-  field_int(w, SPAN("created"), s->created);
-  field_str(w, SPAN("model"), s->model);
+  if (t && t->created.n) field_raw(w, SPAN("created"), t->created);
+  else field_int(w, SPAN("created"), s->created);
+  if (t && t->model.n) field_raw(w, SPAN("model"), t->model);
+  else field_str(w, SPAN("model"), s->model);
 }
 
 static void finish_write(struct json_writer *w, struct span finish) {

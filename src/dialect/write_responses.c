@@ -136,17 +136,11 @@ void responses_stream(const struct saying *s, struct buf *out) {
   response_event(&t, SPAN("response.completed"), SPAN("completed"), none, true);
 }
 
-/* What was said so far is not kept, so open items are not told again whole: the terminal event says that the response
-   is cut and why. */
-void responses_stop(const struct saying *s, const struct event_state *state, bool filter, struct buf *out) {
-  struct stream t = { s, out, state->started ? state->sequence + 1 : 0 };
-  struct span none = { NULL, 0 };
-  if (!state->started) response_event(&t, SPAN("response.created"), SPAN("in_progress"), none, false);
-  response_event(&t, SPAN("response.incomplete"), SPAN("incomplete"),
-                 filter ? SPAN("content_filter") : SPAN("max_output_tokens"), false);
-}
-
 void responses_whole(const struct saying *s, struct buf *out) {
   struct json_writer w = { .out = out };
   response_fields(&w, s, SPAN("completed"), (struct span){ NULL, 0 }, true);
+}
+
+void responses_bare(struct json_writer *w, const struct saying *s, struct span status, struct span reason) {
+  response_fields(w, s, status, reason, false);
 }

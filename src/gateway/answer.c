@@ -100,7 +100,7 @@ void answer_error(struct exchange *x, struct error *e, double retry_after) {
   e->id = span_cstr(x->id);
   bool streaming = x->started && x->req.stream && x->req.operation;
   if (streaming) {
-    error_write_event(x->req.operation, x->committed && x->attempts[0] ? &x->attempts[0]->events : &x->events, e, &body);
+    error_write_event(x->req.operation, &x->events, e, &body);
     x->sink->calls->write(x->sink, buf_span(&body));
     x->sink->calls->end(x->sink);
     buf_free(&body);

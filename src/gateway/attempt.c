@@ -53,6 +53,7 @@ void attempt_stop(struct attempt *a) {
   buf_free(&a->window);
   buf_free(&a->held);
   buf_free(&a->text);
+  chunks_free(a->chunks);
   struct worker *w = a->exchange->worker;
   arena_reset(&a->arena);
   a->next_spare = w->spare_attempts;
@@ -73,7 +74,7 @@ void attempt_start(struct exchange *x) {
   c->pin = exchange_pin;
   c->unpin = exchange_unpin;
   c->pin_arg = x;
-  c->streamed = x->raw && (!x->body_done || buf_size(&x->prefix));
+  c->streamed = x->raw && (!x->body_done || x->body_chunked || buf_size(&x->prefix));
   c->body_parts = request_compose(x, a, &c->head_bytes, c->body);
   if (!x->tried_count) {
     struct timespec t;

@@ -41,8 +41,7 @@ void call_write(struct call *c, struct span piece) {
 
 void call_written(struct call *c) {
   c->streamed = false;
-  c->sent_all = true;
-  c->sent_ms = c->worker->loop->now_ms;
+  if (!call_waiting(c)) call_sent(c);                    /* else the connection says when the last piece is out */
 }
 
 size_t call_waiting(const struct call *c) { return c->conn ? upstream_waiting(c->conn) : 0; }

@@ -8,6 +8,7 @@ enum {
   DIRECT_FROM = 16 * 1024,            /* a body with more than this to come is received in place */
   ARENA_BODY = 16 * 1024,             /* up to here a body lies in the exchange's arena */
   LINGER_MS = 1000, LINGER_MOST = 1 << 20,     /* RFC 9112 9.6 */
+  LEAST_RATE = 16 * 1024,             /* bytes a second that a reader of what is left of an answer takes at least */
   LOOP_BUFFER = 16384,
 };
 
@@ -27,7 +28,7 @@ static void clock_set(struct client *c, double seconds) {
 static void clock_run(struct timer *t) {
   struct client *c = container(t, struct client, timer);
   struct loop *l = c->sock.loop;
-  if (c->state == CLIENT_BUSY || c->state == CLIENT_CLOSED) return;      /* armed again afterwards */
+  if ((c->state == CLIENT_BUSY && c->exchange) || c->state == CLIENT_CLOSED) return;      /* armed again afterwards */
   if (c->due_ms > l->now_ms) { timer_set(&l->wheel, t, c->due_ms); return; }
   switch (c->state) {
   case CLIENT_HEAD: client_refuse(c, 408, "the request head took too long"); return;
@@ -52,13 +53,22 @@ static struct buf *out_of(struct client *c) {
 
 static size_t waiting(const struct client *c) { return buf_size(&c->out) + buf_size(&c->flying); }
 
+/* Between exchanges: a slow reader of the last answer gets its time, one that stopped reading is let go. */
+static void rest_clock(struct client *c) { clock_set(c, setting(c, SET_CLIENT_IDLE) + (double)(waiting(c) / LEAST_RATE)); }
+
 static void linger(struct client *c) {
   c->state = CLIENT_LINGER;
   c->sock.loop->calls->shutdown(c->sock.loop, c->sock.fd, SHUT_WR);
   if (c->half_closed) { client_close(c); return; }
   clock_set(c, LINGER_MS / 1000.0);
-  buf_free(&c->in);
+  if (!c->pumping) buf_free(&c->in);                     /* else it is being walked through */
   read_on(c);
+}
+
+static void discard(struct client *c, size_t n) {
+  c->lingered += n;
+  if (c->lingered > LINGER_MOST) client_close(c);
+  else read_on(c);
 }
 
 static void sent(struct op *op, int result, struct span data, bool more) {
@@ -110,7 +120,6 @@ static void sink_start(struct sink *s, int status, struct span headers, int64_t 
   if (!c->keep_alive) buf_add(b, SPAN("connection: close\r\n"));
   else if (c->minor0) buf_add(b, SPAN("connection: keep-alive\r\n"));
   http_write_end(b);
-  c->answered = true;
 }
 
 static void sink_write(struct sink *s, struct span body) {
@@ -146,7 +155,7 @@ void client_refuse(struct client *c, int status, const char *message) {
     x = exchange_new(c->worker, &c->sink, c);
     c->exchange = x;
   }
-  c->answered = c->ended = c->chunked = false;
+  c->ended = c->chunked = false;
   exchange_fail(x, status, SPAN("bad_request"), (struct span){ 0 }, message, NULL);
 }
 
@@ -237,7 +246,7 @@ static bool head_acceptable(struct client *c, const struct http_head *h, bool wh
 static void head_understood(struct client *c, struct exchange *x, const struct http_head *h) {
   c->minor0 = h->minor == 0;
   c->keep_alive = h->keep_alive;
-  c->answered = c->ended = c->chunked = false;
+  c->ended = c->chunked = false;
   x->head = http_head_keep(h, &x->arena);
   x->req.method = x->head->method;
   c->state = CLIENT_BODY;
@@ -331,12 +340,7 @@ static void received(struct op *op, int result, struct span data, bool more) {
   struct client *c = container(op, struct client, sock.recv);
   (void)more;
   if (result <= 0) { left(c); return; }
-  if (c->state == CLIENT_LINGER) {
-    c->lingered += data.n;
-    if (c->lingered > LINGER_MOST) client_close(c);
-    else read_on(c);
-    return;
-  }
+  if (c->state == CLIENT_LINGER) { discard(c, data.n); return; }
   if (buf_size(&c->in) || c->state == CLIENT_BUSY) {
     buf_add(&c->in, data);
     pump_waiting(c);
@@ -351,11 +355,13 @@ static void received(struct op *op, int result, struct span data, bool more) {
 /* A large body of known length goes straight to where it will stay. */
 static void received_body(struct op *op, int result, struct span data, bool more) {
   struct client *c = container(op, struct client, sock.recv);
-  struct exchange *x = c->exchange;
+  struct exchange *x = c->lent;
   (void)data;
   (void)more;
+  c->lent = NULL;
+  exchange_unpin(x);
   if (result <= 0) { left(c); return; }
-  if (c->state != CLIENT_BODY || !x) { client_close(c); return; }        /* refused meanwhile */
+  if (c->state != CLIENT_BODY) { discard(c, (size_t)result); return; }   /* refused meanwhile: x may be gone */
   x->body_size += (size_t)result;
   c->body.left -= (uint64_t)result;
   c->body.total += (uint64_t)result;
@@ -372,6 +378,8 @@ static void read_on(struct client *c) {
   struct exchange *x = c->exchange;
   if (c->state == CLIENT_BODY && x && !x->raw && x->body_cap && c->body.framing == HTTP_LENGTH && c->body.left > DIRECT_FROM) {
     c->sock.recv.done = received_body;
+    c->lent = x;
+    exchange_pin(x);
     l->calls->recv_into(l, &c->sock.recv, c->sock.fd, (char *)x->body.p + x->body_size, (size_t)c->body.left);
     return;
   }
@@ -393,16 +401,25 @@ void client_read_on(struct client *c) { pump_waiting(c); }
 void client_next(struct client *c) {
   c->exchange = NULL;
   if (c->state == CLIENT_CLOSED) return;
-  if (!c->keep_alive || c->state != CLIENT_BUSY) {
+  if (!c->keep_alive || c->state != CLIENT_BUSY || c->worker->draining) {
     c->keep_alive = false;
     c->ended = true;
-    if (!waiting(c)) linger(c);
-    else if (c->state != CLIENT_LINGER) c->state = CLIENT_BUSY;          /* `sent` lingers */
+    if (!waiting(c)) { linger(c); return; }
+    c->state = CLIENT_BUSY;                              /* `sent` lingers */
+    rest_clock(c);
     return;
   }
   c->state = CLIENT_IDLE;
-  clock_set(c, setting(c, SET_CLIENT_IDLE));
+  rest_clock(c);
   pump_waiting(c);
+}
+
+/* What was asked is still answered; what waits for its next request is not waited for. */
+void client_drain(struct client *c) {
+  c->keep_alive = false;
+  if (c->state != CLIENT_IDLE) return;
+  if (waiting(c)) c->state = CLIENT_BUSY;                /* `sent` lingers */
+  else client_close(c);
 }
 
 /* ---- life */
@@ -411,6 +428,7 @@ static void closed(struct sock *s) {
   struct worker *w = c->worker;
   *c->link = c->next;
   if (c->next) c->next->link = c->link;
+  if (c->lent) exchange_unpin(c->lent);                  /* the kernel has let go of its body */
   buf_free(&c->in);
   worker_buf_back(w, &c->out);
   worker_buf_back(w, &c->flying);

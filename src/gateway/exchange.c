@@ -110,7 +110,7 @@ static uint64_t earliest(uint64_t a, uint64_t b) { return !b ? a : !a || b < a ?
 
 void exchange_clock(struct exchange *x) {
   uint64_t due = earliest(earliest(x->deadline_ms, x->resume_ms), x->heartbeat_ms);
-  if (x->attempts[0]) due = earliest(due, x->attempts[0]->phase_due_ms);
+  if (x->attempts[0]) due = earliest(earliest(due, x->attempts[0]->phase_due_ms), x->attempts[0]->chunks_due_ms);
   if (!due || (timer_armed(&x->clock) && x->clock.due_ms <= due)) return;
   timer_set(&x->worker->loop->wheel, &x->clock, due);
 }
@@ -146,6 +146,7 @@ static void clock_run(struct timer *t) {
     else exchange_run(x);
     return;
   }
+  if (a && a->chunks_due_ms && now >= a->chunks_due_ms && !chunks_time(a)) return;
   if (a && a->phase_due_ms && now >= a->phase_due_ms) {
     a->phase_due_ms = 0;
     exchange_clock(x);
@@ -437,6 +438,7 @@ static bool fail_visibly(struct exchange *x) {
     exchange_end(x, SPAN("done"));
     return false;
   }
+  if (!chunks_flush(a)) return false;
   if (x->error_forwarded) {
     x->sink->calls->end(x->sink);
   } else if (a->stream && !x->raw) {

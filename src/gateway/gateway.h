@@ -61,7 +61,7 @@ void generation_bury(struct gateway *g);                           /* housekeepi
 struct gateway {
   struct worker *workers;
   unsigned worker_count;
-  struct generation *newest;          /* atomic; workers take it between two turns */
+  struct generation *newest;          /* housekeeping's; each worker is offered its own reference */
   struct generation *retired;         /* lock-free stack, emptied by housekeeping */
   struct resolver *resolver;          /* NULL: only literal addresses (simulation) */
   struct tls_pool *shakes;
@@ -113,6 +113,7 @@ struct worker {
   pthread_t thread;
   struct loop *loop;
   struct generation *gen;             /* the one new exchanges get */
+  struct generation *offered;         /* atomic: with its reference, taken between two turns */
   struct table pools;                 /* pool_key -> struct pool */
   struct health *health;
   struct metrics *metrics;
@@ -139,11 +140,15 @@ struct worker {
   struct json_member *members;        /* scratch: MOST_MEMBERS */
   struct arena scratch;               /* emptied after each event run */
   struct message stop, reload, ended;
+  bool stop_posted, reload_posted;    /* atomic: a message is posted once at a time */
+  enum { STOP_NOT, STOP_DRAIN, STOP_NOW } stop_wanted;    /* atomic */
   bool draining, stopping;
+  unsigned asking;                    /* questions for names that are not answered */
 };
 bool worker_init(struct worker *w, struct gateway *g, unsigned number, struct loop *loop);
 void worker_adopt(struct worker *w, int fd);             /* a connection accepted here or handed over; any thread's descriptor, this worker's thread */
-void worker_accept(struct worker *w, const int *fds, size_t count);
+void worker_accept(struct worker *w, const int *fds, size_t count);     /* when all workers stand; takes the descriptors */
+void worker_offer(struct worker *w, struct generation *gen);           /* from housekeeping */
 void worker_turn_end(struct loop *l);
 void worker_drain(struct worker *w);                     /* no new requests; idle clients close */
 bool worker_idle(const struct worker *w);                /* no client is left: drained */
@@ -178,13 +183,14 @@ struct client {
   struct worker *worker;
   struct client *next, **link, *next_dirty;
   struct exchange *exchange;
+  struct exchange *lent;              /* the kernel receives into its body: pinned, also when it has ended */
   struct buf in;                      /* bytes not understood yet: a partial head, or pipelined requests */
   struct buf out, flying;             /* filled; being sent */
   size_t scanned;
   struct timer timer;
   uint64_t due_ms;                    /* when the timer means it */
   enum client_state state;
-  bool dirty, pumping, minor0, keep_alive, chunked, answered, ended, half_closed;
+  bool dirty, pumping, minor0, keep_alive, chunked, ended, half_closed;
   struct http_body body;              /* decoder of the request body */
   size_t lingered;
   char ip[46];
@@ -195,6 +201,7 @@ void client_close(struct client *c);
 void client_refuse(struct client *c, int status, const char *message);   /* syntax errors: answer in JSON, then close */
 void client_next(struct client *c);                      /* the exchange has ended: read on, or close */
 void client_read_on(struct client *c);                   /* a streamed request body has room again */
+void client_drain(struct client *c);
 
 enum { MOST_MEMBERS = 256 };          /* of a request body's top level */
 
@@ -370,7 +377,9 @@ struct attempt {
   struct buf held;                    /* stream: events before the content point */
   struct buf text;                    /* held start as text, for on_response */
   struct sse sse;
-  struct event_state events;
+  struct event_state events;          /* as far as it came in; the exchange's is what went out */
+  struct chunks *chunks;              /* what policies see of it, from the content point on; NULL: none has on_chunk */
+  uint64_t chunks_due_ms;             /* held chunks go on; 0: no matter of time */
   bool stream;                        /* the answer is an event stream */
   bool flowing;                       /* the body goes straight through: raw, encoded, or over hold_answer */
   bool failing;                       /* a non-2xx body is being read */
@@ -389,6 +398,12 @@ void relay_feed(struct attempt *a, struct span data);
 void relay_release(struct attempt *a);                   /* the held start is accepted: content point */
 void relay_end(struct attempt *a);                       /* the provider's bytes ended */
 void relay_cut(struct attempt *a, enum fault f);         /* they broke off; a->why says how */
+
+/* chunks.c: a stream that on_chunk sees. All false when the exchange has ended, and nothing of it may be touched. */
+bool chunks_event(struct attempt *a, const struct sse_event *e, const struct event_facts *f);
+bool chunks_flush(struct attempt *a);                    /* what is held goes out: the stream ends here */
+bool chunks_time(struct attempt *a);
+void chunks_free(struct chunks *k);
 
 /* ---- pool and upstream */
 enum upstream_state { UP_RESOLVING, UP_CONNECTING, UP_SHAKING, UP_IDLE, UP_BUSY, UP_FAILED, UP_CLOSED };

@@ -88,8 +88,8 @@ void generation_bury(struct gateway *g) {
 }
 
 void generation_publish(struct gateway *g, struct generation *gen) {
-  struct generation *old = __atomic_exchange_n(&g->newest, gen, __ATOMIC_ACQ_REL);
-  for (unsigned i = 0; i < g->worker_count; i++)         /* an idle worker takes it at once, not with its next request */
-    if (g->workers[i].loop && g->house) loop_post(g->workers[i].loop, &g->workers[i].reload);
+  struct generation *old = g->newest;
+  g->newest = gen;
+  for (unsigned i = 0; i < g->worker_count; i++) worker_offer(&g->workers[i], gen);
   if (old) generation_drop(g, old);
 }

@@ -61,10 +61,14 @@ static void report(const char *failed) {
   pthread_mutex_unlock(&house.lock);
 }
 
+/* The last turn is for the closes that were asked for last: nothing else would submit them before the process ends. */
 static void worker_end(struct worker *w) {
   uint64_t due = w->loop->now_ms + GONE_MS;
+  struct message last = { .run = nothing };
   worker_close_all(w);
   while (!worker_quiet(w) && w->loop->now_ms < due) loop_turn(w->loop);
+  loop_post(w->loop, &last);
+  loop_turn(w->loop);
 }
 
 static void *worker_main(void *arg) {

@@ -28,84 +28,6 @@ static void backpressure(struct attempt *a) {
   if (a->exchange->sink->calls->waiting(a->exchange->sink) > SINK_HIGH) call_pause(&a->call);
 }
 
-/* ---- on_chunk */
-struct change { struct span from, to; };
-
-static void write_changed(struct exchange *x, const struct sse_event *e, struct span data, const struct change *changes, size_t count) {
-  struct buf out = { 0 }, whole = { 0 };
-  const char *at = data.p;
-  for (size_t i = 0; i < count; i++) {
-    buf_add(&whole, span_of(at, (size_t)(changes[i].from.p - at)));
-    buf_add(&whole, changes[i].to);
-    at = changes[i].from.p + changes[i].from.n;
-  }
-  buf_add(&whole, span_of(at, (size_t)(data.p + data.n - at)));
-  if (e->data_lines == 1) {                              /* everything around the data stays as it came */
-    buf_add(&out, span_of(e->raw.p, (size_t)(e->data.p - e->raw.p)));
-    buf_add(&out, buf_span(&whole));
-    const char *behind = e->data.p + e->data.n;
-    buf_add(&out, span_of(behind, (size_t)(e->raw.p + e->raw.n - behind)));
-  } else {
-    sse_write(&out, e->name, buf_span(&whole));
-  }
-  x->sink->calls->write(x->sink, buf_span(&out));
-  buf_free(&whole);
-  buf_free(&out);
-}
-
-/* The policy closes the stream. The exchange ends here. */
-static void stop_by_policy(struct attempt *a, const struct decision *d) {
-  struct exchange *x = a->exchange;
-  struct span why = arena_copy(&x->arena, d->message);
-  log_info("%s: stopped by %.*s: %.*s", x->id, SPAN_FMT(d->policy), SPAN_FMT(why));
-  if (d->kind == DECIDE_DENY || span_eq(d->as, SPAN("error"))) {
-    struct error e = { .status = d->kind == DECIDE_DENY ? d->status : 500, .word = d->kind == DECIDE_DENY ? SPAN("internal") : SPAN("stopped"), .message = why };
-    answer_error(x, &e, -1);
-  } else {
-    struct buf out = { 0 };
-    stop_write(x->req.operation, &x->events, d->as, span_cstr(x->id), x->served_model.n ? x->served_model : x->req.model, time(NULL), &out);
-    x->sink->calls->write(x->sink, buf_span(&out));
-    x->sink->calls->end(x->sink);
-    buf_free(&out);
-  }
-  x->terminated = true;
-  exchange_end(x, SPAN("stopped"));
-}
-
-/* Runs on_chunk for each piece of an event and forwards what is left of it. False: the exchange has ended. */
-static bool emit_judged(struct attempt *a, const struct sse_event *e) {
-  struct exchange *x = a->exchange;
-  struct policy_vm *vm = x->gen->vms[x->worker->number];
-  struct arena *scratch = &x->worker->scratch;
-  struct span data = sse_data(e, scratch);
-  struct json_error bad;
-  struct json document;
-  struct delta *deltas = arena_alloc(scratch, DELTA_MOST * sizeof *deltas);
-  struct change changes[DELTA_MOST];
-  size_t changed = 0, n = 0;
-  if (data.n && !sse_is_done(e) && json_read(data, &document, &bad)) n = event_deltas(x->req.operation, e->name, document, deltas);
-  for (size_t i = 0; i < n; i++) {
-    struct decision d = { 0 };
-    switch (policy_chunk(vm, &x->req, &deltas[i], &d)) {
-    case DECIDE_STOP: case DECIDE_DENY:
-      stop_by_policy(a, &d);
-      return false;
-    case DECIDE_DROP: changes[changed++] = (struct change){ deltas[i].text.text, SPAN("\"\"") }; break;
-    case DECIDE_REPLACE: {
-      struct buf text = { 0 };
-      json_write_string(&text, d.text);
-      changes[changed++] = (struct change){ deltas[i].text.text, arena_copy(scratch, buf_span(&text)) };
-      buf_free(&text);
-      break;
-    }
-    default: break;
-    }
-  }
-  if (changed) write_changed(x, e, data, changes, changed);
-  else x->sink->calls->write(x->sink, e->raw);
-  return true;
-}
-
 /* ---- after the content point */
 /* Forwards the whole events at the start of `window`; gives the bytes used, or SIZE_MAX when the exchange has ended
    or failed, after which nothing of it may be touched. */
@@ -122,15 +44,20 @@ static size_t relay_events(struct attempt *a, struct span window) {
     note_facts(x, &f);
     if (f.class == EVENT_ERROR && f.fault == FAULT_PROTOCOL && !x->terminated) {      /* not the provider's error event: unreadable */
       x->sink->calls->write(x->sink, span_of(window.p + sent, at - sent));
-      attempt_fault(a, FAULT_PROTOCOL, "stream", "an event of the stream is not valid JSON");
+      char *why = f.message.n ? arena_cstr(&a->arena, f.message) : NULL;
+      attempt_fault(a, FAULT_PROTOCOL, "stream", why ? why : "an event of the stream is not valid JSON");
       return SIZE_MAX;
     }
-    if (judged && !x->terminated) {
-      if (!emit_judged(a, &e)) return SIZE_MAX;
-      sent = at + s.used;
-    }
     at += s.used;
-    x->events = a->events;
+    if (!judged) {
+      x->events = a->events;
+    } else if (!x->terminated) {
+      if (!chunks_event(a, &e, &f)) return SIZE_MAX;
+      sent = at;
+    } else {                                             /* behind the end no policy is asked, so nothing that says something is sent */
+      if (!f.real && f.class != EVENT_ERROR) x->sink->calls->write(x->sink, e.raw);
+      sent = at;
+    }
     if (f.class == EVENT_ERROR && !x->terminated) {      /* said in the provider's own words: forwarded, and the end of it */
       x->sink->calls->write(x->sink, span_of(window.p + sent, at - sent));
       x->error_forwarded = true;
@@ -239,7 +166,8 @@ void relay_feed(struct attempt *a, struct span data) {
 /* Past the content point the request cannot be needed again, unless a policy may still read it. Small bodies lie in the arena. */
 static void forget_request(struct exchange *x) {
   struct policy_vm *vm = x->gen->vms[x->worker->number];
-  if (x->pins || policy_has(vm, HOOK_CHUNK) || policy_has(vm, HOOK_DONE)) return;
+  bool read_still = x->pins || !x->attempts[0]->call.sent_all;           /* TLS takes it piece by piece */
+  if (read_still || policy_has(vm, HOOK_CHUNK) || policy_has(vm, HOOK_DONE)) return;
   worker_body_back(x->worker, x->body_memory, x->body_memory_cap);
   x->body_memory = NULL;
   x->body = x->req.body = (struct span){ 0 };
@@ -291,7 +219,7 @@ void relay_end(struct attempt *a) {
     return;
   }
   x->terminated = true;
-  x->sink->calls->write(x->sink, buf_span(&a->window));   /* what stood behind the last whole event, if anything */
+  if (!a->chunks) x->sink->calls->write(x->sink, buf_span(&a->window));   /* what stood behind the last whole event, if anything */
   x->sink->calls->end(x->sink);
   exchange_end(x, SPAN("done"));
 }

@@ -3,7 +3,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-enum { SCAN_MOST = 64 * 1024 };       /* of a multipart body before its model part */
+enum { SCAN_MOST = SINK_HIGH };       /* of a multipart body before its model part: more is not read meanwhile */
 
 bool request_is_whole(const struct http_head *h, struct span target) {
   struct span path;
@@ -111,6 +111,13 @@ static bool refuse(struct exchange *x, int status, const char *word, const char 
   return false;
 }
 
+/* A large body may go before the exchange does. */
+static void keep_names(struct exchange *x) {
+  struct span *names[] = { &x->req.model, &x->req.user, &x->req.session };
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (names[i]->n) *names[i] = arena_copy(&x->arena, *names[i]);
+}
+
 static bool read_body(struct exchange *x) {
   struct policy_req *r = &x->req;
   struct json_error e;
@@ -130,6 +137,7 @@ static bool read_body(struct exchange *x) {
   r->user = r->facts.user;
   if (!r->session.n) r->session = r->facts.session;
   if (r->facts.model.type == JSON_STRING) json_unescape(r->facts.model, &x->arena, &r->model);
+  if (x->body_memory) keep_names(x);
   return true;
 }
 
@@ -243,7 +251,7 @@ void request_scan(struct exchange *x) {
   } else if (s.kind == STEP_BAD) {
     x->scanning = false;
     refuse(x, 400, "bad_request", "", "the request body is no multipart/form-data");
-  } else if (s.kind == STEP_DONE || x->body_done || window.n > SCAN_MOST) {
+  } else if (s.kind == STEP_DONE || x->body_done || window.n >= SCAN_MOST) {
     x->scanning = false;                                 /* no model part, or too far in: the default provider */
     exchange_scanned(x);
   }

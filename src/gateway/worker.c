@@ -250,8 +250,7 @@ void worker_drain(struct worker *w) {
   }
   for (struct client *c = w->clients, *next; c; c = next) {
     next = c->next;
-    if (c->state == CLIENT_IDLE) client_close(c);
-    else if (!c->answered) c->keep_alive = false;
+    client_drain(c);
   }
   for (size_t at = 0;;) {
     struct table_entry *e = table_next(&w->pools, &at);

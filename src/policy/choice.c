@@ -11,7 +11,10 @@ struct choice {
   int status;
   bool is_json;
   uint32_t next_on;
-  double seconds;                                      /* retry_after, after; -1 not given */
+  double seconds;                                      /* retry_after, after, hold; -1 not given */
+  double tokens, bytes;                                /* of hold, and of replace in on_chunk */
+  bool until_done;
+  size_t back;
   const char *as;
   struct span text, code;                              /* text: the message, the answer, the new text */
   struct span *targets;
@@ -23,6 +26,7 @@ static const struct { const char *word; unsigned hooks; } words[CHOICE_KINDS] = 
   [DECIDE_DENY] = { "weir.deny", IN_REQUEST },      [DECIDE_ANSWER] = { "weir.answer", IN_REQUEST },
   [DECIDE_SKIP] = { "weir.skip", IN_ATTEMPT },      [DECIDE_ACCEPT] = { "weir.accept", IN_RESPONSE },
   [DECIDE_REJECT] = { "weir.reject", IN_RESPONSE }, [DECIDE_REPLACE] = { "weir.replace", IN_RESPONSE | IN_CHUNK },
+  [DECIDE_HOLD] = { "weir.hold", IN_RESPONSE | IN_CHUNK },
   [DECIDE_DROP] = { "weir.drop", IN_CHUNK },        [DECIDE_STOP] = { "weir.stop", IN_CHUNK },
   [DECIDE_RETRY] = { "weir.retry", IN_FAILURE },    [DECIDE_NEXT] = { "weir.next", IN_FAILURE },
   [DECIDE_FAIL] = { "weir.fail", IN_FAILURE },      [CHOSE_ROUTE] = { "weir.route", IN_REQUEST },
@@ -34,7 +38,7 @@ static struct choice *choice_new(lua_State *L, int kind) {
   struct frame *f = check_phase(L, words[kind].word, words[kind].hooks);
   f->chose = true;
   struct choice *c = lua_newuserdatauv(L, sizeof *c, 0);
-  *c = (struct choice){ .tag = &choice_tag, .kind = kind, .serial = f->serial, .seconds = -1 };
+  *c = (struct choice){ .tag = &choice_tag, .kind = kind, .serial = f->serial, .seconds = -1, .tokens = -1, .bytes = -1 };
   lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
   lua_setmetatable(L, -2);
   return c;
@@ -148,12 +152,59 @@ static void check_text_chunk(lua_State *L, const struct frame *f, const char *wo
     luaL_error(L, "%s is for text and thinking; a chunk of another kind can only be stopped: weir.stop", word);
 }
 
+static double check_amount(lua_State *L, int at, const char *name, double most) {
+  double n = -1;
+  if (lua_getfield(L, at, name) != LUA_TNIL) {
+    n = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+    if (!(n >= 0 && n <= most)) luaL_error(L, "%s is a number from 0 on", name);
+  }
+  lua_pop(L, 1);
+  return n;
+}
+
+static void check_hold(lua_State *L, int at, struct choice *c) {
+  c->bytes = check_amount(L, at, "bytes", 1e9);
+  c->seconds = check_amount(L, at, "seconds", 86400);
+}
+
+/* weir.hold { bytes, seconds } in on_chunk, { tokens, bytes, seconds, until_done } in on_response */
+static int hold_call(lua_State *L) {
+  static const char *const of_chunk[] = { "bytes", "seconds" };
+  static const char *const of_response[] = { "bytes", "seconds", "tokens", "until_done" };
+  struct choice *c = choice_new(L, DECIDE_HOLD);
+  struct frame *f = policy_of(L)->frame;
+  bool chunk = f->hook == HOOK_CHUNK;
+  if (!lua_istable(L, 1)) return luaL_error(L, "weir.hold takes a table: weir.hold { bytes = 64 }");
+  check_fields(L, 1, chunk ? "field of weir.hold in on_chunk" : "field of weir.hold", chunk ? of_chunk : of_response, chunk ? 2 : 4, false);
+  check_hold(L, 1, c);
+  if (!chunk) {
+    c->tokens = check_amount(L, 1, "tokens", 1e9);
+    c->until_done = (lua_getfield(L, 1, "until_done"), lua_toboolean(L, -1));
+    lua_pop(L, 1);
+  }
+  if (c->bytes < 0 && c->seconds < 0 && c->tokens < 0 && !c->until_done)
+    return luaL_error(L, "weir.hold says how much or for how long: %s", chunk ? "bytes, seconds" : "tokens, bytes, seconds, until_done");
+  return 1;
+}
+
+/* weir.replace(text); in on_chunk weir.replace(text, { back, bytes, seconds }) */
+static void check_replace(lua_State *L, struct choice *c, const struct frame *f) {
+  static const char *const fields[] = { "back", "bytes", "seconds" };
+  if (f->hook != HOOK_CHUNK) luaL_error(L, "weir.replace takes a text alone outside of on_chunk");
+  check_fields(L, 2, "field of weir.replace", fields, 3, false);
+  double back = check_amount(L, 2, "back", 1e9);
+  c->back = back > 0 ? (size_t)back : 0;
+  check_hold(L, 2, c);
+}
+
 static int replace_call(lua_State *L) {
+  int given = lua_gettop(L);
   struct choice *c = choice_new(L, DECIDE_REPLACE);
   struct frame *f = policy_of(L)->frame;
   struct arena *scratch = f->subject->req->scratch;
   c->text = check_text(L, 1, "weir.replace: the new text", f->hook == HOOK_CHUNK && scratch ? scratch : arena_of(L));
   check_text_chunk(L, f, "weir.replace");
+  if (given > 1 && !lua_isnil(L, 2)) check_replace(L, c, f);
   return 1;
 }
 
@@ -201,6 +252,7 @@ void choice_setup(lua_State *L) {
     { "reject", reject_call },
     { "replace", replace_call },
     { "drop", drop_call },
+    { "hold", hold_call },
     { "stop", stop_call },
     { "retry", retry_call },
     { "next", next_call },
@@ -253,5 +305,7 @@ bool choice_take(lua_State *L, int at, struct frame *f, struct decision *out, st
   else if (c->kind == DECIDE_ANSWER || c->kind == DECIDE_REPLACE) out->text = c->text;
   else out->message = c->text;
   if (c->as) out->as = span_cstr(c->as);
+  out->back = c->back;
+  out->hold = (struct hold_wish){ c->tokens, c->bytes, c->seconds, c->until_done };
   return true;
 }

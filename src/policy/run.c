@@ -129,6 +129,33 @@ static void unreturned(const struct frame *f) {
       SPAN_FMT(f->instance->file), f->instance->lines[f->hook], hook_words[f->hook], SPAN_FMT(f->instance->name));
 }
 
+/* In on_chunk: from now on, until the same policy says otherwise. */
+static void hold_chunks(const struct frame *f, const struct hold_wish *w) {
+  struct policy_req *req = f->subject->req;
+  struct policy_hold *h = req->holds;
+  while (h && h->owner != f->instance) h = h->next;
+  if (!h) {
+    h = arena_alloc(req->arena, sizeof *h);
+    *h = (struct policy_hold){ .next = req->holds, .owner = f->instance };
+    req->holds = h;
+  }
+  h->bytes = w->bytes;
+  h->seconds = w->seconds;
+}
+
+static double longer(double a, double b) { return a > b ? a : b; }
+
+/* In on_response. Without seconds it is no matter of time. */
+static void hold_response(struct decision *all, const struct decision *d) {
+  if (all->kind == DECIDE_REPLACE) return;
+  if (all->kind != DECIDE_HOLD) { *all = *d; return; }
+  struct hold_wish *w = &all->hold;
+  w->tokens = longer(w->tokens, d->hold.tokens);
+  w->bytes = longer(w->bytes, d->hold.bytes);
+  w->seconds = w->seconds < 0 || d->hold.seconds < 0 ? -1 : longer(w->seconds, d->hold.seconds);
+  w->until_done |= d->hold.until_done;
+}
+
 /* The decision on top of L joins what earlier policies said. True when the chain ends. */
 static bool take(struct policy_vm *pv, lua_State *L, struct frame *f, struct decision *all) {
   struct decision d = { .kind = DECIDE_PASS };
@@ -142,7 +169,16 @@ static bool take(struct policy_vm *pv, lua_State *L, struct frame *f, struct dec
     buf_free(&why);
     return ends;
   }
-  if (d.kind == DECIDE_PASS || (d.kind == DECIDE_ACCEPT && all->kind == DECIDE_REPLACE)) return false;
+  bool weak = d.kind == DECIDE_ACCEPT && (all->kind == DECIDE_REPLACE || all->kind == DECIDE_HOLD);
+  if (d.kind == DECIDE_PASS || weak) return false;
+  if (f->hook == HOOK_CHUNK) {
+    if (d.kind == DECIDE_HOLD || d.hold.bytes >= 0 || d.hold.seconds >= 0) hold_chunks(f, &d.hold);
+    if (d.kind == DECIDE_HOLD) return false;
+    d.back += all->back;                                 /* an earlier policy has taken these already */
+  } else if (d.kind == DECIDE_HOLD) {
+    hold_response(all, &d);
+    return false;
+  }
   if (d.kind == DECIDE_DENY && !d.message.n)
     d.message = arena_printf(f->subject->req->arena, "refused by the policy '%.*s'", SPAN_FMT(d.policy));
   *all = d;

@@ -148,7 +148,7 @@ class Weir(Process):
     def records(self):
         if not os.path.exists(self.access_path):
             return []
-        return [json.loads(line) for line in self.text(self.access_path).splitlines() if line.endswith("}")]
+        return [json.loads(line) for line in self.text(self.access_path).split("\n") if line.endswith("}")]
 
     def record(self, request_id, seconds=3):
         """The access log's line of one request."""
@@ -226,6 +226,16 @@ class Harness:
                 f.write(text)
         w = Weir(self, name, config, env, arguments, start)
         self.things.append(w)
+        return w
+
+    def again(self, weir, ready=True):
+        """Another process on the files, ports and folders of one that has ended."""
+        w = Process.__new__(Weir)
+        w.__dict__.update(port=weir.port, admin=weir.admin, config=weir.config, file=weir.file, runtime=weir.runtime, access_path=weir.access_path, env=weir.env, command=weir.command)
+        Process.__init__(w, self, self.called("weir"), weir.command, weir.env)
+        self.things.append(w)
+        if ready:
+            w.ready()
         return w
 
     def mock(self, *arguments):

@@ -57,7 +57,10 @@ def run_test(harness, function, build, slot):
         if not isinstance(e, AssertionError):
             why += f" ({type(e).__name__})"
     signal.alarm(0)
-    after = h.end()                                      # what the processes have to say about it, whatever the test saw
+    try:
+        after = h.end()                                  # what the processes have to say about it, whatever the test saw
+    except Exception as e:
+        after = f"the test could not be ended: {e}"
     if after and result != "failed":
         result, why = "failed", after
     elif after:
@@ -66,6 +69,7 @@ def run_test(harness, function, build, slot):
 
 
 def run_module(args):
+    results, sys.stdout = sys.stdout, sys.stderr         # what a test prints is no result
     sys.path.insert(0, HERE)
     harness = importlib.import_module("harness")
     module = importlib.import_module(args.module)
@@ -75,7 +79,7 @@ def run_module(args):
         begun = time.monotonic()
         result, why = run_test(harness, function, args.build, args.slot)
         line = {"name": f"{args.module[5:]}.{name[5:]}", "result": result, "why": why, "seconds": time.monotonic() - begun}
-        print(json.dumps(line), flush=True)
+        print(json.dumps(line), file=results, flush=True)
     return 0
 
 

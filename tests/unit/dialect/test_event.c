@@ -152,6 +152,7 @@ static void single_events(void **state) {
   for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
     const struct one *e = &events[i];
     struct event_state s = { .started = true, .block_count = 1 };
+    if (span_starts(span_cstr(e->data), SPAN("{\"type\":\"content_block_start\""))) s.block_count = 0;
     struct arena a = { 0 };
     struct event_facts f = read_one(e->op, &s, e->name, e->data, &a);
     if (f.class != e->class || f.real != e->real || f.fault != e->fault || f.deltas != e->deltas || f.delta_bytes != e->bytes)
@@ -222,6 +223,48 @@ static void messages_out_of_order(void **state) {
     assert_int_equal(s.ended_at, -1);
     seen_end(&s);
   }
+}
+
+/* What responses may not say: pieces of an item that is not open, an item or the response begun again. Pieces without a place are
+   not judged, nor is what look-alikes leave out. */
+static void responses_out_of_order(void **state) {
+#define OPENED "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{}}\n\n"
+#define ITEM(n) "data: {\"type\":\"response.output_item.added\",\"output_index\":" #n ",\"item\":{\"type\":\"message\",\"content\":[]}}\n\n"
+#define PIECE(n) "data: {\"type\":\"response.output_text.delta\",\"output_index\":" #n ",\"delta\":\"x\"}\n\n"
+#define ITEM_DONE(n) "data: {\"type\":\"response.output_item.done\",\"output_index\":" #n ",\"item\":{\"type\":\"message\"}}\n\n"
+  static const struct { const char *stream; unsigned errors; } known[] = {
+    { OPENED ITEM(0) PIECE(0) ITEM(1) PIECE(1) PIECE(0) ITEM_DONE(0) ITEM_DONE(1), 0 },
+    { OPENED OPENED ITEM(0) PIECE(0), 0 }, { OPENED ITEM(0) OPENED, 1 }, { OPENED ITEM(0) PIECE(0) ITEM_DONE(0) OPENED, 1 },
+    { OPENED PIECE(0), 1 }, { OPENED ITEM(0) PIECE(1), 1 }, { OPENED ITEM(0) ITEM(0), 1 }, { OPENED ITEM(3) PIECE(3) ITEM_DONE(3) PIECE(3), 1 },
+    { OPENED "data: {\"type\":\"response.output_text.delta\",\"delta\":\"x\"}\n\n", 0 },
+    { OPENED ITEM(400) PIECE(400) PIECE(401), 0 },
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    struct seen s = stream_read(OP_RESPONSES, span_cstr(known[i].stream));
+    if (s.errors != known[i].errors || (s.errors && s.fault != FAULT_PROTOCOL)) fail_msg("%u errors: %s", s.errors, known[i].stream);
+    seen_end(&s);
+  }
+}
+
+/* A duplicated message_start is seen in the wild and does no harm until something was begun; a block begins once and ends where it was. */
+static void messages_begun_twice(void **state) {
+  struct event_state s = { 0 };
+  struct arena a = { 0 };
+  (void)state;
+#define BEGIN read_one(OP_MESSAGES, &s, "", "{\"type\":\"message_start\",\"message\":{}}", &a).class
+#define BLOCK(n) read_one(OP_MESSAGES, &s, "", "{\"type\":\"content_block_start\",\"index\":" #n ",\"content_block\":{\"type\":\"text\",\"text\":\"\"}}", &a).class
+#define END(n) read_one(OP_MESSAGES, &s, "", "{\"type\":\"content_block_stop\",\"index\":" #n "}", &a).class
+  assert_int_equal(BEGIN, EVENT_LIFECYCLE);
+  assert_int_equal(BEGIN, EVENT_LIFECYCLE);
+  assert_int_equal(END(0), EVENT_ERROR);
+  assert_int_equal(BLOCK(0), EVENT_LIFECYCLE);
+  assert_int_equal(BLOCK(0), EVENT_ERROR);
+  assert_int_equal(END(0), EVENT_LIFECYCLE);
+  assert_int_equal(END(0), EVENT_LIFECYCLE);
+  assert_int_equal(END(1), EVENT_ERROR);
+  assert_int_equal(END(500), EVENT_LIFECYCLE);
+  assert_int_equal(BEGIN, EVENT_ERROR);
 }
 
 /* Blocks are closed by index, and a closed one takes no more. */
@@ -299,7 +342,8 @@ static void deltas_in_order(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(single_events), cmocka_unit_test(comments), cmocka_unit_test(data_in_lines), cmocka_unit_test(finish_alone_is_no_end),
-    cmocka_unit_test(content_after_the_end), cmocka_unit_test(messages_out_of_order), cmocka_unit_test(messages_blocks),
+    cmocka_unit_test(content_after_the_end), cmocka_unit_test(messages_out_of_order), cmocka_unit_test(responses_out_of_order),
+    cmocka_unit_test(messages_begun_twice), cmocka_unit_test(messages_blocks),
     cmocka_unit_test(too_many_pieces), cmocka_unit_test(sequence_numbers), cmocka_unit_test(deltas_in_order),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -136,7 +136,7 @@ static void closes(enum operation op, struct span stream, const char *as, const 
       return;
     }
     buf_add(&b, span_of(stream.p, kept));
-    stop_write(operation_info(op), &before.state, span_cstr(as), SPAN("r-1"), SPAN("m"), 1700000000, &b);
+    stop_write(operation_info(op), &before.state, NULL, span_cstr(as), SPAN("r-1"), SPAN("m"), 1700000000, &b);
     struct seen after = stream_read(op, buf_span(&b));
     if (after.errors || after.ended_at != (int)after.events - 1 || after.terminators != 1 || !after.state.finished || after.state.block_count)
       fail_msg("cut %zu: %.*s", cut, SPAN_FMT(buf_span(&b)));
@@ -191,7 +191,7 @@ static void stops_all_choices(void **state) {
   (void)state;
   struct seen s = stream_read(OP_CHAT, SPAN("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}},{\"index\":2,\"delta\":{\"content\":\"b\"}}]}\n\n"
                                            "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"c\"},\"finish_reason\":\"stop\"}]}\n\n"));
-  stop_write(operation_info(OP_CHAT), &s.state, SPAN("filter"), SPAN("r"), SPAN("m"), 1, &b);
+  stop_write(operation_info(OP_CHAT), &s.state, NULL, SPAN("filter"), SPAN("r"), SPAN("m"), 1, &b);
   struct span rest = buf_span(&b);
   size_t zero = span_search(rest, SPAN("\"index\":0,")), two = span_search(rest, SPAN("\"index\":2,"));
   assert_true(zero < two && two < rest.n);
@@ -205,7 +205,7 @@ static void nothing_to_stop(void **state) {
   struct event_state s = { .terminated = true };
   struct buf b = { 0 };
   (void)state;
-  stop_write(operation_info(OP_CHAT), &s, SPAN("length"), SPAN("r"), SPAN("m"), 1, &b);
+  stop_write(operation_info(OP_CHAT), &s, NULL, SPAN("length"), SPAN("r"), SPAN("m"), 1, &b);
   assert_int_equal(buf_size(&b), 0);
 }
 

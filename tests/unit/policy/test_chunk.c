@@ -112,7 +112,11 @@ static void test_mistakes(void **state) {
   chunk_raises("return weir.deny(400)", text, "weir.deny belongs in on_request, not in on_chunk");
   chunk_raises("weir.sleep(1)", text, "weir.sleep waits, and on_chunk may not wait");
   chunk_raises("weir.fetch { url = 'http://x/' }", text, "weir.fetch waits, and on_chunk may not wait");
-  chunk_raises("return weir.hold { bytes = 1 }", text, "weir.hold is not in this version");
+  chunk_raises("return weir.hold { tokens = 1 }", text, "unknown field of weir.hold in on_chunk 'tokens'");
+  chunk_raises("return weir.hold {}", text, "weir.hold says how much or for how long: bytes, seconds");
+  chunk_raises("return weir.hold { bytes = -1 }", text, "bytes is a number from 0 on");
+  chunk_raises("return weir.hold(7)", text, "weir.hold takes a table");
+  chunk_raises("return weir.replace('x', { behind = 1 })", text, "unknown field of weir.replace 'behind'");
   chunk_raises("return 'stop'", text, "policies/guard.lua:1: on_chunk returned a string");
   chunk_raises("return chunk.txt", text, "unknown field of chunk 'txt'; did you mean 'text'?");
   chunk_raises("chunk.text = 'y'", text, "chunk.text cannot be written");

@@ -1,0 +1,98 @@
+"""Requests and answers that cross: nothing of one request reaches the next, and nothing waits for what cannot come."""
+import socket
+import threading
+import time
+
+import wire
+from harness import chat_provider, until
+
+RAW_HEAD = b"POST /p/upload HTTP/1.1\r\nhost: x\r\ncontent-type: application/octet-stream\r\n"
+
+
+def queues(near, far):
+    """Bytes the kernel holds on the way from port `far` to port `near`, on both sides."""
+    total = 0
+    with open("/proc/net/tcp") as f:
+        for line in f.readlines()[1:]:
+            words = line.split()
+            local, remote = (int(words[i].split(":")[1], 16) for i in (1, 2))
+            sending, waiting = (int(x, 16) for x in words[4].split(":"))
+            if (local, remote) == (near, far):
+                total += waiting
+            elif (local, remote) == (far, near):
+                total += sending
+    return total
+
+
+class Slow:
+    """A provider that takes a connection and does nothing by itself."""
+
+    def __init__(self, h):
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        self.port = h.port()
+        self.listener.bind(("127.0.0.1", self.port))
+        self.listener.listen(8)
+        self.listener.settimeout(10)
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+
+    def accept(self):
+        s, _ = self.listener.accept()
+        s.settimeout(10)
+        return s
+
+
+def test_early_answer_to_an_upload_is_not_followed_on_its_connection(h):
+    """The provider answers while the end of the upload still lies in weir: what comes next may not go out behind a hole."""
+    p = Slow(h)
+    w = h.weir(chat_provider("p", p.url))
+    c = wire.Connection(w.port)
+    c.send(RAW_HEAD + b"transfer-encoding: chunked\r\n\r\n")
+    s = p.accept()
+    piece, before, mine, theirs = b"4000\r\n" + b"u" * 0x4000 + b"\r\n", -1, (w.port, c.s.getsockname()[1]), (p.port, s.getpeername()[1])
+    while before != queues(*theirs):                     # until a piece that weir took did not go on
+        before = queues(*theirs)
+        c.send(piece)
+        until(lambda: not queues(*mine), what="weir takes the piece")
+        time.sleep(0.005)
+    c.send(b"0\r\n\r\n")
+    until(lambda: not queues(*mine), what="weir takes the end")
+    time.sleep(0.1)
+    s.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: text/plain\r\n\r\nok")
+    assert c.answer().body == b"ok"
+    asked = threading.Thread(target=lambda: w.chat("p/m"), daemon=True)
+    asked.start()
+    second = p.accept()                                  # on a connection of its own
+    assert b"POST /v1/chat/completions" in second.recv(65536)
+    second.sendall(b"HTTP/1.1 400 No\r\ncontent-length: 2\r\n\r\n{}")
+    asked.join(5)
+
+
+def test_form_whose_model_stands_far_behind(h):
+    """The search for the model part ends where no more is read before it is found."""
+    u = h.upstream()
+    w = h.weir(chat_provider("p", u.url) + 'default_provider "p"\n')
+    part = b"--b\r\ncontent-disposition: form-data; name=\"%s\"%s\r\n\r\n%s\r\n"
+    body = part % (b"file", b"; filename=\"f\"", b"f" * 200000) + part % (b"model", b"", b"whisper-1") + b"--b--\r\n"
+    with wire.Connection(w.port, timeout=5) as c:
+        c.send(b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: x\r\ncontent-type: multipart/form-data; boundary=b\r\ncontent-length: %d\r\n\r\n" % len(body))
+        time.sleep(0.2)                                  # so that the reads of the body fill their buffers
+        c.send(body)
+        assert c.answer().status == 200
+    assert u.requests[0].body == body
+
+
+WAITS = """
+local policy = { on_error = "deny" }
+function policy.on_request(req) weir.sleep(0.2) end
+return policy
+"""
+
+
+def test_empty_chunked_body_that_ends_while_a_policy_waits(h):
+    u = h.upstream()
+    w = h.weir(chat_provider("p", u.url) + 'use "waits"\n', policies={"waits": WAITS})
+    with wire.raw(w.port, RAW_HEAD + b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n", timeout=5) as c:
+        assert c.answer().status == 200
+    assert u.requests[0].framing == "chunked" and u.requests[0].body == b""
