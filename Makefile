@@ -1,6 +1,8 @@
 # weir: see README.md. `make run` is the way in; `make deps` installs what the build needs.
 VERSION := 0.1.0
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 BUILD   ?= build
 CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
@@ -9,7 +11,7 @@ ARCHIVES := -l:libbearssl.a -l:liblua5.4.a -l:liburing.a
 LIBS     = $(ARCHIVES) -lcares -lm -lz -pthread $(SAN)
 
 # The folders of src, lowest first: an archive may use those before it, never those after it.
-FOLDERS := base wire lua dialect conf route io tls watch policy gateway cmd
+FOLDERS := base wire lua dialect auth conf route io tls watch policy gateway cmd
 SOURCES := $(foreach d,$(FOLDERS),$(wildcard src/$(d)/*.c))
 LIBFILES := $(foreach d,$(FOLDERS),$(BUILD)/lib/$(d).a)
 reverse = $(if $(1),$(call reverse,$(wordlist 2,$(words $(1)),$(1))) $(firstword $(1)))
@@ -147,7 +149,7 @@ install: all
 	install -D -m 755 $(BUILD)/weir $(DESTDIR)$(PREFIX)/bin/weir
 	install -D -m 755 $(BUILD)/weir-mock $(DESTDIR)$(PREFIX)/bin/weir-mock
 	install -d $(DESTDIR)$(PREFIX)/share/weir/policies
-	install -m 644 policies/*.lua $(DESTDIR)$(PREFIX)/share/weir/policies
+	install -m 644 $(filter-out %.test.lua,$(wildcard policies/*.lua)) $(DESTDIR)$(PREFIX)/share/weir/policies
 
 clean:
 	rm -rf $(BUILD)

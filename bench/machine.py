@@ -8,9 +8,15 @@ CORES = sorted(os.sched_getaffinity(0))
 LOAD_CORE, GATEWAY_CORE = CORES[0], CORES[-1]            # with one core they are the same, and figures of time mean little
 
 
+PR_SET_PDEATHSIG = 1
+
+
 def start(command, core, **more):
-    """A process on one core, in a session of its own."""
-    return subprocess.Popen(command, start_new_session=True, preexec_fn=lambda: os.sched_setaffinity(0, {core}), **more)
+    """A process on one core, in a session of its own; it does not outlive this one."""
+    def prepare():
+        os.sched_setaffinity(0, {core})
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    return subprocess.Popen(command, start_new_session=True, preexec_fn=prepare, **more)
 
 
 def parents():

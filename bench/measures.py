@@ -1,5 +1,5 @@
 """The tests: each runs one load through one peer and gives its figures."""
-import json, os, re, shutil, signal, socket, statistics, subprocess, time
+import json, os, re, select, shutil, signal, socket, statistics, subprocess, time
 import machine
 from peers import HERE, exchange
 
@@ -115,18 +115,12 @@ def hold(bench, peer):
     load = machine.start(load_command(bench, peer, streams=bench.held, chunks=100000, gap=1000000, hold=1), machine.LOAD_CORE,
                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
-        alarm = time.monotonic() + 60
-        os.set_blocking(load.stdout.fileno(), False)
-        word = ""
-        while not word and time.monotonic() < alarm and load.poll() is None:
-            word = load.stdout.readline()
-            time.sleep(0.02)
+        word = load.stdout.readline() if select.select([load.stdout], [], [], 60)[0] else ""
         if word.startswith("READY"):
             time.sleep(1.5)
             figures["each"] = (machine.pss_kib(peer.pids) - idle) / bench.held
         load.stdin.close()
         load.wait(10)
-        os.set_blocking(load.stdout.fileno(), True)
         end = json.loads((word + load.stdout.read()).splitlines()[-1])
         figures["bad"] = end["bad"] + (bench.held - end["still_open"])
         figures["faults"] = end["faults"]

@@ -70,7 +70,7 @@ def load_table(s, test):
     unit = "request" if kind == "unary" else "chunk"
     slow = test in ("unary-slow", "stream-20", "stream-200")
     head = ["peer", f"CPU µs/{unit}", "× nginx", "× nginx-lua", f"{unit}s/s", "× nginx", "core busy", "p50 µs", "p50 added", "p99 µs",
-            *(["first chunk µs", "longest µs"] if kind == "stream" else []), "provider connections", "bad", "quiet rounds"]
+            *(["first chunk µs", "longest µs"] if kind == "stream" else []), "new provider connections", "bad", "quiet rounds"]
     rows = []
     for p in peers:
         own = p != "direct"

@@ -19,12 +19,20 @@ end
 
 function policy.on_response(req, response)
   if response.text == "bad" then return weir.reject("bad text") end
+  if req.headers["x-start"] and not response.done then
+    return weir.hold { tokens = 2, bytes = 20, seconds = 1, until_done = req.headers["x-start"] == "done" }
+  end
+  req:note("tools", #response.tools)
 end
 
 function policy.on_chunk(req, chunk)
   if chunk.text == "drop" then return weir.drop() end
   if chunk.text and words:feed(req, chunk.text) then return weir.stop("a word", "filter") end
   if chunk.text == "a" then return weir.replace("b\"\n") end
+  if req.headers["x-hold"] then
+    if chunk.text == "c" then return weir.replace("d", { back = 3, bytes = 5 }) end
+    return weir.hold { bytes = 12, seconds = req.headers["x-hold"] == "time" and 0.5 or nil }
+  end
 end
 
 function policy.on_failure(req, attempt, fault)

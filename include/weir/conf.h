@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "weir/dialect.h"
+#include "weir/keys.h"
 #include "weir/log.h"
 #include "weir/secret.h"
 #include "weir/url.h"
@@ -112,7 +113,8 @@ struct auth_secret {                  /* secret "judge" { env …, host = … } 
 };
 struct listener {
   struct span spec;
-  bool open;
+  bool open;                          /* never asks for a key */
+  bool local;                         /* loopback, or a path */
 };
 struct network { unsigned char ip[16]; unsigned bits; };   /* v4 as v4-mapped */
 
@@ -135,6 +137,7 @@ struct conf {
   size_t use_count;
   struct auth_secret *secrets;
   size_t secret_count;
+  struct keys keys;
   struct settings defaults;           /* all given */
   unsigned workers;                   /* 0: cores */
   uint64_t memory, lua_memory;        /* 0: default */
@@ -151,8 +154,19 @@ struct conf {
    whose key variables are set. On failure NULL and messages "file:line: reason" one a line in *errors; warnings
    go to *warnings. It may take seconds (`command` secrets): never on a worker. */
 struct conf *conf_load(const char *file, struct buf *errors, struct buf *warnings);
+/* The same for one that takes the place of `running`. A listener off loopback that is not open and for which there is
+   no key is an error at the start; where the running one has keys it is a warning, since a load that takes the last one
+   away must not fail: the key would stay good. */
+struct conf *conf_reload(const char *file, const struct conf *running, struct buf *errors, struct buf *warnings);
+/* Only keys, listeners, file and runtime_dir; all other words are passed over, so that no secret is asked for and
+   nothing is run. For commands about keys. A file is needed. */
+struct conf *conf_load_keys(const char *file, struct buf *errors);
+/* The file that would be loaded for --config `given` (NULL: the search order); NULL when there is none. */
+const char *conf_find(const char *given);
 /* The runtime directory of a configuration that names none. */
 struct span conf_default_runtime(struct arena *a);
+/* A folder named in the weir.lua at `file`, as an absolute path. */
+struct span conf_folder_path(struct arena *a, const char *file, struct span folder);
 struct conf *conf_ref(struct conf *c);
 void conf_drop(struct conf *c);
 /* For --watch: whether its files (weir.lua, included ones, policies, secret files) or the set an include names
@@ -168,6 +182,9 @@ double conf_setting(const struct conf *c, const struct alias *a, const struct pr
    what is wrong. */
 bool conf_address(struct span spec, struct sockaddr_storage *out, socklen_t *size, const char **why);
 bool conf_trusts(const struct conf *c, const struct sockaddr_storage *peer);
+/* Whether who comes in at a listener must have a key: unless it is open, off loopback always, on loopback once there is
+   any key. bound: as it was when it was opened; what the configuration says of that address now goes before it. */
+bool conf_asks(const struct conf *c, const struct listener *bound);
 /* What needs a restart between two configurations ("listen, workers"), into *out; false when nothing. */
 bool conf_restart_needed(const struct conf *running, const struct conf *next, struct buf *out);
 

@@ -28,6 +28,8 @@ _Noreturn void require_failed(const char *cond, const char *file, int line);
 struct log_sink;
 struct log_sink *log_sink_open(struct span target, const char **why);   /* "stdout", "stderr" or a path */
 void log_sink_line(struct log_sink *s, struct span line);               /* adds the line end */
+/* Opens the path again before the next line, after a log rotation. NULL and standard streams are let be. */
+void log_sink_reopen(struct log_sink *s);
 uint64_t log_sink_dropped(const struct log_sink *s);
 void log_sink_close(struct log_sink *s);                                /* writes what waits */
 

@@ -60,6 +60,7 @@ struct policy_req {
   struct span model;                                     /* as asked, plain text; changed by req.model = … */
   bool stream;
   struct span session, user;
+  const struct key *key;                                 /* whose request it is; NULL: no key was given, and none was asked for */
   struct policy_note *notes, *tags;                      /* newest first */
   struct policy_edit *edits;
   struct span targets[ROUTE_MOST_TARGETS];               /* names, set by weir.route or req.targets */
@@ -86,6 +87,7 @@ struct policy_attempt {
   struct policy_edit *edits;                             /* attempt:set */
   struct arena *arena;                                   /* the attempt's */
 };
+struct policy_tool { struct span id, name, arguments; };
 struct policy_response {
   int status;
   const struct http_head *head;
@@ -94,6 +96,9 @@ struct policy_response {
   struct span model, finish;
   struct usage usage;
   bool done;                                             /* false: the held start of a stream */
+  bool stream;                                           /* of a stream, whole or not: tools are here */
+  const struct policy_tool *tools;                       /* as far as they came */
+  size_t tool_count;
 };
 struct policy_fault {
   enum fault kind;

@@ -62,7 +62,8 @@ struct log_sink {
   struct buf waiting;
   uint64_t dropped;
   int fd;
-  bool owned, closing;
+  bool owned, closing, reopen;
+  char *path;                         /* NULL for standard streams */
 };
 
 static void write_all(int fd, struct span s) {
@@ -72,6 +73,23 @@ static void write_all(int fd, struct span s) {
     if (n <= 0) return;                            /* a log that cannot be written is not worth dying for */
     s = span_from(s, (size_t)n);
   }
+}
+
+static void reopen(struct log_sink *s) {
+  int fd = open(s->path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+  if (fd < 0) {
+    log_warn("access log %s: %s", s->path, strerror(errno));
+    return;
+  }
+  close(s->fd);
+  s->fd = fd;
+}
+
+void log_sink_reopen(struct log_sink *s) {
+  if (!s || !s->path) return;
+  pthread_mutex_lock(&s->lock);
+  s->reopen = true;
+  pthread_mutex_unlock(&s->lock);
 }
 
 static void *writer_run(void *arg) {
@@ -84,7 +102,10 @@ static void *writer_run(void *arg) {
     struct buf full = s->waiting;
     s->waiting = mine;
     mine = full;
+    bool again = s->reopen;
+    s->reopen = false;
     pthread_mutex_unlock(&s->lock);
+    if (again) reopen(s);
     write_all(s->fd, buf_span(&mine));
     buf_clear(&mine);
     pthread_mutex_lock(&s->lock);
@@ -97,15 +118,20 @@ static void *writer_run(void *arg) {
 struct log_sink *log_sink_open(struct span target, const char **why) {
   bool out = span_eq(target, SPAN("stdout")), err = span_eq(target, SPAN("stderr"));
   int fd = out ? STDOUT_FILENO : STDERR_FILENO;
+  char *path = NULL;
   if (!out && !err) {
-    char *path = mem_cstr(target);
+    path = mem_cstr(target);
     fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
-    mem_free(path);
-    if (fd < 0) return *why = strerror(errno), NULL;
+    if (fd < 0) {
+      *why = strerror(errno);
+      mem_free(path);
+      return NULL;
+    }
   }
   struct log_sink *s = mem_zero(sizeof *s);
   s->fd = fd;
   s->owned = !out && !err;
+  s->path = path;
   pthread_mutex_init(&s->lock, NULL);
   pthread_cond_init(&s->filled, NULL);
   require(pthread_create(&s->writer, NULL, writer_run, s) == 0);
@@ -132,5 +158,6 @@ void log_sink_close(struct log_sink *s) {
   pthread_join(s->writer, NULL);
   if (s->owned) close(s->fd);
   buf_free(&s->waiting);
+  mem_free(s->path);
   mem_free(s);
 }

@@ -102,6 +102,7 @@ static int explain(struct generation *gen, const char *model, const char *reques
 int cmd_check(struct args *a) {
   const char *file = args_value(a, "--config"), *model = args_value(a, "--explain"), *request = args_value(a, "--request");
   if (args_flag(a, "--system") || args_flag(a, "--providers")) return fprintf(stderr, "weir check --system and --providers are not in this version\n"), 2;
+  if (request && !model) return fprintf(stderr, "weir check: --request needs --explain MODEL\n"), 2;
   if (!args_done(a, "check")) return 2;
   vm_thread_enter();
   struct buf errors = { 0 }, warnings = { 0 };

@@ -19,6 +19,7 @@ int cmd_run(struct args *a);
 int cmd_check(struct args *a);
 int cmd_test(struct args *a);
 int cmd_reload(struct args *a);
+int cmd_key(struct args *a);
 int cmd_version(struct args *a);
 
 #endif

@@ -23,11 +23,16 @@ int cmd_reload(struct args *a) {
   char *folder = given ? mem_cstr(span_cstr(given)) : runtime_of_text(config);
   struct arena scratch = { 0 };
   struct buf out = { 0 };
+  if (folder && !given) {
+    char *absolute = mem_cstr(conf_folder_path(&scratch, config, span_cstr(folder)));
+    mem_free(folder);
+    folder = absolute;
+  }
   if (!folder) folder = mem_cstr(conf_default_runtime(&scratch));
   int code = control_ask(folder, "reload", &out);
   fprintf(code ? stderr : stdout, "%.*s", SPAN_FMT(buf_span(&out)));
   buf_free(&out);
   mem_free(folder);
   arena_end(&scratch);
-  return code;
+  return code > 2 ? 2 : code;
 }

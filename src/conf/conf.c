@@ -3,18 +3,20 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* The file to load; NULL: none is there. Names that were looked for are watched. */
+/* The file to load; NULL: none is there. Names that are looked for on the way are watched, when there is a c. */
 static const char *file_found(struct conf *c, const char *given) {
   static const char *const usual[] = { "./weir.lua", "/etc/weir/weir.lua" };
   const char *variable = getenv("WEIR_CONFIG");
   if (given) return given;
   if (variable && *variable) return variable;
   for (size_t i = 0; i < 2; i++) {
-    watch_add(c, span_cstr(usual[i]), false);
+    if (c) watch_add(c, span_cstr(usual[i]), false);
     if (!access(usual[i], F_OK)) return usual[i];
   }
   return NULL;
 }
+
+const char *conf_find(const char *given) { return file_found(NULL, given); }
 
 static void file_load(struct load *l, struct span file) {
   struct conf *c = l->conf;
@@ -28,19 +30,35 @@ static void file_load(struct load *l, struct span file) {
   else problem_add(l, "%.*s: %s", SPAN_FMT(c->file), why);
 }
 
-struct conf *conf_load(const char *file, struct buf *errors, struct buf *warnings) {
-  struct conf *c = mem_zero(sizeof *c);
-  struct load l = { .conf = c };
+static struct conf *load(struct load *l, const char *given, struct buf *errors, struct buf *warnings) {
+  struct conf *c = l->conf = mem_zero(sizeof *c);
   c->refs = 1;
   c->log_level = LOG_INFO;
-  file = file_found(c, file);
-  if (file) file_load(&l, span_cstr(file));
-  if (!file || c->sources.list) conf_finish(&l);
-  problems_write(&l, errors, warnings);
-  bool failed = l.error_count > 0;
-  arena_end(&l.scratch);
+  const char *file = file_found(c, given);
+  if (file) file_load(l, span_cstr(file));
+  else if (l->keys_only) problem_add(l, "there is no weir.lua, here or in /etc/weir: --config FILE says where it is");
+  if (l->keys_only) conf_finish_keys(l);
+  else if (!file || c->sources.list) conf_finish(l);
+  problems_write(l, errors, warnings);
+  bool failed = l->error_count > 0;
+  arena_end(&l->scratch);
   if (failed) conf_drop(c), c = NULL;
   return c;
+}
+
+struct conf *conf_load(const char *file, struct buf *errors, struct buf *warnings) {
+  struct load l = { 0 };
+  return load(&l, file, errors, warnings);
+}
+
+struct conf *conf_reload(const char *file, const struct conf *running, struct buf *errors, struct buf *warnings) {
+  struct load l = { .guarded = running->keys.count > 0 };
+  return load(&l, file, errors, warnings);
+}
+
+struct conf *conf_load_keys(const char *file, struct buf *errors) {
+  struct load l = { .keys_only = true };
+  return load(&l, file, errors, errors);
 }
 
 struct conf *conf_ref(struct conf *c) {
@@ -73,6 +91,13 @@ double conf_setting(const struct conf *c, const struct alias *a, const struct pr
   return c->defaults.value[s];
 }
 
+bool conf_asks(const struct conf *c, const struct listener *bound) {
+  bool open = bound->open;
+  for (size_t i = 0; i < c->listener_count; i++)
+    if (span_eq(c->listeners[i].spec, bound->spec)) open = c->listeners[i].open;
+  return !open && (c->keys.count || !bound->local);
+}
+
 static bool listeners_same(const struct conf *a, const struct conf *b) {
   if (a->listener_count != b->listener_count) return false;
   for (size_t i = 0; i < a->listener_count; i++)
@@ -87,6 +112,7 @@ bool conf_restart_needed(const struct conf *running, const struct conf *next, st
     { "workers", running->workers == next->workers },
     { "state", span_eq(running->state_dir, next->state_dir) },
     { "runtime", span_eq(running->runtime_dir, next->runtime_dir) },
+    { "log.access", span_eq(running->access_log, next->access_log) },
   };
   bool needed = false;
   for (size_t i = 0; i < sizeof words / sizeof *words; i++) {

@@ -18,12 +18,20 @@ static bool spec_same(struct span a, struct span b) {
   return conf_address(a, &x, &m, &why) && conf_address(b, &y, &n, &why) && m == n && !memcmp(&x, &y, m);
 }
 
+/* Nobody could get in, and nobody is to get in unasked. */
+static void listener_unkeyed(struct load *l, struct span spec) {
+  if (l->guarded)
+    warning_add(l, "\"%.*s\" asks for keys and there is none any more: nobody gets in; weir key mint NAME makes one",
+                SPAN_FMT(spec));
+  else
+    problem_add(l, "\"%.*s\" is not loopback and there is no key: make one with weir key mint NAME; or, if everybody "
+                "who reaches it may use it, write listen { \"%.*s\", open = true }", SPAN_FMT(spec), SPAN_FMT(spec));
+}
+
 static void listener_check(struct load *l, size_t number) {
-  const struct listener *own = &l->listeners[number].listener;
+  const struct listener *own = &l->conf->listeners[number];
   struct span spec = own->spec;
-  if (!own->open && !spec_local(spec))
-    problem_add(l, "\"%.*s\" is not loopback, and keys for clients are not in this version; if everybody who reaches "
-                "it may use it, write listen { \"%.*s\", open = true }", SPAN_FMT(spec), SPAN_FMT(spec));
+  if (!own->open && !own->local && !l->conf->keys.count) listener_unkeyed(l, spec);
   if (spec_same(spec, l->conf->admin.spec)) problem_add(l, "\"%.*s\" is the address of admin too", SPAN_FMT(spec));
   for (size_t i = 0; i < number; i++) {
     if (!spec_same(spec, l->listeners[i].listener.spec)) continue;
@@ -32,17 +40,22 @@ static void listener_check(struct load *l, size_t number) {
   }
 }
 
+static void listeners_take(struct load *l) {
+  struct conf *c = l->conf;
+  c->listener_count = l->listener_count ? l->listener_count : 1;
+  c->listeners = arena_zero(&c->arena, c->listener_count * sizeof *c->listeners);
+  c->listeners[0].spec = SPAN("127.0.0.1:8080");
+  for (size_t i = 0; i < l->listener_count; i++) c->listeners[i] = l->listeners[i].listener;
+  for (size_t i = 0; i < c->listener_count; i++) c->listeners[i].local = spec_local(c->listeners[i].spec);
+}
+
 static void listeners_finish(struct load *l) {
   struct conf *c = l->conf;
-  size_t count = l->listener_count ? l->listener_count : 1;
-  c->listeners = arena_zero(&c->arena, count * sizeof *c->listeners);
-  c->listener_count = count;
-  c->listeners[0].spec = SPAN("127.0.0.1:8080");
+  listeners_take(l);
   if (!c->admin.spec.n) c->admin.spec = SPAN("127.0.0.1:9090");
   l->within = SPAN("listen");
   for (size_t i = 0; i < l->listener_count; i++) {
     l->at = l->listeners[i].at;
-    c->listeners[i] = l->listeners[i].listener;
     listener_check(l, i);
   }
   l->at = l->admin_at;
@@ -97,7 +110,20 @@ struct span conf_default_runtime(struct arena *a) {
   return geteuid() ? arena_printf(a, "/tmp/weir-%u", (unsigned)geteuid()) : SPAN("/run/weir");
 }
 
+/* Folders lie where weir.lua says, seen from weir.lua: whoever asks from elsewhere finds the same ones. */
+struct span conf_folder_path(struct arena *a, const char *file, struct span folder) {
+  if (!folder.n || folder.p[0] == '/') return arena_copy(a, folder);
+  char *base = arena_cstr(a, file && *file ? path_folder(span_cstr(file)) : SPAN("."));
+  char *real = realpath(*base ? base : ".", NULL);
+  struct span path = arena_printf(a, "%s/%.*s", real ? real : base, SPAN_FMT(folder));
+  mem_free(real);
+  return path;
+}
+
 static void folders_finish(struct conf *c) {
+  char *file = arena_cstr(&c->arena, c->file);
+  c->state_dir = conf_folder_path(&c->arena, file, c->state_dir);
+  c->runtime_dir = conf_folder_path(&c->arena, file, c->runtime_dir);
   const char *state = given("STATE_DIRECTORY"), *home = given("HOME");
   if (!c->state_dir.n) {
     if (state) c->state_dir = first_folder(&c->arena, state);
@@ -131,9 +157,16 @@ static void hash_finish(struct conf *c) {
   sha256_hex(digest, c->hash);
 }
 
+void conf_finish_keys(struct load *l) {
+  listeners_take(l);
+  keys_finish(l);
+  folders_finish(l->conf);
+}
+
 void conf_finish(struct load *l) {
   struct conf *c = l->conf;
   settings_fill(&c->defaults);
+  keys_finish(l);
   listeners_finish(l);
   providers_finish(l);
   default_finish(l);

@@ -67,6 +67,10 @@ struct secret_draft {
   struct place at;
   bool amended;
 };
+struct key_draft {
+  struct place at;
+  bool amended;
+};
 
 /* Words that may stand once. */
 enum once {
@@ -96,6 +100,10 @@ struct load {
   size_t listener_count;
   struct secret_draft *secrets;       /* of conf->secrets */
   size_t secret_count;
+  struct key_draft *keys;             /* of conf->keys */
+  size_t key_count;
+  bool keys_only;                     /* conf_load_keys */
+  bool guarded;                       /* the running configuration has keys */
   struct place admin_at;
   struct span default_provider;
 };
@@ -176,6 +184,7 @@ int word_admin(lua_State *L);
 int word_provider(lua_State *L);
 int word_endpoint(lua_State *L);
 int word_default_provider(lua_State *L);
+int word_key(lua_State *L);
 int word_model(lua_State *L);
 int word_use(lua_State *L);
 int word_include(lua_State *L);
@@ -223,12 +232,14 @@ bool setting_read(struct load *l, struct span word, struct settings *s);
 /* All words that setting_read takes. */
 const char *const *setting_names(size_t *count);
 
-/* ---- provider.c, target.c, model.c, use.c, finish.c: drafts to the conf */
+/* ---- provider.c, target.c, model.c, use.c, key.c, finish.c: drafts to the conf */
 size_t provider_draft_add(struct load *l, struct span name);
 void providers_finish(struct load *l);
 void aliases_finish(struct load *l);
 void uses_finish(struct load *l);
+void keys_finish(struct load *l);
 void conf_finish(struct load *l);
+void conf_finish_keys(struct load *l);                  /* after keys_only */
 
 /* ---- address.c */
 bool network_read(struct span text, struct network *out);

@@ -4,18 +4,24 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-struct word { const char *name; lua_CFunction run; };                /* run NULL: not in this version */
-static const struct word words[] = {
-  { "listen", word_listen }, { "admin", word_admin }, { "provider", word_provider }, { "endpoint", word_endpoint },
-  { "default_provider", word_default_provider }, { "model", word_model }, { "use", word_use },
-  { "include", word_include }, { "defaults", word_defaults }, { "secret", word_secret }, { "workers", word_workers },
-  { "memory", word_memory }, { "lua_memory", word_lua_memory }, { "state", word_state }, { "runtime", word_runtime },
-  { "trusted_proxies", word_trusted_proxies }, { "log", word_log }, { "env", word_env },
-  { "credential", word_credential }, { "file", word_file }, { "command", word_command }, { "minutes", word_minutes },
-  { "hours", word_hours }, { "days", word_days }, { "kb", word_kb }, { "mb", word_mb }, { "usd", word_usd },
-  { "key", NULL }, { "prices", NULL },
+struct word {
+  const char *name;
+  lua_CFunction run;                  /* NULL: not in this version */
+  bool keys;                          /* runs for keys_only too: what keys need, and plain arithmetic */
 };
-enum { WORDS = sizeof words / sizeof *words, LATER_WORDS = 2 };       /* those stand last */
+static const struct word words[] = {
+  { "listen", word_listen, true }, { "admin", word_admin, false }, { "provider", word_provider, false },
+  { "endpoint", word_endpoint, false }, { "default_provider", word_default_provider, false },
+  { "key", word_key, true }, { "model", word_model, false }, { "use", word_use, false },
+  { "include", word_include, true }, { "defaults", word_defaults, false }, { "secret", word_secret, false },
+  { "workers", word_workers, false }, { "memory", word_memory, false }, { "lua_memory", word_lua_memory, false },
+  { "state", word_state, false }, { "runtime", word_runtime, true }, { "trusted_proxies", word_trusted_proxies, false },
+  { "log", word_log, false }, { "env", word_env, false }, { "credential", word_credential, false },
+  { "file", word_file, false }, { "command", word_command, false }, { "minutes", word_minutes, true },
+  { "hours", word_hours, true }, { "days", word_days, true }, { "kb", word_kb, true }, { "mb", word_mb, true },
+  { "usd", word_usd, true }, { "prices", NULL, false },
+};
+enum { WORDS = sizeof words / sizeof *words, LATER_WORDS = 1 };       /* those stand last */
 
 static const char environment_key, sink_key, handle_name[] = "weir.word", sink_name[] = "weir.sink";
 
@@ -99,9 +105,11 @@ static int environment_index(lua_State *L) {
   if (lua_type(L, 2) != LUA_TSTRING) return 0;
   size_t n;
   const char *p = lua_tolstring(L, 2, &n);
+  bool keys_only = load_of(L)->keys_only;
   for (size_t i = 0; i < WORDS; i++) {
     names[i] = words[i].name;
     if (!span_eq(span_of(p, n), span_cstr(names[i]))) continue;
+    if (keys_only && !words[i].keys) return sink_push(L);
     if (words[i].run) return lua_pushcfunction(L, words[i].run), 1;
     problem_add(word_enter(L), "'%s' is not in this version", names[i]);
     return sink_push(L);
@@ -109,7 +117,7 @@ static int environment_index(lua_State *L) {
   lua_pushglobaltable(L);
   lua_pushvalue(L, 2);
   if (lua_rawget(L, -2) != LUA_TNIL) return 1;
-  problem_unknown(word_enter(L), "word", span_of(p, n), names, WORDS - LATER_WORDS);
+  if (!keys_only) problem_unknown(word_enter(L), "word", span_of(p, n), names, WORDS - LATER_WORDS);
   return sink_push(L);
 }
 
@@ -215,6 +223,21 @@ static void include_one(struct load *l, struct span path) {
   l->within = (struct span){ 0 };
 }
 
+/* The files in keys/ beside weir.lua, but for what it has included by itself. */
+static void include_keys(struct load *l, const struct source *main) {
+  size_t count;
+  struct conf *c = l->conf;
+  struct span pattern = path_join(&l->scratch, c->sources.folder, SPAN("keys/*.lua"));
+  watch_add(c, pattern, true);
+  struct span *paths = glob_sorted(&l->scratch, pattern, &count);
+  for (size_t i = 0; i < count; i++) {
+    bool read = false;
+    for (const struct source *s = c->sources.list; s; s = s->next) read |= span_eq(s->path, paths[i]);
+    l->at = (struct place){ main, 0 };
+    if (!read) include_one(l, paths[i]);
+  }
+}
+
 int word_include(lua_State *L) {
   struct load *l = word_enter(L);
   struct span given;
@@ -237,6 +260,7 @@ void load_run(struct load *l, const struct source *source) {
   sink_make(l->lua);
   environment_make(l->lua);
   file_run(l, source);
+  include_keys(l, source);
   vm_free(l->vm);
   l->vm = NULL;
   l->lua = NULL;

@@ -45,7 +45,7 @@ int word_listen(lua_State *L) {
   l->within = SPAN("listen");
   if (!spec_read(l, fields, 1, &t)) return sink_push(L);
   l->listeners = list_add(&l->scratch, l->listeners, &l->listener_count, sizeof *l->listeners);
-  l->listeners[l->listener_count - 1] = (struct listener_draft){ l->at, { t.spec, t.open } };
+  l->listeners[l->listener_count - 1] = (struct listener_draft){ l->at, { t.spec, t.open, false } };
   return 0;
 }
 

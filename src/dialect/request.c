@@ -244,3 +244,15 @@ const char *request_member(const struct operation_info *o, const struct json_mem
     if (span_eq(word, known[i].word)) return known[i].names[o->operation];
   return NULL;
 }
+
+bool request_wants_json(const struct operation_info *o, const struct json_member *members, size_t count) {
+  static const char *const places[DIALECT_COUNT][2] = {
+    [DIALECT_CHAT] = { "response_format", "type" },
+    [DIALECT_RESPONSES] = { "text", "format.type" },
+    [DIALECT_MESSAGES] = { "output_config", "format.type" },
+  };
+  const char *const *place = places[o->dialect];
+  struct json type = json_under(json_member_of(members, count, span_cstr(place[0])), place[1]);
+  if (type.type == JSON_NONE && o->dialect == DIALECT_MESSAGES) type = json_under(json_member_of(members, count, SPAN("output_format")), "type");
+  return json_string_is(type, SPAN("json_object")) || json_string_is(type, SPAN("json_schema"));
+}

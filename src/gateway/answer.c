@@ -115,8 +115,9 @@ void answer_error(struct exchange *x, struct error *e, double retry_after) {
   buf_add(&out, SPAN("content-type: application/json\r\n"));
   own_headers(x, &out);
   if (e->tried_count) target_headers(x, &out);
+  if (status == 401) buf_add(&out, SPAN("www-authenticate: Bearer\r\n"));
   if (retry_after >= 0) http_write_header_u64(&out, SPAN("retry-after"), (uint64_t)(retry_after + 0.999));
-  else if (e->tried_count || span_eq(e->word, SPAN("denied"))) buf_add(&out, SPAN("x-should-retry: false\r\n"));
+  else if (e->tried_count || span_eq(e->word, SPAN("denied")) || span_eq(e->word, SPAN("internal"))) buf_add(&out, SPAN("x-should-retry: false\r\n"));
   x->status = status;
   x->started = true;
   x->sink->calls->start(x->sink, status, buf_span(&out), (int64_t)buf_size(&body));
@@ -187,6 +188,17 @@ static void write_tried(struct exchange *x, struct json_writer *w) {
   json_end(w, ']');
 }
 
+static void key_fields(const struct key *k, struct json_writer *w) {
+  field(w, "key", k->name);
+  field(w, "team", k->team);
+  field(w, "user", k->user);
+  if (!k->tag_count) return;
+  json_key(w, SPAN("key_tags"));
+  json_begin(w, '{');
+  for (size_t i = 0; i < k->tag_count; i++) json_key(w, k->tags[i].name), json_str(w, k->tags[i].value);
+  json_end(w, '}');
+}
+
 static void access_line(struct exchange *x, struct log_sink *log) {
   struct buf out = worker_buf(x->worker);
   struct json_writer w = { .out = &out };
@@ -201,6 +213,7 @@ static void access_line(struct exchange *x, struct log_sink *log) {
   field(&w, "time", span_of(when, n));
   field(&w, "id", span_cstr(x->id));
   field(&w, "ip", x->req.ip);
+  if (x->req.key) key_fields(x->req.key, &w);
   field(&w, "method", x->req.method);
   field(&w, "path", x->path);
   field(&w, "model", x->req.model);

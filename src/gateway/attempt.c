@@ -52,7 +52,7 @@ void attempt_stop(struct attempt *a) {
   worker_buf_back(a->exchange->worker, &a->call.head_bytes);
   buf_free(&a->window);
   buf_free(&a->held);
-  buf_free(&a->text);
+  start_free(a->start);
   chunks_free(a->chunks);
   struct worker *w = a->exchange->worker;
   arena_reset(&a->arena);
@@ -190,7 +190,6 @@ static void on_end(struct call *c) {
   if (a->stream) { relay_end(a); return; }
   if (a->flowing) {
     health_good(x->worker->health, &a->target);
-    metrics_attempt(x->worker->metrics, a->target.name, FAULT_NONE);
     x->terminated = true;
     x->sink->calls->end(x->sink);
     exchange_end(x, SPAN("done"));
@@ -250,7 +249,6 @@ void attempt_accept(struct attempt *a) {
   struct exchange *x = a->exchange;
   health_good(x->worker->health, &a->target);
   if (a->stream) { relay_release(a); return; }
-  metrics_attempt(x->worker->metrics, a->target.name, FAULT_NONE);
   struct span body = buf_span(&a->window);
   x->committed = x->terminated = true;
   x->answer_bytes += body.n;

@@ -190,8 +190,8 @@ static bool release(struct attempt *a, bool all) {
     if (!emit(a, &h->event, h->data, h->pieces, h->piece_count, &h->after)) return false;
     held_pop(k);
   }
-  a->chunks_due_ms = k->first && due != UINT64_MAX ? due : 0;
-  if (a->chunks_due_ms) exchange_clock(x);
+  a->hold_due_ms = k->first && due != UINT64_MAX ? due : 0;
+  if (a->hold_due_ms) exchange_clock(x);
   return true;
 }
 
@@ -331,7 +331,7 @@ bool chunks_flush(struct attempt *a) { return !a->chunks || release(a, true); }
 
 bool chunks_time(struct attempt *a) {
   struct worker *w = a->exchange->worker;
-  a->chunks_due_ms = 0;
+  a->hold_due_ms = 0;
   bool on = release(a, false);
   arena_reset(&w->scratch);
   return on;

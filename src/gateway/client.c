@@ -61,7 +61,7 @@ static void linger(struct client *c) {
   c->sock.loop->calls->shutdown(c->sock.loop, c->sock.fd, SHUT_WR);
   if (c->half_closed) { client_close(c); return; }
   clock_set(c, LINGER_MS / 1000.0);
-  if (!c->pumping) buf_free(&c->in);                     /* else it is being walked through */
+  buf_free(&c->in);                     /* else it is being walked through */
   read_on(c);
 }
 
@@ -249,12 +249,11 @@ static void head_understood(struct client *c, struct exchange *x, const struct h
   c->ended = c->chunked = false;
   x->head = http_head_keep(h, &x->arena);
   x->req.method = x->head->method;
-  c->state = CLIENT_BODY;
-  bool whole = request_is_whole(h, h->target);
-  if (!head_acceptable(c, h, whole)) return;
-  http_body_init(&c->body, h);
   bool empty = h->framing == HTTP_NO_BODY || (h->framing == HTTP_LENGTH && !h->length);
-  if (empty) c->state = CLIENT_BUSY;
+  c->state = empty ? CLIENT_BUSY : CLIENT_BODY;
+  bool whole = request_is_whole(h, h->target);
+  if (!admit_caller(x) || !head_acceptable(c, h, whole)) return;
+  http_body_init(&c->body, h);
   clock_set(c, setting(c, SET_CLIENT_IDLE));
   if (whole && !empty) {
     if (h->expect_continue) buf_add(out_of(c), SPAN("HTTP/1.1 100 Continue\r\n\r\n"));

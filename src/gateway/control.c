@@ -195,11 +195,12 @@ int control_ask(const char *runtime_dir, const char *command, struct buf *out) {
   int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   struct timeval limit = { .tv_sec = ASK_WAIT_S };
   bool good = fd >= 0 && socket_address(path, &a) && !connect(fd, (struct sockaddr *)&a, sizeof a);
+  bool none = errno == ENOENT || errno == ENOTDIR || errno == ECONNREFUSED;
   if (!good) buf_printf(out, "no weir answers at %s: %s\n", path, strerror(errno));
   mem_free(path);
   if (!good) {
     if (fd >= 0) close(fd);
-    return 2;
+    return none ? 2 : 3;
   }
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   struct buf answer = { 0 };
@@ -214,5 +215,5 @@ int control_ask(const char *runtime_dir, const char *command, struct buf *out) {
   if (ok || refused) buf_add(out, rest);
   else buf_add(out, SPAN("weir did not answer\n"));
   buf_free(&answer);
-  return ok ? 0 : refused ? 1 : 2;
+  return ok ? 0 : refused ? 1 : 3;
 }

@@ -74,6 +74,8 @@ static void let_go(struct exchange *x) {
 
 void exchange_end(struct exchange *x, struct span word) {
   if (!check(x->state != X_ENDED)) return;
+  const struct attempt *a = x->attempts[0];
+  if (a && x->committed && !a->fault) metrics_attempt(x->worker->metrics, a->target.name, FAULT_NONE);
   let_go(x);
   x->state = X_ENDED;
   x->end_word = word;
@@ -98,6 +100,18 @@ void exchange_gone(struct exchange *x) {
   exchange_end(x, x->terminated ? SPAN("done") : SPAN("client_gone"));
 }
 
+/* The process ends before the answer does: an error, or the dialect's error event, never a silent cut. */
+void exchange_cut(struct exchange *x) {
+  struct error e = { .status = 503, .word = SPAN("drained"), .message = SPAN("weir is shutting down"), .tried = x->tried, .tried_count = x->tried_count };
+  if (!x->id[0]) request_choose_id(x);
+  if (x->terminated) {
+    exchange_end(x, SPAN("done"));
+    return;
+  }
+  answer_error(x, &e, 1);
+  exchange_end(x, e.word);
+}
+
 void exchange_fail(struct exchange *x, int status, struct span word, struct span code, const char *message, const char *hint) {
   struct error e = { .status = status, .word = word, .code = code, .message = arena_copy(&x->arena, span_cstr(message)), .hint = span_cstr(hint) };
   if (!x->id[0]) request_choose_id(x);
@@ -110,7 +124,7 @@ static uint64_t earliest(uint64_t a, uint64_t b) { return !b ? a : !a || b < a ?
 
 void exchange_clock(struct exchange *x) {
   uint64_t due = earliest(earliest(x->deadline_ms, x->resume_ms), x->heartbeat_ms);
-  if (x->attempts[0]) due = earliest(earliest(due, x->attempts[0]->phase_due_ms), x->attempts[0]->chunks_due_ms);
+  if (x->attempts[0]) due = earliest(earliest(due, x->attempts[0]->phase_due_ms), x->attempts[0]->hold_due_ms);
   if (!due || (timer_armed(&x->clock) && x->clock.due_ms <= due)) return;
   timer_set(&x->worker->loop->wheel, &x->clock, due);
 }
@@ -146,7 +160,7 @@ static void clock_run(struct timer *t) {
     else exchange_run(x);
     return;
   }
-  if (a && a->chunks_due_ms && now >= a->chunks_due_ms && !chunks_time(a)) return;
+  if (a && a->hold_due_ms && now >= a->hold_due_ms && !relay_time(a)) return;
   if (a && a->phase_due_ms && now >= a->phase_due_ms) {
     a->phase_due_ms = 0;
     exchange_clock(x);
@@ -205,15 +219,22 @@ static bool begin(struct exchange *x) {
   return false;
 }
 
-static bool understood(struct exchange *x) {
-  double total = exchange_setting(x, SET_TOTAL);
+/* The clocks of the whole exchange: the defaults' before its route is known, then the nearest of alias, provider, defaults. */
+static void settle_clocks(struct exchange *x, const struct provider *p) {
+  const struct conf *c = x->gen->conf;
+  double total = conf_setting(c, x->route.alias, p, SET_TOTAL), hold_head = conf_setting(c, x->route.alias, p, SET_HOLD_HEAD);
+  if (x->asked_timeout > 0 && x->asked_timeout < total) total = x->asked_timeout;
+  if (x->route.alias && x->route.alias->latency_budget > 0 && x->route.alias->latency_budget < total) total = x->route.alias->latency_budget;
   x->deadline_ms = x->begun_ms + (uint64_t)(total * 1000);
-  if (x->req.deadline > 0 && x->req.deadline < total) x->deadline_ms = x->begun_ms + (uint64_t)(x->req.deadline * 1000);
   struct timespec t;
   clock_gettime(CLOCK_REALTIME, &t);
-  x->req.deadline = (double)t.tv_sec + (double)t.tv_nsec / 1e9 + (double)(x->deadline_ms - now_ms(x)) / 1000;
-  double hold_head = exchange_setting(x, SET_HOLD_HEAD);
-  if (x->req.stream && !x->raw && hold_head > 0) x->heartbeat_ms = x->begun_ms + (uint64_t)(hold_head * 1000);
+  x->req.deadline = (double)t.tv_sec + (double)t.tv_nsec / 1e9 + ((double)x->deadline_ms - (double)now_ms(x)) / 1000;
+  if (x->req.stream && !x->raw && !x->started) x->heartbeat_ms = hold_head > 0 ? x->begun_ms + (uint64_t)(hold_head * 1000) : 0;
+}
+
+static bool understood(struct exchange *x) {
+  x->asked_timeout = x->req.deadline;
+  settle_clocks(x, NULL);
   x->state = policy_has(vm_of_exchange(x), HOOK_REQUEST) ? X_ON_REQUEST : X_ROUTE;
   return true;
 }
@@ -260,10 +281,7 @@ static bool route(struct exchange *x) {
     x->route.next_on = r->next_on ? r->next_on : found.next_on;
   }
   if (!x->route.next_on) x->route.next_on = route_default_next_on();
-  if (x->route.alias && x->route.alias->latency_budget > 0) {
-    uint64_t due = x->begun_ms + (uint64_t)(x->route.alias->latency_budget * 1000);
-    if (due < x->deadline_ms) x->deadline_ms = due;
-  }
+  settle_clocks(x, x->route.candidates[0].provider);
   x->state = X_PICK;
   return true;
 }
@@ -392,8 +410,8 @@ bool exchange_final(struct exchange *x, enum fault f) {
 }
 
 static bool pause_then_pick(struct exchange *x, uint64_t ms) {
-  drop_attempt(x);
   if (now_ms(x) + ms >= x->deadline_ms) return give_up(x, (struct span){ 0 });
+  drop_attempt(x);
   x->state = X_BACKOFF;
   if (!ms) return true;
   x->resume_ms = now_ms(x) + ms;
@@ -455,6 +473,11 @@ static bool fail_visibly(struct exchange *x) {
 
 static bool failed(struct exchange *x) {
   struct attempt *a = x->attempts[0];
+  if (x->terminated) {                                   /* the client has everything: the provider's manners do not matter */
+    a->fault = FAULT_NONE;
+    exchange_end(x, SPAN("done"));
+    return false;
+  }
   note_tried(x, a, a->fault);
   metrics_attempt(x->worker->metrics, a->target.name, a->fault);
   log_info("%s: %.*s failed: %s in %s after %u ms%s%s", x->id, SPAN_FMT(a->target.name), fault_word(a->fault), a->phase ? a->phase : "head",
@@ -536,8 +559,14 @@ static bool on_response(struct exchange *x) {
       attempt_fault(a, FAULT_INVALID, a->stream ? "first_event" : "head", why);
       return false;
     }
+    if (d->kind == DECIDE_HOLD && a->stream) {
+      bool accepted;
+      x->state = X_UNDER_WAY;
+      if (!relay_hold(a, &d->hold, &accepted)) return false;
+      x->state = X_ON_RESPONSE;
+      if (!accepted) return true;
+    }
     if (d->kind == DECIDE_REPLACE) {
-      metrics_attempt(x->worker->metrics, a->target.name, FAULT_NONE);
       answer_text_of_weir(x, d->text, (struct span){ 0 });
       exchange_end(x, SPAN("done"));
       return false;

@@ -71,6 +71,7 @@ struct gateway {
   struct loop *house;                 /* housekeeping's loop; NULL in a simulation */
   const char *config_file;            /* as given by --config, or NULL */
   unsigned generations;               /* loaded so far */
+  struct conf *started;               /* what listeners, workers and folders were made from */
   bool draining;
   uint64_t drain_due_ms;
   unsigned workers_left;              /* atomic: threads still running */
@@ -82,6 +83,7 @@ struct gateway {
   struct control *control;
   int *listeners;
   size_t listener_count;
+  struct listener *bound;             /* the same as they were opened; NULL in a simulation */
   int admin_fd;
   char *runtime_dir;
 };
@@ -103,7 +105,7 @@ void admin_close(struct admin *a);                       /* ends its connections
 struct control *control_open(struct gateway *g, const char *runtime_dir, const char **why);   /* NULL: another weir lives there, or no permission */
 void control_close(struct control *c);
 /* From another process: sends one command ("reload") to the weir of that runtime directory and prints its answer to *out.
-   0 accepted, 1 refused, 2 no weir there. */
+   0 accepted, 1 refused, 2 no weir there, 3 there may be one, which could not be asked. */
 int control_ask(const char *runtime_dir, const char *command, struct buf *out);
 
 /* ---- worker */
@@ -146,7 +148,8 @@ struct worker {
   unsigned asking;                    /* questions for names that are not answered */
 };
 bool worker_init(struct worker *w, struct gateway *g, unsigned number, struct loop *loop);
-void worker_adopt(struct worker *w, int fd);             /* a connection accepted here or handed over; any thread's descriptor, this worker's thread */
+/* A connection accepted here or handed over; any thread's descriptor, this worker's thread. */
+void worker_adopt(struct worker *w, int fd, unsigned listener);
 void worker_accept(struct worker *w, const int *fds, size_t count);     /* when all workers stand; takes the descriptors */
 void worker_offer(struct worker *w, struct generation *gen);           /* from housekeeping */
 void worker_turn_end(struct loop *l);
@@ -154,6 +157,7 @@ void worker_drain(struct worker *w);                     /* no new requests; idl
 bool worker_idle(const struct worker *w);                /* no client is left: drained */
 bool worker_quiet(const struct worker *w);               /* nothing is in flight: may be freed */
 void worker_free(struct worker *w);                      /* clients and pools are closed; loop has turned until quiet */
+void worker_cut(struct worker *w);                       /* what still runs is told so; a turn later it may be closed */
 void worker_close_all(struct worker *w);
 uint64_t worker_random(struct worker *w);
 struct buf worker_buf(struct worker *w);
@@ -193,6 +197,7 @@ struct client {
   bool dirty, pumping, minor0, keep_alive, chunked, ended, half_closed;
   struct http_body body;              /* decoder of the request body */
   size_t lingered;
+  unsigned listener;                  /* number of the one it came in by */
   char ip[46];
 };
 struct client *client_open(struct worker *w, int fd, struct span ip);
@@ -283,6 +288,7 @@ struct exchange {
   struct span served_model, target_name;
   uint64_t first_event_ns;
   struct fetch *fetch;
+  double asked_timeout;               /* x-weir-timeout, seconds; 0: none */
   char id[72];
   char trace[56];                     /* traceparent */
 };
@@ -293,6 +299,7 @@ bool exchange_body_room(const struct exchange *x);
 double exchange_setting(const struct exchange *x, enum setting s);   /* nearest of alias, provider under way, defaults */
 void exchange_terminated(struct exchange *x);            /* the client has its stream's terminator */
 void exchange_run(struct exchange *x);                   /* the switch: goes on as far as it can */
+void exchange_cut(struct exchange *x);                   /* the drain is over */
 void exchange_gone(struct exchange *x);                  /* the client left: everything is let go at once */
 void exchange_scanned(struct exchange *x);               /* multipart: the provider is known */
 void exchange_drained(struct exchange *x);               /* the sink has room again */
@@ -309,12 +316,18 @@ void exchange_answer_ready(struct exchange *x);          /* whole answer, or the
 
 /* request.c: understanding the request, composing what goes upstream */
 bool request_understand(struct exchange *x);             /* path, operation, facts, id; false: refused and ended */
+enum dialect request_dialect(const struct http_head *h);                  /* that the head tells of by itself, on paths that several share */
 void request_choose_id(struct exchange *x);
 bool request_is_whole(const struct http_head *h, struct span path);       /* JSON on a known route */
 /* multipart: the model part is looked for in what came so far; when it is found, or cannot come, the exchange goes on */
 void request_scan(struct exchange *x);
 /* Head and body parts for a target; gives the number of parts, at most SEND_PARTS - 1. */
 int request_compose(struct exchange *x, struct attempt *a, struct buf *head, struct iovec *body);
+
+/* admit.c: who may ask, and for what. false: refused and ended */
+bool admit_caller(struct exchange *x);                   /* from the head alone: x->head and req.method are set; sets req.key */
+bool admit_model(struct exchange *x, struct span model); /* on a route that is read: req.operation is set */
+bool admit_unread(struct exchange *x, const struct provider *p);         /* on one that is passed through */
 
 /* answer.c: the answer's head, errors, the records of an ended exchange */
 void answer_headers(struct exchange *x, const struct http_head *from, struct buf *out);
@@ -375,11 +388,11 @@ struct attempt {
   struct http_head *head;             /* the response's, in the arena */
   struct buf window;                  /* stream: the unfinished event; whole: the answer so far */
   struct buf held;                    /* stream: events before the content point */
-  struct buf text;                    /* held start as text, for on_response */
+  struct start *start;                /* what the held start says, for on_response; NULL: nobody asks */
   struct sse sse;
   struct event_state events;          /* as far as it came in; the exchange's is what went out */
   struct chunks *chunks;              /* what policies see of it, from the content point on; NULL: none has on_chunk */
-  uint64_t chunks_due_ms;             /* held chunks go on; 0: no matter of time */
+  uint64_t hold_due_ms;               /* what policies hold goes on; 0: no matter of time */
   bool stream;                        /* the answer is an event stream */
   bool flowing;                       /* the body goes straight through: raw, encoded, or over hold_answer */
   bool failing;                       /* a non-2xx body is being read */
@@ -396,9 +409,19 @@ void attempt_fault(struct attempt *a, enum fault f, const char *phase, const cha
 /* relay.c: events of a stream. Each may free the attempt before it returns. */
 void relay_feed(struct attempt *a, struct span data);
 void relay_release(struct attempt *a);                   /* the held start is accepted: content point */
+/* on_response wants to see more of the start. True: on with it, *accepted as it is, or judged again with what is there. */
+bool relay_hold(struct attempt *a, const struct hold_wish *wish, bool *accepted);
+bool relay_time(struct attempt *a);                      /* hold_due_ms is over; false: the attempt may be gone */
 void relay_end(struct attempt *a);                       /* the provider's bytes ended */
 void relay_cut(struct attempt *a, enum fault f);         /* they broke off; a->why says how */
 
+/* start.c: the held start. It is wanted until start_show tells it. */
+void start_add(struct attempt *a, const struct sse_event *e, const struct event_facts *f);
+bool start_hold(struct attempt *a, const struct hold_wish *w);          /* false: all of it is there, or no more will be kept */
+bool start_wanting(const struct attempt *a);
+bool start_enough(const struct attempt *a);
+void start_show(struct attempt *a, struct policy_response *r);
+void start_free(struct start *s);
 /* chunks.c: a stream that on_chunk sees. All false when the exchange has ended, and nothing of it may be touched. */
 bool chunks_event(struct attempt *a, const struct sse_event *e, const struct event_facts *f);
 bool chunks_flush(struct attempt *a);                    /* what is held goes out: the stream ends here */

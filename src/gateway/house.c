@@ -49,15 +49,23 @@ static void nothing(struct message *m) { (void)m; }
 
 static void stop_worker(struct message *m) {
   struct worker *w = container(m, struct worker, stop);
-  if (w->draining) w->stopping = true;
-  else worker_drain(w);
+  __atomic_store_n(&w->stop_posted, false, __ATOMIC_SEQ_CST);
+  worker_drain(w);
+  if (__atomic_load_n(&w->stop_wanted, __ATOMIC_SEQ_CST) == STOP_NOW) w->stopping = true;
 }
 
 static void report(const char *failed) {
   pthread_mutex_lock(&house.lock);
   if (failed) house.failed = failed;
   house.standing++;
-  pthread_cond_signal(&house.stands);
+  pthread_cond_broadcast(&house.stands);
+  pthread_mutex_unlock(&house.lock);
+}
+
+/* Connections are handed to all workers from the first one on. */
+static void wait_for_all(const struct gateway *g) {
+  pthread_mutex_lock(&house.lock);
+  while (house.standing < g->worker_count) pthread_cond_wait(&house.stands, &house.lock);
   pthread_mutex_unlock(&house.lock);
 }
 
@@ -65,6 +73,9 @@ static void report(const char *failed) {
 static void worker_end(struct worker *w) {
   uint64_t due = w->loop->now_ms + GONE_MS;
   struct message last = { .run = nothing };
+  worker_cut(w);
+  loop_post(w->loop, &last);                             /* so that the turn that sends it does not wait */
+  loop_turn(w->loop);
   worker_close_all(w);
   while (!worker_quiet(w) && w->loop->now_ms < due) loop_turn(w->loop);
   loop_post(w->loop, &last);
@@ -86,8 +97,11 @@ static void *worker_main(void *arg) {
   }
   struct beat b = { .timer = { .done = beat }, .worker = w };
   timer_set(&l->wheel, &b.timer, l->now_ms + BEAT_MS);
-  if (!w->number) worker_accept(w, w->gateway->listeners, w->gateway->listener_count);
   report(NULL);
+  if (!w->number) {
+    wait_for_all(w->gateway);
+    worker_accept(w, w->gateway->listeners, w->gateway->listener_count);
+  }
   while (!w->stopping && !(w->draining && worker_idle(w))) loop_turn(l);
   worker_end(w);
   timer_stop(&l->wheel, &b.timer);
@@ -105,34 +119,35 @@ static bool start_workers(struct gateway *g, const char **why) {
     w->gateway = g;
     w->number = i;
     w->stop.run = stop_worker;
-    w->reload.run = nothing;
     w->ended.run = nothing;
     w->metrics = metrics_new();
     require(pthread_create(&w->thread, NULL, worker_main, w) == 0);
   }
-  pthread_mutex_lock(&house.lock);
-  while (house.standing < g->worker_count) pthread_cond_wait(&house.stands, &house.lock);
+  wait_for_all(g);
   *why = house.failed;
-  pthread_mutex_unlock(&house.lock);
   return !*why;
 }
 
 /* ---- signals, drain, watch */
-static void stop_all(struct gateway *g) {
-  for (unsigned i = 0; i < g->worker_count; i++) loop_post(g->workers[i].loop, &g->workers[i].stop);
+static void stop_all(struct gateway *g, int how) {
+  for (unsigned i = 0; i < g->worker_count; i++) {
+    struct worker *w = &g->workers[i];
+    __atomic_store_n(&w->stop_wanted, how, __ATOMIC_SEQ_CST);
+    if (!__atomic_exchange_n(&w->stop_posted, true, __ATOMIC_SEQ_CST)) loop_post(w->loop, &w->stop);
+  }
 }
 
 static void drain_over(struct timer *t) {
   (void)t;
   log_warn("the drain time is over: what still runs is cut");
-  stop_all(house.gateway);
+  stop_all(house.gateway, STOP_NOW);
 }
 
 static void drain(struct gateway *g) {
   if (g->draining) {
     log_info("ending at once");
     timer_stop(&g->house->wheel, &house.drain);
-    stop_all(g);
+    stop_all(g, STOP_NOW);
     return;
   }
   g->draining = true;
@@ -140,7 +155,7 @@ static void drain(struct gateway *g) {
   log_info("draining for at most %g s; a second signal ends at once", seconds);
   house.drain.done = drain_over;
   timer_set(&g->house->wheel, &house.drain, g->house->now_ms + (uint64_t)(seconds * 1000));
-  stop_all(g);
+  stop_all(g, STOP_DRAIN);
 }
 
 static void on_signal(struct op *op, int result, struct span data, bool more) {
@@ -149,8 +164,10 @@ static void on_signal(struct op *op, int result, struct span data, bool more) {
   (void)data;
   if (result < 0) return;
   while (read(house.signal_fd, &info, sizeof info) == sizeof info) {
+    if (info.ssi_signo == SIGHUP || info.ssi_signo == SIGUSR1) log_sink_reopen(g->access_log);   /* it may have been rotated */
     if (info.ssi_signo == SIGHUP) reload_start(g, NULL, NULL);
-    else drain(g);
+    else if (info.ssi_signo == SIGUSR2) log_warn("SIGUSR2: upgrading a running weir is not in this version");
+    else if (info.ssi_signo != SIGUSR1) drain(g);
   }
   if (!more) g->house->calls->poll(g->house, op, house.signal_fd, POLLIN);
 }
@@ -202,12 +219,15 @@ static bool open_listeners(struct gateway *g) {
   const struct conf *c = g->newest->conf;
   char text[256];
   g->listeners = mem_zero((c->listener_count + 1) * sizeof *g->listeners);
+  g->bound = mem_zero(c->listener_count * sizeof *g->bound);
   for (size_t i = 0; i < c->listener_count; i++) {
     int fd = listen_open(c->listeners[i].spec, text, sizeof text);
     if (fd < 0) {
       log_error("cannot listen on %.*s: %s", SPAN_FMT(c->listeners[i].spec), text);
       return false;
     }
+    g->bound[g->listener_count] = c->listeners[i];
+    g->bound[g->listener_count].spec = span_cstr(mem_cstr(c->listeners[i].spec));   /* outlives this configuration */
     g->listeners[g->listener_count++] = fd;
   }
   g->admin_fd = listen_open(c->admin.spec, text, sizeof text);
@@ -239,6 +259,7 @@ static bool load_first(struct gateway *g) {
   if (!gen) return false;
   g->generations = 1;
   g->newest = gen;
+  g->started = conf_ref(gen->conf);
   log_set_level(gen->conf->log_level);
   return true;
 }
@@ -257,6 +278,8 @@ static void block_signals(sigset_t *set) {
   sigaddset(set, SIGTERM);
   sigaddset(set, SIGINT);
   sigaddset(set, SIGHUP);
+  sigaddset(set, SIGUSR1);
+  sigaddset(set, SIGUSR2);
   pthread_sigmask(SIG_BLOCK, set, NULL);
   signal(SIGPIPE, SIG_IGN);
 }
@@ -291,15 +314,12 @@ static int house_turns(struct gateway *g, const struct run_options *o, sigset_t 
   return 0;
 }
 
+/* The workers' loops go last of what may still post to them: a reload, handshakes, names. */
 static void house_end(struct gateway *g) {
-  for (unsigned i = 0; i < g->worker_count; i++) {
-    pthread_join(g->workers[i].thread, NULL);
-    worker_free(&g->workers[i]);
-    loop_free(g->workers[i].loop);
-  }
+  for (unsigned i = 0; i < g->worker_count; i++) pthread_join(g->workers[i].thread, NULL);
+  reload_free(g);
   if (g->control) control_close(g->control);
   if (g->admin) admin_close(g->admin);
-  reload_free(g);
   g->house->calls->cancel(g->house, &house.signals);
   timer_stop(&g->house->wheel, &house.watch);
   timer_stop(&g->house->wheel, &house.drain);
@@ -307,6 +327,11 @@ static void house_end(struct gateway *g) {
   tls_pool_free(g->shakes);
   resolver_free(g->resolver);
   while (g->house->in_flight) loop_turn(g->house);
+  for (unsigned i = 0; i < g->worker_count; i++) {
+    worker_free(&g->workers[i]);
+    loop_free(g->workers[i].loop);
+  }
+  conf_drop(g->started);
   generation_drop(g, g->newest);
   generation_bury(g);
   if (g->system_trust) tls_trust_drop(g->system_trust);

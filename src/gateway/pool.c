@@ -13,6 +13,7 @@ enum {
 /* A question to the resolver outlives whoever asked. */
 struct resolve_wait {
   struct resolve_ask ask;
+  struct worker *worker;
   struct upstream *upstream;          /* NULL: it went away meanwhile */
 };
 
@@ -89,7 +90,7 @@ static void idle_unlink(struct upstream *u) {
 
 /* ---- a connection's end */
 static void upstream_free(struct upstream *u) {
-  if (u->shake_running || u->sock.fd >= 0) return;       /* each of the two calls here again */
+  if (u->shake_running || u->sock.closing || u->sock.fd >= 0) return;    /* each of them calls here again; the descriptor goes first */
   if (u->unpin) u->unpin(u->unpin_arg);
   *u->all_link = u->all_next;
   if (u->all_next) u->all_next->all_link = u->all_link;
@@ -288,10 +289,12 @@ static bool literal_address(const char *host, uint16_t port, struct address *out
 
 static void resolved(struct resolve_ask *a) {
   struct resolve_wait *wait = container(a, struct resolve_wait, ask);
+  wait->worker->asking--;
   struct upstream *u = wait->upstream;
   if (u) {
     struct pool *p = u->pool;
     u->resolving = NULL;
+    timer_stop(&u->sock.loop->wheel, &u->timer);
     int n = a->found ? resolver_cached(p->worker->gateway->resolver, span_cstr(p->host), p->port, u->addresses) : 0;
     u->address_count = n > 0 ? n : 0;
     if (n > 0) {
@@ -303,6 +306,14 @@ static void resolved(struct resolve_ask *a) {
     }
   }
   mem_free(wait);
+}
+
+/* The question goes on without us: its answer will be in the cache. */
+static void lookup_timer(struct timer *t) {
+  struct upstream *u = container(t, struct upstream, timer);
+  if (u->resolving) u->resolving->upstream = NULL;
+  u->resolving = NULL;
+  upstream_fail(u, FAULT_TIMEOUT, "DNS: the name look-up took too long");
 }
 
 static void upstream_resolve(struct upstream *u) {
@@ -321,8 +332,12 @@ static void upstream_resolve(struct upstream *u) {
   }
   struct resolve_wait *wait = mem_zero(sizeof *wait);
   wait->upstream = u;
+  wait->worker = p->worker;
+  p->worker->asking++;
   wait->ask.done = resolved;
   u->resolving = wait;
+  u->timer.done = lookup_timer;
+  timer_set(&u->sock.loop->wheel, &u->timer, u->phase_due_ms);
   resolver_ask(r, &wait->ask, p->worker->loop, span_cstr(p->host));
 }
 
@@ -462,7 +477,7 @@ static void send_done(struct op *op, int result, struct span data, bool more) {
   }
   if (result < 0) {                                      /* the reader hears of it as well, with what came before */
     u->part_count = 0;
-    if (!op_busy(&u->sock.recv)) upstream_read(u, true);
+    if (!u->shake_running) upstream_read(u, true);       /* else when the handshake asks: the other thread has its input */
     return;
   }
   if (u->tls) seal_parts(u);

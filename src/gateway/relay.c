@@ -77,34 +77,19 @@ static size_t relay_events(struct attempt *a, struct span window) {
 }
 
 /* ---- before it */
-static void add_text(struct attempt *a, const struct sse_event *e) {
+/* Holds events until one is real, and on while a policy wants to see more of them. Gives the bytes used; SIZE_MAX: the attempt has
+   failed; *ready: the start can be judged. */
+static size_t hold_events(struct attempt *a, struct span window, bool *ready) {
   struct exchange *x = a->exchange;
-  if (!policy_has(x->gen->vms[x->worker->number], HOOK_RESPONSE)) return;
-  struct arena *scratch = &x->worker->scratch;
-  struct delta *deltas = arena_alloc(scratch, DELTA_MOST * sizeof *deltas);
-  struct json_error bad;
-  struct json document;
-  if (!json_read(sse_data(e, scratch), &document, &bad)) return;
-  size_t n = event_deltas(x->req.operation, e->name, document, deltas);
-  for (size_t i = 0; i < n; i++) {
-    struct span text;
-    if (deltas[i].kind != DELTA_TEXT) continue;
-    json_unescape(deltas[i].text, scratch, &text);
-    buf_add(&a->text, text);
-  }
-}
-
-/* Holds events until one is real. Gives the bytes used; SIZE_MAX: the attempt has failed; *real: the content point. */
-static size_t hold_events(struct attempt *a, struct span window, bool *real) {
-  struct exchange *x = a->exchange;
+  bool more = start_wanting(a);                          /* content was seen: it may end now */
   size_t at = 0;
   struct sse_event e;
-  struct step s;
-  while (!*real && (s = sse_feed(&a->sse, span_from(window, at), &e)).kind == STEP_EVENT) {
+  struct step s = { 0 };
+  while (!*ready && (s = sse_feed(&a->sse, span_from(window, at), &e)).kind == STEP_EVENT) {
     struct event_facts f;
     event_read(x->req.operation, &a->events, &e, &x->worker->scratch, &f);
     enum fault fault = f.class == EVENT_ERROR ? (f.fault ? f.fault : FAULT_OVERLOADED)
-                       : !f.real && (f.finish.n || f.terminal) ? (f.fault ? f.fault : FAULT_EMPTY) : FAULT_NONE;
+                       : !more && !f.real && (f.finish.n || f.terminal) ? (f.fault ? f.fault : FAULT_EMPTY) : FAULT_NONE;
     bool final = f.class != EVENT_ERROR && exchange_final(x, fault);
     if (fault && !final) {
       if (f.has_usage) note_facts(x, &f);
@@ -112,17 +97,17 @@ static size_t hold_events(struct attempt *a, struct span window, bool *real) {
       a->failure.code = arena_copy(&a->arena, f.code);
       char *why = f.message.n ? arena_cstr(&a->arena, f.message) : NULL;
       arena_reset(&x->worker->scratch);
-      attempt_fault(a, fault, "first_event", why ? why : f.class == EVENT_ERROR ? "the stream began with an error" : "the stream ended without content");
+      attempt_fault(a, fault, more ? "stream" : "first_event", why ? why : f.class == EVENT_ERROR ? "the stream began with an error" : "the stream ended without content");
       return SIZE_MAX;
     }
     note_facts(x, &f);
     buf_add(&a->held, e.raw);
     at += s.used;
-    *real = f.real || final;
-    if (*real) add_text(a, &e);
+    if (more || f.real || final) start_add(a, &e, &f);
+    *ready = more ? start_enough(a) : f.real || final;
     arena_reset(&x->worker->scratch);
   }
-  if (!*real && (s.kind == STEP_BAD || buf_size(&a->held) > HELD_MOST)) {
+  if (!*ready && (s.kind == STEP_BAD || (!more && buf_size(&a->held) > HELD_MOST))) {
     attempt_fault(a, FAULT_PROTOCOL, "first_event", s.kind == STEP_BAD ? "an event of the stream is too large" : "too much came before any content");
     return SIZE_MAX;
   }
@@ -136,6 +121,46 @@ static void keep_rest(struct attempt *a, bool own, struct span data, size_t used
   } else if (used < data.n) {
     buf_add(&a->window, span_from(data, used));
   }
+}
+
+static void start_ready(struct attempt *a) {
+  struct exchange *x = a->exchange;
+  a->judging = true;
+  a->phase_due_ms = a->hold_due_ms = 0;
+  a->response = (struct policy_response){ .status = a->status, .head = a->head, .model = x->served_model, .usage = x->usage };
+  start_show(a, &a->response);
+}
+
+/* on_response wants more of the start. True when that is there already: it is asked again. */
+bool relay_hold(struct attempt *a, const struct hold_wish *wish, bool *accepted) {
+  bool ready = false;
+  *accepted = !start_hold(a, wish);
+  if (*accepted) return true;
+  a->judging = false;
+  size_t used = hold_events(a, buf_span(&a->window), &ready);
+  if (used == SIZE_MAX) return false;
+  keep_rest(a, true, (struct span){ 0 }, used);
+  if (ready) {
+    start_ready(a);
+    return true;
+  }
+  if (a->ended) { relay_end(a); return false; }
+  if (a->cut) { relay_cut(a, a->cut); return false; }
+  gap_clock(a);
+  call_resume(&a->call);
+  return false;
+}
+
+/* What a policy has asked to hold has waited long enough. False: the attempt may be gone. */
+bool relay_time(struct attempt *a) {
+  struct exchange *x = a->exchange;
+  a->hold_due_ms = 0;
+  if (x->committed) return chunks_time(a);
+  if (a->judging) return true;
+  exchange_clock(x);
+  start_ready(a);
+  exchange_answer_ready(x);
+  return false;
 }
 
 void relay_feed(struct attempt *a, struct span data) {
@@ -152,14 +177,15 @@ void relay_feed(struct attempt *a, struct span data) {
     backpressure(a);
     return;
   }
-  bool real = false;
-  size_t used = hold_events(a, window, &real);
+  bool ready = false;
+  size_t used = hold_events(a, window, &ready);
   if (used == SIZE_MAX) return;
   keep_rest(a, own, data, used);
-  if (!real) return;
-  a->judging = true;
-  a->phase_due_ms = 0;
-  a->response = (struct policy_response){ .status = a->status, .head = a->head, .text = buf_span(&a->text), .model = x->served_model, .usage = x->usage };
+  if (!ready) {
+    if (start_wanting(a)) gap_clock(a);
+    return;
+  }
+  start_ready(a);
   exchange_answer_ready(x);
 }
 
@@ -181,7 +207,6 @@ void relay_release(struct attempt *a) {
   x->committed = true;
   x->heartbeat_ms = 0;
   x->first_event_ns = w->loop->now_ns - x->begun_ns;
-  metrics_attempt(w->metrics, a->target.name, FAULT_NONE);
   metrics_first_event(w->metrics, x->first_event_ns);
   metrics_streams(w->metrics, 1);
   x->counted_open = true;
@@ -197,7 +222,8 @@ void relay_release(struct attempt *a) {
   a->events = (struct event_state){ 0 };
   buf_add(&a->window, buf_span(&rest));
   buf_free(&rest);
-  buf_free(&a->text);
+  start_free(a->start);
+  a->start = NULL;
   size_t used = relay_events(a, buf_span(&a->window));
   if (used == SIZE_MAX) return;
   keep_rest(a, true, (struct span){ 0 }, used);
@@ -211,7 +237,8 @@ void relay_end(struct attempt *a) {
   struct exchange *x = a->exchange;
   if (a->judging) return;                                /* looked at again when the held start is released */
   if (!x->committed) {
-    attempt_fault(a, buf_size(&a->held) + buf_size(&a->window) ? FAULT_PROTOCOL : FAULT_EMPTY, "first_event", "the stream ended before any content");
+    bool some = start_wanting(a), any = buf_size(&a->held) + buf_size(&a->window);
+    attempt_fault(a, any ? FAULT_PROTOCOL : FAULT_EMPTY, some ? "stream" : "first_event", some ? "the stream ended without its terminator" : "the stream ended before any content");
     return;
   }
   if (!x->terminated && !event_may_end(x->req.operation, &a->events)) {
@@ -227,5 +254,5 @@ void relay_end(struct attempt *a) {
 void relay_cut(struct attempt *a, enum fault f) {
   a->cut = f;
   if (a->judging) return;
-  attempt_fault(a, f, a->exchange->committed ? "stream" : "first_event", a->why);
+  attempt_fault(a, f, a->exchange->committed || start_wanting(a) ? "stream" : "first_event", a->why);
 }

@@ -28,7 +28,8 @@ static void tell(struct waiter *list, bool accepted, struct span text) {
 static void *load(void *arg) {
   struct reload *r = arg;
   struct gateway *g = r->gateway;
-  r->loaded = generation_load(g->config_file, g->worker_count, g->generations + 1, &r->errors, &r->warnings);
+  struct conf *c = conf_reload(g->config_file, g->newest->conf, &r->errors, &r->warnings);   /* newest is replaced only after this */
+  r->loaded = c ? generation_of(c, g->worker_count, g->generations + 1, &r->errors, &r->warnings) : NULL;
   loop_post(g->house, &r->finished);
   return NULL;
 }
@@ -61,7 +62,7 @@ static void finished(struct message *m) {
   struct buf text = { 0 };
   if (r->loaded) {
     struct buf restart = { 0 };
-    if (conf_restart_needed(g->newest->conf, r->loaded->conf, &restart))
+    if (conf_restart_needed(g->started, r->loaded->conf, &restart))
       buf_printf(&text, "needs a restart to take effect: %.*s\n", SPAN_FMT(buf_span(&restart)));
     buf_free(&restart);
     g->generations++;
@@ -86,6 +87,10 @@ static void finished(struct message *m) {
 
 void reload_start(struct gateway *g, reload_done *done, void *arg) {
   struct reload *r = g->reload;
+  if (g->draining) {
+    if (done) done(arg, false, SPAN("weir is ending\n"));
+    return;
+  }
   if (!r) {
     r = g->reload = mem_zero(sizeof *r);
     r->gateway = g;
@@ -100,12 +105,10 @@ void reload_start(struct gateway *g, reload_done *done, void *arg) {
 void reload_free(struct gateway *g) {
   struct reload *r = g->reload;
   if (!r) return;
-  if (r->running) {
-    pthread_join(r->thread, NULL);
-    if (r->loaded) generation_free(r->loaded);
-  }
-  tell(r->now, false, SPAN("weir is ending\n"));
-  tell(r->later, false, SPAN("weir is ending\n"));
+  struct waiter *later = r->later;
+  r->later = NULL;
+  tell(later, false, SPAN("weir is ending\n"));
+  while (r->running) loop_turn(g->house);                /* its thread posts to this loop when it is done */
   buf_free(&r->errors);
   buf_free(&r->warnings);
   mem_free(r);

@@ -138,7 +138,7 @@ static bool read_body(struct exchange *x) {
   if (!r->session.n) r->session = r->facts.session;
   if (r->facts.model.type == JSON_STRING) json_unescape(r->facts.model, &x->arena, &r->model);
   if (x->body_memory) keep_names(x);
-  return true;
+  return admit_model(x, r->model);
 }
 
 static bool answer_models(struct exchange *x) {
@@ -150,8 +150,12 @@ static bool answer_models(struct exchange *x) {
   for (size_t i = 0; i < c->provider_count; i++)
     for (size_t m = 0; m < c->providers[i].model_count; m++)
       names[at++] = arena_printf(&x->arena, "%.*s/%.*s", SPAN_FMT(c->providers[i].name), SPAN_FMT(c->providers[i].models[m].name));
+  const struct key *k = x->req.key;
+  n = 0;
+  for (size_t i = 0; i < at; i++)
+    if (!k || key_allows(k, names[i])) names[n++] = names[i];
   struct buf out = { 0 };
-  models_write(x->dialect, names, at, time(NULL), &out);
+  models_write(x->dialect, names, n, time(NULL), &out);
   answer_text_of_weir(x, (struct span){ 0 }, buf_span(&out));
   buf_free(&out);
   exchange_end(x, SPAN("done"));
@@ -173,10 +177,8 @@ static bool go_raw(struct exchange *x, struct provider *p) {
 static bool default_raw(struct exchange *x) {
   struct provider *p = route_provider(x->gen->conf, x->dialect);
   if (!p) return refuse(x, 404, "not_found", "", x->dialect == DIALECT_MESSAGES ? "no provider of dialect messages is configured" : "no provider of dialect chat is configured");
-  if (is_multipart(x) && !x->body_done) {
-    x->raw_provider = p;
-    x->scanning = true;
-  }
+  x->scanning = is_multipart(x) && !x->body_done;
+  if (!x->scanning && !admit_unread(x, p)) return false;
   return go_raw(x, p);
 }
 
@@ -187,12 +189,16 @@ static bool named_raw(struct exchange *x) {
   if (p) {
     x->raw_path = span_from(x->path, 1 + name.n);
     x->dialect = p->dialect;
-    return go_raw(x, p);
+    return admit_unread(x, p) && go_raw(x, p);
   }
   static const char *const later[] = { "v1beta", "v2", "model" };
   for (size_t i = 0; i < sizeof later / sizeof *later; i++)
     if (span_eq(name, span_cstr(later[i]))) return refuse(x, 404, "not_found", "", arena_printf(&x->arena, "/%s/… is not in this version", later[i]).p);
   return refuse(x, 404, "not_found", "", "no such path: weir serves /v1/… and /{provider}/…");
+}
+
+enum dialect request_dialect(const struct http_head *h) {
+  return http_header(h, SPAN("anthropic-version")).p ? DIALECT_MESSAGES : DIALECT_CHAT;
 }
 
 bool request_understand(struct exchange *x) {
@@ -201,7 +207,7 @@ bool request_understand(struct exchange *x) {
   request_choose_id(x);
   r->head = x->head;
   struct span target = x->head->target;
-  x->dialect = http_header(x->head, SPAN("anthropic-version")).p ? DIALECT_MESSAGES : DIALECT_CHAT;
+  x->dialect = request_dialect(x->head);
   if (!target_split(target, &x->path, &x->query, &why)) return refuse(x, 400, "bad_request", "", why);
   r->path = x->path;
   read_own_headers(x);
@@ -227,6 +233,7 @@ static void scan_found(struct exchange *x, struct span value) {
   const char *bad = route_model(x->gen->conf, operation_info(OP_CHAT), x->req.model, &x->arena, &route, &status);
   if (bad) { refuse(x, status, "not_found", "model_not_found", bad); return; }
   x->raw_provider = route.candidates[0].provider;
+  if (!admit_unread(x, x->raw_provider)) return;
   struct span to = route.candidates[0].model;
   if (!span_eq(to, value)) {
     struct buf whole = { 0 };
@@ -253,7 +260,7 @@ void request_scan(struct exchange *x) {
     refuse(x, 400, "bad_request", "", "the request body is no multipart/form-data");
   } else if (s.kind == STEP_DONE || x->body_done || window.n >= SCAN_MOST) {
     x->scanning = false;                                 /* no model part, or too far in: the default provider */
-    exchange_scanned(x);
+    if (admit_unread(x, x->raw_provider)) exchange_scanned(x);
   }
 }
 

@@ -90,13 +90,21 @@ uint64_t worker_random(struct worker *w) {
 }
 
 /* ---- generations: taken between two turns, so that nothing can fail after the decision to reload */
-static void take_newest(struct worker *w) {
-  struct generation *newest = __atomic_load_n(&w->gateway->newest, __ATOMIC_ACQUIRE);
-  if (newest == w->gen) return;
+static void take_offered(struct worker *w) {
+  if (!__atomic_load_n(&w->offered, __ATOMIC_RELAXED)) return;
   struct generation *old = w->gen;
-  __atomic_add_fetch(&newest->refs, 1, __ATOMIC_RELAXED);
-  w->gen = newest;
-  if (old) generation_drop(w->gateway, old);
+  w->gen = __atomic_exchange_n(&w->offered, NULL, __ATOMIC_ACQUIRE);
+  generation_drop(w->gateway, old);
+}
+
+static void offer_heard(struct message *m) { __atomic_store_n(&container(m, struct worker, reload)->reload_posted, false, __ATOMIC_SEQ_CST); }
+
+/* The reference is counted here: a worker that first looked at a shared pointer and then counted could come too late. */
+void worker_offer(struct worker *w, struct generation *gen) {
+  __atomic_add_fetch(&gen->refs, 1, __ATOMIC_RELAXED);
+  struct generation *missed = __atomic_exchange_n(&w->offered, gen, __ATOMIC_ACQ_REL);
+  if (missed) generation_drop(w->gateway, missed);
+  if (w->loop && !__atomic_exchange_n(&w->reload_posted, true, __ATOMIC_SEQ_CST)) loop_post(w->loop, &w->reload);   /* an idle one takes it at once */
 }
 
 /* ---- the turn */
@@ -115,7 +123,7 @@ static void flush_all(struct worker *w) {
 
 void worker_turn_end(struct loop *l) {
   struct worker *w = l->owner;
-  take_newest(w);
+  take_offered(w);
   flush_all(w);
   __atomic_store_n(&w->beat_ms, l->now_ms, __ATOMIC_RELAXED);
 }
@@ -125,6 +133,7 @@ struct handover {
   struct message message;
   struct worker *worker;
   int fd;
+  unsigned listener;
 };
 
 static struct span peer_ip(int fd, char *text, size_t size) {
@@ -142,17 +151,18 @@ static unsigned clients_of(const struct gateway *g) {
   return n;
 }
 
-void worker_adopt(struct worker *w, int fd) {
+void worker_adopt(struct worker *w, int fd, unsigned listener) {
   char text[INET6_ADDRSTRLEN];
   struct span ip = w->simulated ? SPAN("127.0.0.1") : peer_ip(fd, text, sizeof text);
   if (w->draining) { w->loop->calls->close(w->loop, fd); return; }
   struct client *c = client_open(w, fd, ip);
+  c->listener = listener;
   if (w->gateway->most_clients && clients_of(w->gateway) > w->gateway->most_clients) client_refuse(c, 503, "too many connections: each may need two descriptors");
 }
 
 static void handed_over(struct message *m) {
   struct handover *h = container(m, struct handover, message);
-  worker_adopt(h->worker, h->fd);
+  worker_adopt(h->worker, h->fd, h->listener);
   mem_free(h);
 }
 
@@ -183,16 +193,18 @@ static void accept_again(struct timer *t) { accept_arm(container(t, struct accep
 static void accepted(struct op *op, int result, struct span data, bool more) {
   struct accept_op *a = container(op, struct accept_op, op);
   struct worker *w = a->worker;
+  unsigned listener = (unsigned)(a - w->accepts);
   (void)data;
   if (result >= 0) {
     struct worker *to = least_loaded(w->gateway);
     if (to == w) {
-      worker_adopt(w, result);
+      worker_adopt(w, result, listener);
     } else {
       struct handover *h = mem_zero(sizeof *h);
       h->message.run = handed_over;
       h->worker = to;
       h->fd = result;
+      h->listener = listener;
       loop_post(to->loop, &h->message);
     }
   } else if (result == IO_CANCELLED) {
@@ -230,13 +242,15 @@ bool worker_init(struct worker *w, struct gateway *g, unsigned number, struct lo
   w->loop = loop;
   loop->owner = w;
   loop->turn_end = worker_turn_end;
+  w->reload.run = offer_heard;
   w->health = health_new();
   if (!w->metrics) w->metrics = metrics_new();
   w->head = mem_zero(sizeof *w->head);
   w->members = mem_zero(MOST_MEMBERS * sizeof *w->members);
   if (getrandom(w->random, sizeof w->random, 0) != sizeof w->random) return false;
   vm_thread_enter();
-  take_newest(w);
+  w->gen = g->newest;                                    /* nobody publishes before all workers stand */
+  __atomic_add_fetch(&w->gen->refs, 1, __ATOMIC_RELAXED);
   return true;
 }
 
@@ -261,6 +275,13 @@ void worker_drain(struct worker *w) {
 
 bool worker_idle(const struct worker *w) { return !w->clients; }
 
+void worker_cut(struct worker *w) {
+  for (struct client *c = w->clients, *next; c; c = next) {
+    next = c->next;
+    if (c->exchange) exchange_cut(c->exchange);
+  }
+}
+
 void worker_close_all(struct worker *w) {
   worker_drain(w);
   for (struct client *c = w->clients, *next; c; c = next) {
@@ -279,7 +300,7 @@ void worker_close_all(struct worker *w) {
 }
 
 bool worker_quiet(const struct worker *w) {
-  if (w->clients || w->open_exchanges) return false;
+  if (w->clients || w->open_exchanges || w->asking) return false;
   for (size_t i = 0; i < w->accept_count; i++)
     if (op_busy(&w->accepts[i].op)) return false;
   for (size_t at = 0;;) {
@@ -322,5 +343,6 @@ void worker_free(struct worker *w) {
   mem_free(w->head);
   mem_free(w->members);
   if (w->gen) generation_drop(w->gateway, w->gen);
-  w->gen = NULL;
+  if (w->offered) generation_drop(w->gateway, w->offered);
+  w->gen = w->offered = NULL;
 }

@@ -119,9 +119,13 @@ static int get_ip(lua_State *L, struct frame *f) { return push_span_or_nil(L, re
 static int get_model(lua_State *L, struct frame *f) { return push_span(L, req_of(f)->model), 1; }
 static int get_user(lua_State *L, struct frame *f) { return push_span_or_nil(L, req_of(f)->user), 1; }
 static int get_session(lua_State *L, struct frame *f) { return push_span_or_nil(L, req_of(f)->session), 1; }
+static int get_wants_json(lua_State *L, struct frame *f) {
+  const struct policy_req *r = req_of(f);
+  lua_pushboolean(L, r->operation && request_wants_json(r->operation, r->members, r->member_count));
+  return 1;
+}
 static int get_stream(lua_State *L, struct frame *f) { return lua_pushboolean(L, req_of(f)->stream), 1; }
 static int get_attempts(lua_State *L, struct frame *f) { return lua_pushinteger(L, req_of(f)->attempts), 1; }
-static int get_key(lua_State *L, struct frame *f) { return (void)f, refuse_later(L, "req.key"); }
 static int get_estimate(lua_State *L, struct frame *f) { return (void)f, refuse_later(L, "req.estimate"); }
 
 static int get_dialect(lua_State *L, struct frame *f) {
@@ -184,6 +188,30 @@ static int get_state(lua_State *L, struct frame *f) {
   lua_newtable(L);
   lua_pushvalue(L, -1);
   lua_rawseti(L, -4, place);
+  return 1;
+}
+
+static void set_field(lua_State *L, const char *name, struct span value) {
+  if (!value.n) return;
+  push_span(L, value);
+  lua_setfield(L, -2, name);
+}
+
+/* Whose request it is; nothing in it is secret. */
+static int get_key(lua_State *L, struct frame *f) {
+  const struct key *k = req_of(f)->key;
+  if (!k) return lua_pushnil(L), 1;
+  lua_createtable(L, 0, 4);
+  set_field(L, "name", k->name);
+  set_field(L, "team", k->team);
+  set_field(L, "user", k->user);
+  lua_createtable(L, 0, (int)k->tag_count);
+  for (size_t i = 0; i < k->tag_count; i++) {
+    push_span(L, k->tags[i].name);
+    push_span(L, k->tags[i].value);
+    lua_rawset(L, -3);
+  }
+  lua_setfield(L, -2, "tags");
   return 1;
 }
 
@@ -360,6 +388,7 @@ static const struct field fields[] = {
   { "dialect", get_dialect, NULL },
   { "path", get_path, NULL },
   { "stream", get_stream, NULL },
+  { "wants_json", get_wants_json, NULL },
   { "model", get_model, set_model },
   { "key", get_key, NULL },
   { "user", get_user, NULL },

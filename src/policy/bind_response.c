@@ -97,11 +97,31 @@ static void messages_tools(lua_State *L, struct json document) {
       tool_add(L, json_get(block, SPAN("id")), json_get(block, SPAN("name")), json_get(block, SPAN("input")));
 }
 
+static void set_span(lua_State *L, const char *name, struct span s) {
+  if (!s.n) return;
+  push_span(L, s);
+  lua_setfield(L, -2, name);
+}
+
+static int stream_tools(lua_State *L, const struct policy_response *r) {
+  lua_createtable(L, (int)r->tool_count, 0);
+  for (size_t i = 0; i < r->tool_count; i++) {
+    lua_createtable(L, 0, 3);
+    set_span(L, "id", r->tools[i].id);
+    set_span(L, "name", r->tools[i].name);
+    push_span(L, r->tools[i].arguments);
+    lua_setfield(L, -2, "arguments");
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  return 1;
+}
+
 static int get_tools(lua_State *L, struct frame *f) {
   static void (*const by_dialect[DIALECT_COUNT])(lua_State *, struct json) = {
     [DIALECT_CHAT] = chat_tools, [DIALECT_RESPONSES] = responses_tools, [DIALECT_MESSAGES] = messages_tools,
   };
   const struct operation_info *o = f->subject->req->operation;
+  if (response_of(f)->stream) return stream_tools(L, response_of(f));
   struct json document = document_of(L, response_of(f));
   if (!response_of(f)->done) return lua_pushnil(L), 1;
   lua_newtable(L);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include "weir/table.h"
 
-enum { LONGEST_SERIES = 512, MOST_VERSIONS = 256, BUCKETS = 20 };
+enum { LONGEST_SERIES = 512, MOST_TARGETS = 1000, MOST_VERSIONS = 256, BUCKETS = 20 };
 
 struct cell {
   int64_t value;
@@ -21,7 +21,7 @@ struct metrics {
   struct table cells;
   struct histogram overhead, first_event;
   int64_t streams, reloads[2];
-  unsigned versions;
+  unsigned targets, versions;         /* distinct ones: names that callers invent must not grow the process */
 };
 
 static const uint64_t bound_us[BUCKETS] = { 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000, 60000000 };
@@ -116,8 +116,15 @@ void metrics_attempt(struct metrics *m, struct span target, enum fault f) {
   struct quick *q = quick(m, 100 + f, target, SPAN(""));
   if (q->cell) { add(&q->cell->value, 1); return; }
   struct series s = series("weir_attempts_total");
+  size_t bare = s.n;
   label(&s, "target", target);
   label(&s, "fault", f ? span_cstr(fault_word(f)) : SPAN("none"));
+  s.text[s.n] = '}';
+  if (!table_get(&m->cells, span_of(s.text, s.n + 1)) && m->targets++ >= MOST_TARGETS) {
+    s.n = bare;
+    label(&s, "target", SPAN("other"));
+    label(&s, "fault", f ? span_cstr(fault_word(f)) : SPAN("none"));
+  }
   q->cell = cell_of(m, &s);
   add(&q->cell->value, 1);
 }
@@ -126,12 +133,13 @@ void metrics_served(struct metrics *m, struct span target, struct span version) 
   struct quick *q = quick(m, 1, target, version);
   if (q->cell) { add(&q->cell->value, 1); return; }
   struct series s = series("weir_served_total");
-  label(&s, "target", target);
   size_t bare = s.n;
+  label(&s, "target", target);
   label(&s, "version", version);
   s.text[s.n] = '}';
   if (!table_get(&m->cells, span_of(s.text, s.n + 1)) && m->versions++ >= MOST_VERSIONS) {
     s.n = bare;
+    label(&s, "target", SPAN("other"));
     label(&s, "version", SPAN("other"));
   }
   q->cell = cell_of(m, &s);

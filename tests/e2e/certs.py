@@ -1,4 +1,5 @@
 """Certificates for one run, made by openssl: an authority, and leaves that are good or wrong in one way each."""
+
 import os
 import subprocess
 
@@ -10,8 +11,28 @@ def run(folder, *arguments):
 
 
 def authority(folder, name):
-    run(folder, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.pem", "-days", "30", "-subj", f"/CN=weir test {name}",
-        "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    run(
+        folder,
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-keyout",
+        f"{name}.key",
+        "-out",
+        f"{name}.pem",
+        "-days",
+        "30",
+        "-subj",
+        f"/CN=weir test {name}",
+        "-addext",
+        "basicConstraints=critical,CA:TRUE",
+        "-addext",
+        "keyUsage=critical,keyCertSign,cRLSign",
+    )
 
 
 def leaf(folder, name, ca, names, rsa=False, dates=()):
@@ -21,13 +42,52 @@ def leaf(folder, name, ca, names, rsa=False, dates=()):
     with open(os.path.join(folder, f"{name}.ext"), "w") as f:
         f.write(f"subjectAltName={','.join(names)}\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n")
     if not dates:
-        run(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-CAcreateserial", "-out", f"{name}.pem", "-days", "30", "-extfile", f"{name}.ext")
+        run(
+            folder,
+            "x509",
+            "-req",
+            "-in",
+            f"{name}.csr",
+            "-CA",
+            f"{ca}.pem",
+            "-CAkey",
+            f"{ca}.key",
+            "-CAcreateserial",
+            "-out",
+            f"{name}.pem",
+            "-days",
+            "30",
+            "-extfile",
+            f"{name}.ext",
+        )
     else:
         base = os.path.join(folder, f"{name}.ca")
         os.mkdir(base)
         open(os.path.join(base, "index.txt"), "w").close()
         with open(os.path.join(base, "ca.conf"), "w") as f:
-            f.write(f"[ca]\ndefault_ca=x\n[x]\ndatabase={base}/index.txt\nnew_certs_dir={base}\nrand_serial=yes\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n")
-        run(folder, "ca", "-batch", "-config", f"{base}/ca.conf", "-cert", f"{ca}.pem", "-keyfile", f"{ca}.key", "-in", f"{name}.csr", "-out", f"{name}.pem", "-notext", "-extfile", f"{name}.ext",
-            "-startdate", dates[0], "-enddate", dates[1])
+            f.write(
+                f"[ca]\ndefault_ca=x\n[x]\ndatabase={base}/index.txt\nnew_certs_dir={base}\nrand_serial=yes\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n"
+            )
+        run(
+            folder,
+            "ca",
+            "-batch",
+            "-config",
+            f"{base}/ca.conf",
+            "-cert",
+            f"{ca}.pem",
+            "-keyfile",
+            f"{ca}.key",
+            "-in",
+            f"{name}.csr",
+            "-out",
+            f"{name}.pem",
+            "-notext",
+            "-extfile",
+            f"{name}.ext",
+            "-startdate",
+            dates[0],
+            "-enddate",
+            dates[1],
+        )
     return os.path.join(folder, f"{name}.pem"), os.path.join(folder, f"{name}.key")

@@ -1,4 +1,5 @@
 """What a test is given: folders, ports, and weirs and mocks as processes that end with it."""
+
 import json
 import os
 import random
@@ -14,8 +15,8 @@ import urllib.request
 import upstream
 import wire
 
-SECRET = "sk-e2e-provider-0123456789abcdef"              # in the environment of every weir; must never be seen anywhere but upstream
-PORTS = 9000                                             # per slot, below the range the kernel takes its own from
+SECRET = "sk-e2e-provider-0123456789abcdef"  # in the environment of every weir; must never be seen anywhere but upstream
+PORTS = 9000  # per slot, below the range the kernel takes its own from
 
 
 class Skip(Exception):
@@ -130,6 +131,7 @@ class Weir(Process):
             if not self.alive():
                 raise AssertionError(f"{self.name} did not start: {self.err.strip()[-800:]}")
             return "listens on" in self.err and self.listening(self.admin)
+
         until(stands, seconds * self.h.slow, f"{self.name} listens")
 
     @staticmethod
@@ -142,7 +144,9 @@ class Weir(Process):
 
     def reload(self):
         """weir reload: its exit code and all it printed."""
-        r = subprocess.run([self.h.binary("weir"), "reload", "--config", self.file], capture_output=True, text=True, env=self.env, timeout=30 * self.h.slow)
+        r = subprocess.run(
+            [self.h.binary("weir"), "reload", "--config", self.file], capture_output=True, text=True, env=self.env, timeout=30 * self.h.slow
+        )
         return r.returncode, r.stdout + r.stderr
 
     def records(self):
@@ -231,7 +235,16 @@ class Harness:
     def again(self, weir, ready=True):
         """Another process on the files, ports and folders of one that has ended."""
         w = Process.__new__(Weir)
-        w.__dict__.update(port=weir.port, admin=weir.admin, config=weir.config, file=weir.file, runtime=weir.runtime, access_path=weir.access_path, env=weir.env, command=weir.command)
+        w.__dict__.update(
+            port=weir.port,
+            admin=weir.admin,
+            config=weir.config,
+            file=weir.file,
+            runtime=weir.runtime,
+            access_path=weir.access_path,
+            env=weir.env,
+            command=weir.command,
+        )
         Process.__init__(w, self, self.called("weir"), weir.command, weir.env)
         self.things.append(w)
         if ready:
@@ -255,11 +268,20 @@ class Harness:
         return u
 
     def run(self, *arguments, env=None, program="weir"):
-        return subprocess.run([self.binary(program), *arguments], capture_output=True, text=True, timeout=30 * self.slow, cwd=self.tmp,
-                              env=dict(self.env, **(env or {})))
+        return subprocess.run(
+            [self.binary(program), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30 * self.slow,
+            cwd=self.tmp,
+            env=dict(self.env, **(env or {})),
+        )
 
     def fixtures(self):
-        for folder in (os.environ.get("WEIR_FIXTURES"), os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../shared/fixtures")):
+        for folder in (
+            os.environ.get("WEIR_FIXTURES"),
+            os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../shared/fixtures"),
+        ):
             if folder and os.path.isdir(folder):
                 return os.path.abspath(folder)
         raise Skip("no recordings at $WEIR_FIXTURES or ../shared/fixtures")

@@ -5,6 +5,7 @@
 
 Each module runs in a process of its own, at most two at a time; each test starts the weirs it needs and they are ended with
 it. The last line is "N passed, N failed, N skipped"; the exit code is 0 only when none failed. See doc/testing.md."""
+
 import argparse
 import fnmatch
 import glob
@@ -19,7 +20,7 @@ import time
 import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TEST_LIMIT, MODULE_LIMIT = 60, 300                       # seconds; a sanitizer build has three times as long
+TEST_LIMIT, MODULE_LIMIT = 60, 300  # seconds; a sanitizer build has three times as long
 
 
 def wanted(module, name, pattern):
@@ -28,6 +29,7 @@ def wanted(module, name, pattern):
 
 
 # ---- one module, in a process of its own
+
 
 class OutOfTime(BaseException):
     pass
@@ -45,6 +47,7 @@ def run_test(harness, function, build, slot):
 
     def too_long(number, frame):
         raise OutOfTime(f"took longer than {limit} s, at {frame.f_code.co_name} line {frame.f_lineno}")
+
     limit = getattr(function, "limit", TEST_LIMIT) * h.slow
     signal.signal(signal.SIGALRM, too_long)
     signal.alarm(int(limit))
@@ -58,7 +61,7 @@ def run_test(harness, function, build, slot):
             why += f" ({type(e).__name__})"
     signal.alarm(0)
     try:
-        after = h.end()                                  # what the processes have to say about it, whatever the test saw
+        after = h.end()  # what the processes have to say about it, whatever the test saw
     except Exception as e:
         after = f"the test could not be ended: {e}"
     if after and result != "failed":
@@ -69,7 +72,7 @@ def run_test(harness, function, build, slot):
 
 
 def run_module(args):
-    results, sys.stdout = sys.stdout, sys.stderr         # what a test prints is no result
+    results, sys.stdout = sys.stdout, sys.stderr  # what a test prints is no result
     sys.path.insert(0, HERE)
     harness = importlib.import_module("harness")
     module = importlib.import_module(args.module)
@@ -84,6 +87,7 @@ def run_module(args):
 
 
 # ---- all of them
+
 
 class Suite:
     def __init__(self, args):
@@ -119,7 +123,7 @@ class Suite:
         watch.cancel()
         reader.join(5)
         try:
-            os.killpg(p.pid, signal.SIGKILL)             # whatever the module has left behind
+            os.killpg(p.pid, signal.SIGKILL)  # whatever the module has left behind
         except ProcessLookupError:
             pass
         if code:
@@ -135,6 +139,7 @@ class Suite:
                         return
                     name = todo.pop(0)
                 self.module(name, slot)
+
         threads = [threading.Thread(target=worker, args=(i,)) for i in range(self.args.jobs)]
         for t in threads:
             t.start()
@@ -148,7 +153,7 @@ class Suite:
 
 def names_in(path):
     with open(path) as f:
-        return [line[4:line.index("(")] for line in f if line.startswith("def test_")]
+        return [line[4 : line.index("(")] for line in f if line.startswith("def test_")]
 
 
 def main():

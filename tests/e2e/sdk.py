@@ -1,4 +1,5 @@
 """The official SDKs, in a venv and a node_modules of their own below the build folder; fetched from the registries once."""
+
 import fcntl
 import json
 import os
@@ -34,6 +35,7 @@ def python(build):
     def make(folder):
         yield [sys.executable, "-m", "venv", folder]
         yield [os.path.join(folder, "bin", "pip"), "install", "--quiet", "openai", "anthropic"]
+
     return os.path.join(fetched(build, "python", make), "bin", "python")
 
 
@@ -44,6 +46,7 @@ def node(build):
     def make(folder):
         os.makedirs(folder)
         yield ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, "openai"]
+
     return fetched(build, "node", make)
 
 

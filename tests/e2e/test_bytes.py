@@ -1,4 +1,5 @@
 """Bytes are not touched without a reason: requests and answers in pass-through, whole and streamed, as direct."""
+
 import glob
 import json
 import os
@@ -14,8 +15,17 @@ ROUTES = {
     "responses": ("/v1/responses", {"input": "hi"}),
     "messages": ("/v1/messages", {"max_tokens": 100, "messages": [{"role": "user", "content": "hi"}]}),
 }
-FOLDERS = {"openai-responses": "responses", "anthropic": "messages", "openai-chat": "chat", "azure": "chat", "deepseek": "chat",
-           "groq": "chat", "mistral": "chat", "qwen": "chat", "xai": "chat"}
+FOLDERS = {
+    "openai-responses": "responses",
+    "anthropic": "messages",
+    "openai-chat": "chat",
+    "azure": "chat",
+    "deepseek": "chat",
+    "groq": "chat",
+    "mistral": "chat",
+    "qwen": "chat",
+    "xai": "chat",
+}
 
 
 def both(h, *mock):
@@ -62,7 +72,7 @@ def test_every_route_as_direct(h):
 
 def test_large_answers(h):
     w, m = both(h)
-    for spec in ("size=200000", "size=300000", "size=3000000", "size=300000;no-length"):      # below hold_answer, above it, without a length
+    for spec in ("size=200000", "size=300000", "size=3000000", "size=300000;no-length"):  # below hold_answer, above it, without a length
         compare(w, m, "chat", False, spec)
     compare(w, m, "chat", True, "size=3000000;events=20000")
     compare(w, m, "chat", True, "size=400000;events=1")
@@ -74,12 +84,16 @@ def test_answer_framing(h):
     body = chat_answer("as it is")
     frames = {
         "length": b"content-length: %d\r\n\r\n%s" % (len(body), body),
-        "chunked": b"transfer-encoding: chunked\r\n\r\n" + b"".join(b"%X;x=y\r\n%s\r\n" % (len(p), p) for p in (body[:1], body[1:50], body[50:])) + b"0\r\ntrailer: x\r\n\r\n",
+        "chunked": b"transfer-encoding: chunked\r\n\r\n"
+        + b"".join(b"%X;x=y\r\n%s\r\n" % (len(p), p) for p in (body[:1], body[1:50], body[50:]))
+        + b"0\r\ntrailer: x\r\n\r\n",
         "close": b"connection: close\r\n\r\n" + body,
     }
+
     def handler(r, peer):
         peer.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + frames[r.header("x-frame")])
         return r.header("x-frame") != "close"
+
     u = h.upstream(handler)
     w = h.weir(chat_provider("p", u.url) + 'default_provider "p"\n')
     for name in frames:
@@ -105,7 +119,7 @@ def test_recorded_streams(h):
     for w, m, route, name in play(h, lambda n: n.endswith(".chunks.txt") and "error" not in n):
         for split in (0, 1, 7, 1000):
             if split == 1 and os.path.getsize(os.path.join(h.fixtures(), name)) > 120000:
-                continue                                 # a packet for each byte: the small ones show it
+                continue  # a packet for each byte: the small ones show it
             compare(w, m, route, True, f"play={name}" + (f";split={split}" if split else ""))
 
 
@@ -126,7 +140,9 @@ def test_recorded_streams_in_other_clothes(h):
         "crlf": b"".join(b"data: %s\r\n\r\n" % x for x in whole + [b"[DONE]"]),
         "cr": b"".join(b"data: %s\r\r" % x for x in whole + [b"[DONE]"]),
         "bare": b"".join(b"data:%s\n\n" % x for x in whole + [b"[DONE]"]),
-        "noise": b"\xef\xbb\xbf: hello\n\n" + b"".join(b"id: 7\n: OPENROUTER PROCESSING\n\nretry: 10\ndata: %s\n\n" % x for x in whole + [b"[DONE]"]) + b": bye\n\n",
+        "noise": b"\xef\xbb\xbf: hello\n\n"
+        + b"".join(b"id: 7\n: OPENROUTER PROCESSING\n\nretry: 10\ndata: %s\n\n" % x for x in whole + [b"[DONE]"])
+        + b": bye\n\n",
         "spaced": b"".join(b"data: %s\n\n" % x for x in whole) + b"data:  [DONE] \n\n",
     }
     assert lines
@@ -137,7 +153,13 @@ def test_recorded_streams_in_other_clothes(h):
     w, m = both(h, "--play", os.path.join(h.tmp, "play"))
     for name in dresses:
         for split in ("", ";split=1", ";split=13"):
-            compare(w, m, "chat", True, f"play={name}.sse{split}" if split != ";split=1" or len(dresses[name]) < 120000 else f"play={name}.sse;split=3")
+            compare(
+                w,
+                m,
+                "chat",
+                True,
+                f"play={name}.sse{split}" if split != ";split=1" or len(dresses[name]) < 120000 else f"play={name}.sse;split=3",
+            )
 
 
 # ---- requests
@@ -186,13 +208,19 @@ def test_large_requests(h):
                 body = chat_body(name, padding="a\\\u00e9" * (size // 4))
                 a = w.post("/v1/chat/completions", body, framing=framing)
                 assert a.status == 200, f"{size} {framing}: {a}"
-                assert u.one().body == body.replace(b'"smart"', b'"other"'), f"{size} bytes {framing} for {name}: {len(u.one().body)} of {len(body)} arrived"
+                assert u.one().body == body.replace(
+                    b'"smart"', b'"other"'
+                ), f"{size} bytes {framing} for {name}: {len(u.one().body)} of {len(body)} arrived"
 
 
 def test_duplicate_keys_are_refused(h):
     u = h.upstream()
     w = h.weir(chat_provider("p", u.url) + 'default_provider "p"\n')
-    for body in (b'{"model":"a","model":"b","messages":[]}', b'{"model":"a","m\\u006fdel":"b","messages":[]}', b'{"model":"a","Model":"b","messages":[]}'):
+    for body in (
+        b'{"model":"a","model":"b","messages":[]}',
+        b'{"model":"a","m\\u006fdel":"b","messages":[]}',
+        b'{"model":"a","Model":"b","messages":[]}',
+    ):
         a = w.post("/v1/chat/completions", body)
         assert a.status == 400 and a.error["type"] == "invalid_request_error", a
     assert not u.requests
@@ -201,8 +229,24 @@ def test_duplicate_keys_are_refused(h):
 def test_what_is_no_json_object_is_refused(h):
     u = h.upstream()
     w = h.weir(chat_provider("p", u.url) + messages_provider("a", u.url) + 'default_provider "p"\n')
-    bad = [b"", b"null", b"[]", b'"x"', b"{", b'{"model":}', b'{"model":"mock",}', b'{"model":NaN}', b"{'model':'mock'}", b'{"model":"mock"} x', b'{"model":"\xff"}',
-           b'{"model":"mock","messages":[01]}', b'{"model":"a\nb"}', b'{"model":7,"messages":[]}', b"[" * 200, b'{"model":"mock","a":' + b"[" * 200 + b"]" * 200 + b"}"]
+    bad = [
+        b"",
+        b"null",
+        b"[]",
+        b'"x"',
+        b"{",
+        b'{"model":}',
+        b'{"model":"mock",}',
+        b'{"model":NaN}',
+        b"{'model':'mock'}",
+        b'{"model":"mock"} x',
+        b'{"model":"\xff"}',
+        b'{"model":"mock","messages":[01]}',
+        b'{"model":"a\nb"}',
+        b'{"model":7,"messages":[]}',
+        b"[" * 200,
+        b'{"model":"mock","a":' + b"[" * 200 + b"]" * 200 + b"}",
+    ]
     for body in bad:
         for path in ("/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/embeddings"):
             a = w.post(path, body)
@@ -216,6 +260,7 @@ def test_what_is_no_json_object_is_refused(h):
 
 def test_encoded_answers_pass_raw(h):
     import gzip
+
     packed = gzip.compress(chat_answer("packed"))
     u = h.upstream(lambda r, p: p.answer(packed, headers=[("content-encoding", "gzip")]) or True)
     w = h.weir(chat_provider("p", u.url) + 'default_provider "p"\n')

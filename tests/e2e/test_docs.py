@@ -61,9 +61,9 @@ def surroundings(folder, text):
     return env
 
 
-def laid_out(h, path, number):
+def laid_out(h, path=os.path.join(ROOT, "README.md")):
     """A folder with the policies that the page shows."""
-    folder = os.path.join(h.tmp, f"{os.path.basename(path)}.{number}")
+    folder = os.path.join(h.tmp, h.called(os.path.basename(path)))
     os.makedirs(folder)
     for _, name, text in blocks(path):
         if name.startswith("policies/"):
@@ -83,7 +83,7 @@ def test_every_weir_lua_is_good(h):
         for line, name, text in blocks(path):
             if name != "weir.lua":
                 continue
-            r = check(h, laid_out(h, path, line), text)
+            r = check(h, laid_out(h, path), text)
             assert r.returncode == 0, f"{os.path.basename(path)}:{line}: {r.stderr}"
             seen += 1
     assert seen >= 15, f"only {seen} configurations were found in the pages"
@@ -94,7 +94,7 @@ def test_policy_tests_pass(h):
     seen = 0
     for path in pages():
         if any(name.endswith(".test.lua") for _, name, _ in blocks(path)):
-            folder = laid_out(h, path, 0)
+            folder = laid_out(h, path)
             r = h.run("test", os.path.join(folder, "policies"))
             passed = re.search(r"^(\d+) passed, 0 failed", r.stdout, re.M)
             assert r.returncode == 0 and passed and int(passed[1]) > 0, f"{os.path.basename(path)}: {r.stdout}{r.stderr}"
@@ -107,7 +107,7 @@ def test_mistakes_are_told_as_shown(h):
     shown = {re.sub(r"^weir\.lua:\d+: ", "", line) for page in pages() for m in BLOCK.finditer(text_of(page))
              if not m[1] for line in m[2].splitlines() if line.startswith("weir.lua:")}
     assert shown
-    r = check(h, laid_out(h, pages()[0], 0), 'modle "x" { "y" }\ndefaults { connect = "3" }\nprovider "lab" { dialect = "chat", url = "http://127.0.0.1:1/v1", proxy = "x" }\n')
+    r = check(h, laid_out(h), 'modle "x" { "y" }\ndefaults { connect = "3" }\nprovider "lab" { dialect = "chat", url = "http://127.0.0.1:1/v1", proxy = "x" }\n')
     said = {re.sub(r"^.*weir\.lua:\d+: ", "", line) for line in r.stderr.splitlines()}
     assert r.returncode == 1 and shown <= said, f"{shown - said} is not among {said}"
 
@@ -116,14 +116,14 @@ def test_mistakes_are_told_as_shown(h):
 
 def refused_words(h, text):
     """What weir names when it is given a word that it does not know and that is near to none."""
-    r = check(h, laid_out(h, pages()[0], text.__hash__() & 0xffff), text)
+    r = check(h, laid_out(h), text)
     found = re.search(r"zzqqzzqq'; known: (.*)", r.stderr)
     assert found, f"no known words are listed: {r.stderr}"
     return re.findall(r"\w+", found[1])
 
 
 def test_every_word_is_described(h):
-    page = text_of("doc/configuration.md")
+    spans = " ".join(re.findall(r"`([^`\n]+)`", re.sub(BLOCK, "", text_of("doc/configuration.md"))))
     lab = 'dialect = "chat", url = "http://127.0.0.1:1/v1"'
     cases = {"": "zzqqzzqq(1)", "defaults": "defaults { zzqqzzqq = 1 }", "provider": f'provider "lab" {{ {lab}, zzqqzzqq = 1 }}',
              "endpoint": 'provider "lab" { dialect = "chat", endpoint { url = "http://127.0.0.1:1/v1", zzqqzzqq = 1 } }',
@@ -132,13 +132,13 @@ def test_every_word_is_described(h):
         words = refused_words(h, text)
         assert words, where
         for word in words:
-            assert re.search(rf"`[^`]*\b{word}\b[^`]*`", page), f"{word} ({where or 'a word of weir.lua'}) is not in doc/configuration.md"
+            assert re.search(rf"\b{word}\b", spans), f"{word} ({where or 'a word of weir.lua'}) is not in doc/configuration.md"
 
 
 def test_defaults_are_the_programs(h):
     """The table of clocks against what --explain prints for a configuration that says nothing."""
     page = text_of("doc/configuration.md")
-    r = check(h, laid_out(h, pages()[0], 1), 'provider "lab" { dialect = "chat", url = "http://127.0.0.1:1/v1" }\n', "--explain", "lab/x")
+    r = check(h, laid_out(h), 'provider "lab" { dialect = "chat", url = "http://127.0.0.1:1/v1" }\n', "--explain", "lab/x")
     clocks = re.findall(r"(\w+) ([\d.]+)", re.search(r"clocks:(.*)", r.stdout)[1])
     assert len(clocks) >= 7, r.stdout
     for word, value in clocks:
@@ -150,7 +150,7 @@ def test_the_catalogue_is_the_programs(h):
     rows = re.findall(r"^\| `(\w+)` \| `(http[^`]+)` \| (\w+) \| (?:`(\w+)`|none) \|", text_of("doc/configuration.md"), re.M)
     assert len(rows) >= 17
     for name, url, dialect, variable in rows:
-        r = check(h, laid_out(h, pages()[0], name), f'provider "{name}" {{ {"key = env " + json.dumps(variable) if variable else ""} }}\nlisten "127.0.0.1:1"\n', "--explain", f"{name}/x")
+        r = check(h, laid_out(h), f'provider "{name}" {{ {"key = env " + json.dumps(variable) if variable else ""} }}\nlisten "127.0.0.1:1"\n', "--explain", f"{name}/x")
         assert r.returncode == 0 and f"{url}  " in r.stdout and f"({dialect})" in r.stdout, f"{name}: {r.stdout}{r.stderr}"
 
 
@@ -212,7 +212,7 @@ def test_the_map_is_the_territory(h):
     """doc/architecture.md names every folder, every state of an exchange, and only files that are there."""
     page = text_of("doc/architecture.md")
     for folder in sorted(os.listdir(os.path.join(ROOT, "src"))):
-        if os.path.isdir(os.path.join(ROOT, "src", folder)):
+        if glob.glob(os.path.join(ROOT, "src", folder, "*.c")):
             assert f"`src/{folder}`" in page, f"src/{folder} has no row"
     states = re.search(r"enum exchange_state \{(.*?)\n\};", text_of("src/gateway/gateway.h"), re.S)[1]
     for state in re.findall(r"\bX_[A-Z_]+", states):
@@ -222,3 +222,69 @@ def test_the_map_is_the_territory(h):
     have = {os.path.relpath(p, ROOT) for base in ("src", "include", "doc", "fuzz") for p in glob.glob(os.path.join(ROOT, base, "**", "*.*"), recursive=True)}
     for name in re.findall(r"(?<![\w*…])((?:[\w]+/)*\w+\.[ch])\b(?!\w)", page):
         assert any(("/" + p).endswith("/" + name) for p in have), f"{name} is not there"
+
+
+# ---- what is said not to be there is refused with these words, and what is said to be there is there
+
+def rows():
+    """README's table: row -> (there, not yet)."""
+    table = text_of("README.md").split("## What is there")[1].split("\n## ")[0]
+    return {r[0]: r[1:] for r in (re.split(r" *\| *", line.strip("| ")) for line in table.splitlines() if line.startswith("| ")) if len(r) == 3}
+
+
+def later(text):
+    return "not in this version" in text
+
+
+def weir_words(cell):
+    """`weir.ask`, `kv`: words of weir in a cell, the first with its prefix."""
+    return re.findall(r"`weir\.(\w+)`|(?<=, )`(\w+)`", cell)
+
+
+def test_helpers_are_there_or_refused(h):
+    there, missing = rows()["Policies"]
+    words = {a or b: False for a, b in weir_words(there)} | {a or b: True for a, b in weir_words(missing.split(";")[0])}
+    words |= {a or b: True for a, b in weir_words(rows()["Between dialects"][1]) if a}
+    assert sum(words.values()) >= 4 and sum(not v for v in words.values()) >= 6, words
+    for word, is_later in words.items():
+        folder = laid_out(h)
+        write(os.path.join(folder, "policies", "probe.lua"), f"local probe = weir.{word}\nreturn {{ on_error = 'pass' }}\n")
+        r = check(h, folder, 'provider "lab" { dialect = "chat", url = "http://127.0.0.1:1/v1" }\nuse "probe"\n')
+        assert (r.returncode != 0 and later(r.stderr)) == is_later, f"weir.{word}: {r.stderr or 'it is there'}"
+
+
+def test_commands_are_refused(h):
+    there, missing = rows()["Commands"]
+    names = re.findall(r"`([\w ]+)`", missing)[0].split()
+    assert len(names) >= 5
+    for name in names:
+        assert later(h.run(name).stderr), f"weir {name} is not refused"
+    for flag in re.findall(r"`check (--\w+)`", missing):
+        assert later(h.run("check", flag).stderr), f"weir check {flag} is not refused"
+    assert set(re.findall(r"`([\w ]+)`", there)[0].split()) == set(re.findall(r"^  weir (\w+) ", h.run("help").stdout, re.M))
+
+
+def test_words_are_refused(h):
+    """The paragraph of doc/configuration.md that says what is not in this version."""
+    said = re.search(r"^Not in this version: (.*?)\n\n", text_of("doc/configuration.md"), re.M | re.S)[1]
+    lab = 'dialect = "chat", url = "http://127.0.0.1:1/v1"'
+    top, provider, model, dialects, names = said.split("; ")
+    lines = [f"{w} \"x\" {{}}" for w in re.findall(r"`(\w+)`", top)]
+    lines += [f'provider "p{i}" {{ {lab}, {w} = "x" }}' for i, w in enumerate(re.findall(r"`(\w+)`", provider))]
+    lines += [f'provider "lab" {{ {lab} }}'] + [f'model "m{i}" {{ "lab/x", {w} = 2 }}' for i, w in enumerate(re.findall(r"`(\w+)`", model))]
+    lines += [f'provider "d{i}" {{ dialect = "{w}", url = "http://127.0.0.1:1/v1" }}' for i, w in enumerate(re.findall(r"`(\w+)`", dialects))]
+    lines += [f'provider "{w}" {{}}' for w in re.findall(r"`(\w+)`", names)]
+    assert len(lines) >= 12, said
+    r = check(h, laid_out(h), "\n".join(lines) + "\n")
+    for n, line in enumerate(lines, 1):
+        refused = any(f"weir.lua:{n}:" in x and later(x) for x in r.stderr.splitlines())
+        assert refused == (line != f'provider "lab" {{ {lab} }}'), f"{line}: {r.stderr}"
+
+
+def test_default_words_with_one_value(h):
+    """Of words such as whole = "buffer" | "assemble" the table says which value is not there."""
+    said = re.findall(r'^\| `(\w+)` \| `"(\w+)"` \| `"(\w+)"` is not in this version', text_of("doc/configuration.md"), re.M)
+    assert len(said) >= 3
+    for word, usual, other in said:
+        assert check(h, laid_out(h), f'defaults {{ {word} = "{usual}" }}\n').returncode == 0, word
+        assert later(check(h, laid_out(h), f'defaults {{ {word} = "{other}" }}\n').stderr), word

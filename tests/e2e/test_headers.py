@@ -1,4 +1,5 @@
 """Which headers pass, in both directions; whose key goes where; request ids; queries. INTERFACE 3."""
+
 from harness import SECRET, chat_body, chat_provider, messages_provider
 from upstream import chat_answer, chat_events
 
@@ -13,15 +14,22 @@ def plain(h, handler=None, more="", provider=""):
 
 def test_client_keys_stay_and_the_provider_key_goes(h):
     w, u = plain(h)
-    for path, own in (("/v1/chat/completions", "authorization"), ("/v1/messages", "x-api-key"), ("/p/v1/files", "authorization"),
-                      ("/v1/audio/speech", "authorization"), ("/a/v1/messages/batches", "x-api-key")):
+    for path, own in (
+        ("/v1/chat/completions", "authorization"),
+        ("/v1/messages", "x-api-key"),
+        ("/p/v1/files", "authorization"),
+        ("/v1/audio/speech", "authorization"),
+        ("/a/v1/messages/batches", "x-api-key"),
+    ):
         for key in KEYS:
             u.requests.clear()
             value = f"Bearer {CLIENT}" if key == "authorization" else CLIENT
             a = w.post(path + f"?key={CLIENT}&keep=1", chat_body(max_tokens=5), [(key.title(), value), ("cookie", f"session={CLIENT}")])
             assert a.status == 200, f"{path} {key}: {a}"
             r = u.one()
-            assert CLIENT.encode() not in r.head and CLIENT.encode() not in r.body, f"{path} {key}: the client's key went upstream: {r.head!r}"
+            assert (
+                CLIENT.encode() not in r.head and CLIENT.encode() not in r.body
+            ), f"{path} {key}: the client's key went upstream: {r.head!r}"
             assert r.header(own) == (f"Bearer {SECRET}" if own == "authorization" else SECRET), f"{path}: {r.headers}"
             assert r.head.count(SECRET.encode()) == 1, r.head
             assert r.target.endswith("?keep=1"), r.target
@@ -30,9 +38,24 @@ def test_client_keys_stay_and_the_provider_key_goes(h):
 
 def test_what_never_goes_upstream(h):
     w, u = plain(h)
-    gone = [("x-forwarded-for", "1.2.3.4"), ("X-Forwarded-Proto", "https"), ("forwarded", "for=1.2.3.4"), ("via", "1.1 x"), ("x-real-ip", "1.2.3.4"),
-            ("x-weir-session", "s"), ("x-weir-tags", "a=b"), ("X-Weir-Anything", "x"), ("te", "trailers"), ("keep-alive", "timeout=5"),
-            ("proxy-authorization", "Basic x"), ("proxy-connection", "keep-alive"), ("connection", "keep-alive, x-hop"), ("x-hop", "1"), ("trailer", "x"), ("cookie", "a=b")]
+    gone = [
+        ("x-forwarded-for", "1.2.3.4"),
+        ("X-Forwarded-Proto", "https"),
+        ("forwarded", "for=1.2.3.4"),
+        ("via", "1.1 x"),
+        ("x-real-ip", "1.2.3.4"),
+        ("x-weir-session", "s"),
+        ("x-weir-tags", "a=b"),
+        ("X-Weir-Anything", "x"),
+        ("te", "trailers"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-authorization", "Basic x"),
+        ("proxy-connection", "keep-alive"),
+        ("connection", "keep-alive, x-hop"),
+        ("x-hop", "1"),
+        ("trailer", "x"),
+        ("cookie", "a=b"),
+    ]
     for path in ("/v1/chat/completions", "/p/v1/files"):
         u.requests.clear()
         assert w.post(path, chat_body(), gone).status == 200
@@ -43,8 +66,20 @@ def test_what_never_goes_upstream(h):
 
 def test_everything_else_passes(h):
     w, u = plain(h)
-    kept = [("OpenAI-Organization", "org-1"), ("openai-project", "p"), ("anthropic-beta", "a,b"), ("Anthropic-Beta", "c"), ("x-stainless-lang", "python"), ("user-agent", "OpenAI/Python 1"),
-            ("x-custom", "v\u00e4lue with  two spaces; and \"quotes\""), ("x-empty", ""), ("accept", "application/json"), ("idempotency-key", "k-1"), ("x-request-id", "mine-1"), ("traceparent2", "x")]
+    kept = [
+        ("OpenAI-Organization", "org-1"),
+        ("openai-project", "p"),
+        ("anthropic-beta", "a,b"),
+        ("Anthropic-Beta", "c"),
+        ("x-stainless-lang", "python"),
+        ("user-agent", "OpenAI/Python 1"),
+        ("x-custom", 'v\u00e4lue with  two spaces; and "quotes"'),
+        ("x-empty", ""),
+        ("accept", "application/json"),
+        ("idempotency-key", "k-1"),
+        ("x-request-id", "mine-1"),
+        ("traceparent2", "x"),
+    ]
     for path in ("/v1/chat/completions", "/p/v1/files"):
         u.requests.clear()
         with_them = [(k, v) for k, v in kept]
@@ -57,9 +92,17 @@ def test_everything_else_passes(h):
 
 def test_provider_headers_and_policy_headers(h):
     u = h.upstream()
-    w = h.weir(chat_provider("p", u.url + "?api-version=2024-10-21", 'headers = { ["x-team"] = "search", ["user-agent"] = "weir" }') + 'default_provider "p"\nuse "add"\n', policies={"add":
-        'local p = {}\nfunction p.on_attempt(req, attempt)\n  attempt.headers["x-added"] = "by-" .. attempt.target\n  attempt.headers["x-team"] = "other"\nend\nreturn p\n'})
-    assert w.post("/v1/chat/completions?a=1", chat_body(), [("user-agent", "client"), ("x-team", "client"), ("x-added", "client")]).status == 200
+    w = h.weir(
+        chat_provider("p", u.url + "?api-version=2024-10-21", 'headers = { ["x-team"] = "search", ["user-agent"] = "weir" }')
+        + 'default_provider "p"\nuse "add"\n',
+        policies={
+            "add": 'local p = {}\nfunction p.on_attempt(req, attempt)\n  attempt.headers["x-added"] = "by-" .. attempt.target\n  attempt.headers["x-team"] = "other"\nend\nreturn p\n'
+        },
+    )
+    assert (
+        w.post("/v1/chat/completions?a=1", chat_body(), [("user-agent", "client"), ("x-team", "client"), ("x-added", "client")]).status
+        == 200
+    )
     r = u.one()
     assert [r.header(k) for k in ("x-team", "user-agent", "x-added")] == ["other", "weir", "by-p/mock"], r.headers
     assert all(r.names().count(k) == 1 for k in ("x-team", "user-agent", "x-added")), r.headers
@@ -68,13 +111,25 @@ def test_provider_headers_and_policy_headers(h):
 
 def test_answer_headers(h):
     def handler(r, peer):
-        more = [("x-request-id", "prov-9"), ("openai-processing-ms", "12"), ("x-ratelimit-remaining-requests", "7"), ("vary", "a"), ("vary", "b"), ("keep-alive", "timeout=9"),
-                ("x-weir-target", "forged"), ("x-weir-cost-usd", "0"), ("proxy-authenticate", "Basic"), ("alt-svc", 'h3=":443"'), ("strict-transport-security", "max-age=1")]
+        more = [
+            ("x-request-id", "prov-9"),
+            ("openai-processing-ms", "12"),
+            ("x-ratelimit-remaining-requests", "7"),
+            ("vary", "a"),
+            ("vary", "b"),
+            ("keep-alive", "timeout=9"),
+            ("x-weir-target", "forged"),
+            ("x-weir-cost-usd", "0"),
+            ("proxy-authenticate", "Basic"),
+            ("alt-svc", 'h3=":443"'),
+            ("strict-transport-security", "max-age=1"),
+        ]
         if r.json().get("stream"):
             peer.stream(*chat_events("hi"), headers=more)
         else:
             peer.answer(chat_answer(), headers=more)
         return True
+
     w, u = plain(h, handler)
     for stream in (False, True):
         a = w.chat(stream=stream)
@@ -83,14 +138,16 @@ def test_answer_headers(h):
         assert [v for k, v in a.headers if k == "vary"] == ["a", "b"], a
         assert a.header("x-weir-upstream-id") == "prov-9" and a.header("x-request-id").startswith("req_"), a
         assert a.header("x-weir-target") == "p/mock" and a.header("x-weir-attempts") == "1", a
-        assert not [k for k, _ in a.headers if k in ("keep-alive", "proxy-authenticate", "alt-svc", "strict-transport-security", "x-weir-cost-usd")], a
+        assert not [
+            k for k, _ in a.headers if k in ("keep-alive", "proxy-authenticate", "alt-svc", "strict-transport-security", "x-weir-cost-usd")
+        ], a
         assert all(a.count(k) == 1 for k in ("x-request-id", "x-weir-target", "content-type", "traceparent", "server-timing")), a
 
 
 def test_request_ids(h):
     w, u = plain(h)
     good = ["a", "A.b_c-9", "x" * 64]
-    bad = ["x" * 65, "a b", "a/b", "ü", "", "a\"b", "a,b"]
+    bad = ["x" * 65, "a b", "a/b", "ü", "", 'a"b', "a,b"]
     for own in good:
         assert w.chat(headers=[("X-Request-Id", own)]).header("x-request-id") == own
     seen = set()
@@ -117,9 +174,19 @@ def test_traceparent(h):
 
 def test_queries(h):
     w, u = plain(h)
-    for sent, arrives in (("?a=b", "?a=b"), ("?key=1", ""), ("?a=%20%2f&key=x&c", "?a=%20%2f&c"), ("?monkey=1&key=2&key=3&keys=4", "?monkey=1&keys=4"), ("?", ""), ("?k%65y=1&b=2", "?b=2")):
+    for sent, arrives in (
+        ("?a=b", "?a=b"),
+        ("?key=1", ""),
+        ("?a=%20%2f&key=x&c", "?a=%20%2f&c"),
+        ("?monkey=1&key=2&key=3&keys=4", "?monkey=1&keys=4"),
+        ("?", ""),
+        ("?k%65y=1&b=2", "?b=2"),
+    ):
         for path in ("/v1/chat/completions", "/p/v1/files"):
             u.requests.clear()
             assert w.post(path + sent, chat_body()).status == 200, sent
             got = u.one().target
-            assert got in ("/v1" + path.split("/v1")[1] + arrives, "/v1" + path.split("/v1")[1] + (arrives or "?")), f"{path}{sent} arrived as {got}"
+            assert got in (
+                "/v1" + path.split("/v1")[1] + arrives,
+                "/v1" + path.split("/v1")[1] + (arrives or "?"),
+            ), f"{path}{sent} arrived as {got}"

@@ -1,5 +1,6 @@
 """Policies that change, stop and hold streams: no text leaks around a change, every ending is legal, what is held is not lost."""
 import json
+import os
 import subprocess
 import time
 
@@ -410,3 +411,127 @@ def test_a_hold_is_bounded(h):
     a = w.chat(stream=True)
     early = sum(len(p) for t, p in a.pieces if t - begun < 0.8)
     assert early > 300_000 and a.text() == "x" * 600_000, (early, len(a.text()))
+
+
+# ---- the held start
+
+def chain(h, hooks, handler, more=""):
+    """Two targets behind one name; the second one answers "good"."""
+    bad, good = h.upstream(handler), h.upstream(streams(*chat_events("go", "od")))
+    w = h.weir(chat_provider("bad", bad.url) + chat_provider("good", good.url) + f'model "chain" {{ "bad/x", "good/y" }}\n{more}use "rule"\n', policies={"rule": f"local p = {{}}\n{hooks}\nreturn p\n"})
+    return w, bad, good
+
+
+NOTE = 'req:note("saw" .. req.state.n, response.text .. "|" .. tostring(response.done) .. "|" .. tostring(response.finish))'
+
+
+def test_a_whole_stream_is_judged(h):
+    hooks = 'function p.on_response(req, response) req.state.n = (req.state.n or 0) + 1 ' + NOTE + \
+        ' if not response.done then return weir.hold { until_done = true } end if response.text:find("b a d", 1, true) then return weir.reject("bad") end end'
+    said = ["b ", "a ", "d"]
+    w, bad, good = chain(h, hooks, lambda r, p: p.stream(*chat_events(*said), gap=0.01) or True)
+    a = w.chat("chain", True)
+    assert a.body == b"".join(chat_events("go", "od")) and a.header("x-weir-target") == "good/y", a
+    notes = w.record(a.header("x-request-id"))["notes"]
+    assert notes == {"saw1": "b |false|nil", "saw2": "b a d|true|stop", "saw3": "go|false|nil", "saw4": "good|true|stop"}, notes
+    said[:] = ["fine ", "words"]
+    a = w.chat("chain", True)
+    assert a.whole and a.body == b"".join(chat_events("fine ", "words")) and len(a.pieces) < 3, a
+
+
+def test_so_much_of_a_start(h):
+    texts = ["ab", "cd", "ef", "gh", "ij"]
+    for hold, first in (("{ tokens = 3 }", "abcdef"), ("{ bytes = 7 }", "abcdefgh"), ("{ seconds = 0.25 }", "abcdef"), ("{ bytes = 4, seconds = 5 }", "abcd"), ("{ bytes = 1000, seconds = 0.15 }", "abcd"), ("{ tokens = 1 }", "ab"), ("{ bytes = 1e6 }", "abcdefghij")):
+        hooks = 'function p.on_response(req, response) req:note("saw", response.text) if not req.state.x then req.state.x = true return weir.hold %s end end' % hold
+        w, bad, good = chain(h, hooks, lambda r, p: p.stream(*chat_events(*texts), gap=0.1) or True)
+        a = w.chat("chain", True)
+        assert a.body == b"".join(chat_events(*texts)), a
+        assert w.record(a.header("x-request-id"))["notes"]["saw"] == first, (hold, w.record(a.header("x-request-id"))["notes"])
+
+
+def test_a_hold_that_is_met_lets_go(h):
+    """A policy that asks for the same again and again holds nothing for ever."""
+    w, bad, good = chain(h, "function p.on_response(req, response) return weir.hold { bytes = 3 } end", streams(*chat_events("ab", "cd", "ef")))
+    assert w.chat("chain", True).text() == "abcdef"
+
+
+def test_a_fault_in_a_held_start_is_not_seen(h):
+    hold = "function p.on_response(req, response) if not response.done then return weir.hold { until_done = true } end end"
+    for then in ("end", "reset", "error", "stall", "illegal"):
+        def handler(r, p):
+            p.stream(ROLE, word("half "), word("a word"), end=False)
+            if then == "end":
+                p.send(b"0\r\n\r\n")
+            elif then == "reset":
+                p.reset()
+            elif then == "error":
+                p.chunk(b'data: {"error":{"message":"broken","type":"server_error","code":null}}\n\n')
+            elif then == "illegal":
+                p.chunk(b"data: {nonsense\n\n")
+            p.closed or p.gone(3)
+        w, bad, good = chain(h, hold, handler, "defaults { between_events = 0.4 }\n")
+        a = w.chat("chain", True)
+        assert a.whole and a.body == b"".join(chat_events("go", "od")), (then, a)
+        assert len(w.record(a.header("x-request-id"))["failed"]) == 1, then
+
+
+def test_heartbeats_while_a_start_is_held(h):
+    hold = "function p.on_response(req, response) if not response.done then return weir.hold { until_done = true } end end"
+    w, bad, good = chain(h, hold, lambda r, p: p.stream(*chat_events(*["x"] * 10), gap=0.05) or True, "defaults { hold_head = 0.2 }\n")
+    begun = time.monotonic()
+    a = w.chat("chain", True)
+    assert a.pieces[0][0] - begun < 0.4 and a.body == b": ping\n\n" + b"".join(chat_events(*["x"] * 10)) and a.header("x-weir-early") == "1", a
+
+
+def test_a_held_start_is_bounded(h):
+    hold = "function p.on_response(req, response) if not response.done then return weir.hold { until_done = true } end end"
+
+    def handler(r, p):
+        p.stream(ROLE, *[word("x" * 1000) for _ in range(100)], end=False)
+        p.gone(2)
+    w, bad, good = chain(h, hold, handler, "defaults { max_answer = kb(40), between_events = 1 }\n")
+    begun = time.monotonic()
+    a = w.chat("chain", True)
+    assert a.pieces[0][0] - begun < 0.8 and a.text() == "x" * 100_000, a
+
+
+def test_tools_of_a_held_stream(h):
+    hooks = '''function p.on_response(req, response)
+  if not response.done then return weir.hold { until_done = true } end
+  for i, t in ipairs(response.tools) do req:note("tool" .. i, t.id .. " " .. t.name .. " " .. t.arguments) end
+  req:note("thought", response.thinking)
+end'''
+    def call(index, **function):
+        return chunk({"tool_calls": [{"index": index, **({"id": f"c{index}"} if "name" in function else {}), "function": function}]})
+    w, bad, good = chain(h, hooks, streams(ROLE, chunk({"reasoning_content": "hm"}), call(0, name="add", arguments=""), call(0, arguments='{"a"'), call(1, name="sub", arguments="{}"), call(0, arguments=":1}"), FINISH, DONE))
+    a = w.chat("chain", True)
+    notes = w.record(a.header("x-request-id"))["notes"]
+    assert a.whole and notes == {"tool1": 'c0 add {"a":1}', "tool2": "c1 sub {}", "thought": "hm"}, notes
+
+
+def shipped(name):
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../policies", f"{name}.lua")) as f:
+        return {name: f.read()}
+
+
+def test_redact_in_the_request(h):
+    """What the provider gets of a request is cleaned too, in every dialect, and nothing else of it is changed."""
+    u = h.upstream()
+    w = h.weir(chat_provider("p", u.url) + 'use "redact" { needles = { "Nightjar" } }\n', policies=shipped("redact"))
+    w.post("/v1/chat/completions", chat_body(messages=[{"role": "user", "content": [{"type": "text", "text": "Nightjar, a Nightjar"}]}], seed=7))
+    assert u.one().json() == {"model": "mock", "messages": [{"role": "user", "content": [{"type": "text", "text": "[redacted], a [redacted]"}]}], "seed": 7}, u.one().body
+    u.handler = streams(*Responses().message("A Night", "jar", "!").done())
+    a = w.post("/v1/responses", json.dumps({"model": "mock", "input": "Nightjar?", "stream": True}).encode())
+    assert u.requests[-1].json()["input"] == "[redacted]?" and a.text() == "A [redacted]!" and b"jar" not in a.body, a.body
+    assert w.post("/v1/responses", json.dumps({"model": "mock", "input": "x", "instructions": "Nightjar"}).encode()).status == 400
+
+
+def test_validate_holds_a_stream_for_json(h):
+    for path, body, good in (("/v1/chat/completions", chat_body("chain", True, response_format={"type": "json_schema", "json_schema": {}}), True), ("/v1/chat/completions", chat_body("chain", True), False),
+                             ("/v1/responses", json.dumps({"model": "chain", "input": "x", "stream": True, "text": {"format": {"type": "json_object"}}}).encode(), True)):
+        pieces = ("Sure: ", "{}")
+        bad = h.upstream(streams(*(Responses().message(*pieces).done() if "responses" in path else chat_events(*pieces))))
+        right = h.upstream(streams(*(Responses().message('{"a"', ":1}").done() if "responses" in path else chat_events('{"a"', ":1}"))))
+        w = h.weir(chat_provider("bad", bad.url) + chat_provider("right", right.url) + 'model "chain" { "bad/x", "right/y" }\nuse "validate" {}\n', policies=shipped("validate"))
+        a = w.post(path, body)
+        assert a.whole and a.header("x-weir-target") == ("right/y" if good else "bad/x") and a.text() == ('{"a":1}' if good else "Sure: {}"), a

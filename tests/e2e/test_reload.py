@@ -1,4 +1,5 @@
 """A reload is never felt: running streams end as they began, the next request sees the new files, a broken file changes nothing."""
+
 import os
 import signal
 import threading
@@ -8,7 +9,7 @@ from harness import chat_body, chat_provider, until
 import wire
 
 POLICY = 'local p = {}\nfunction p.on_request(req) req:note("version", "%s") end\n%sreturn p\n'
-CHUNKS = 'function p.on_chunk(req, chunk) if chunk.text then return weir.replace((chunk.text:upper())) end end\n'
+CHUNKS = "function p.on_chunk(req, chunk) if chunk.text then return weir.replace((chunk.text:upper())) end end\n"
 
 
 def noted(h, mock=""):
@@ -38,6 +39,7 @@ def test_fifty_reloads_under_streams(h):
             a = w.chat()
             (done if a.status == 200 and a.whole else wrong).append(str(a)[:600])
             time.sleep(0.002)
+
     threads = [threading.Thread(target=streams, args=(i,)) for i in range(20)] + [threading.Thread(target=requests) for _ in range(2)]
     for t in threads:
         t.start()
@@ -52,7 +54,9 @@ def test_fifty_reloads_under_streams(h):
         t.join()
     assert not wrong, f"{len(wrong)} of {len(wrong) + len(done)} answers were altered or failed: {wrong[0]}"
     assert len(done) > 100, len(done)
-    assert w.metric("weir_reloads_total", result="accepted") + w.metric("weir_reloads_total", result="ok") == 50, [x for x in w.metrics().splitlines() if "reload" in x]
+    assert w.metric("weir_reloads_total", result="accepted") + w.metric("weir_reloads_total", result="ok") == 50, [
+        x for x in w.metrics().splitlines() if "reload" in x
+    ]
     assert w.metric("weir_streams_open") == 0
 
 
@@ -62,17 +66,32 @@ test_fifty_reloads_under_streams.limit = 60
 def test_a_broken_file_changes_nothing(h):
     w, m = noted(h)
     good = w.config
-    broken = [("provider 'p' {{", "weir.lua:"), (good + 'provider "q" { dialect = "chat", urll = "http://x/v1" }\n', "did you mean 'url'"), (good + "defaults { connect = 'x' }\n", "connect"),
-              (good + 'lisen "127.0.0.1:1"\n', "did you mean 'listen'"), (good + 'use "nothing"\n', "nothing"), (good + 'default_provider "pp"\n', "did you mean 'p'"), (good + "while true do end\n", "weir.lua:"),
-              (good + 'key "x" { hash = "sha256:00" }\n', "not in this version"), (good + 'provider "g" { dialect = "gemini", url = "https://x" }\n', "not in this version")]
+    broken = [
+        ("provider 'p' {{", "weir.lua:"),
+        (good + 'provider "q" { dialect = "chat", urll = "http://x/v1" }\n', "did you mean 'url'"),
+        (good + "defaults { connect = 'x' }\n", "connect"),
+        (good + 'lisen "127.0.0.1:1"\n', "did you mean 'listen'"),
+        (good + 'use "nothing"\n', "nothing"),
+        (good + 'default_provider "pp"\n', "did you mean 'p'"),
+        (good + "while true do end\n", "weir.lua:"),
+        (good + 'key "x" { hash = "sha256:00" }\n', "not in this version"),
+        (good + 'provider "g" { dialect = "gemini", url = "https://x" }\n', "not in this version"),
+    ]
     for config, says in broken:
         w.write(config)
         code, text = w.reload()
-        line = "weir.lua:" + (str(config.count("\n") + 5) + ":" if config.startswith(good) else "")     # five lines stand above the test's own
+        line = "weir.lua:" + (str(config.count("\n") + 5) + ":" if config.startswith(good) else "")  # five lines stand above the test's own
         assert code == 1 and says in text and line in text, f"{config[-60:]!r}: {code} {text}"
     w.write(good)
-    for policy, says in (("return {", "rule.lua:1:"), ("local p = {}\np.on_requst = function() end\nreturn p\n", "did you mean 'on_request'"), ("return 5\n", "rule.lua"), ("error('no')\n", "rule.lua:1: no"),
-                         ("io.open('/etc/passwd')\nreturn {}\n", "rule.lua:1:"), ("while true do end\n", "rule.lua:1"), ("local t = {} while true do t[#t + 1] = ('x'):rep(100000) end\n", "memory")):
+    for policy, says in (
+        ("return {", "rule.lua:1:"),
+        ("local p = {}\np.on_requst = function() end\nreturn p\n", "did you mean 'on_request'"),
+        ("return 5\n", "rule.lua"),
+        ("error('no')\n", "rule.lua:1: no"),
+        ("io.open('/etc/passwd')\nreturn {}\n", "rule.lua:1:"),
+        ("while true do end\n", "rule.lua:1"),
+        ("local t = {} while true do t[#t + 1] = ('x'):rep(100000) end\n", "memory"),
+    ):
         w.policy("rule", policy)
         code, text = w.reload()
         assert code == 1 and says in text, f"{policy!r}: {code} {text}"
@@ -148,7 +167,7 @@ def test_new_providers_and_aliases(h):
         w.write(chat_provider("q", u.url) + 'model "smart" { "q/x" }\ndefault_provider "q"\n')
         assert w.reload()[0] == 0
         assert w.chat("smart").text() == "Hello." and u.one().json()["model"] == "x"
-        assert w.chat("p/x").text() == "Hello."                                         # no provider of that name any more: the default's
+        assert w.chat("p/x").text() == "Hello."  # no provider of that name any more: the default's
         rest = b"".join(c.chunks(a))
         assert rest.endswith(b"data: [DONE]\n\n") and rest.count(b"data:") >= 11, rest[-200:]
 

@@ -1,12 +1,11 @@
 """Memory that two parties hold: a body the kernel still writes to or reads from, names that point into a body that was let go."""
 import json
-import os
 import socket
 import ssl
-import subprocess
 import threading
 import time
 
+import certs
 import wire
 from harness import chat_body, chat_provider, until
 from upstream import chat_events
@@ -88,9 +87,8 @@ def test_names_outlive_a_large_body(h):
 
 def test_large_body_over_tls_is_the_clients_to_the_end(h):
     """A provider that begins to answer before it has read the request: what it then reads is still that request."""
-    cert, key = os.path.join(h.tmp, "cert.pem"), os.path.join(h.tmp, "key.pem")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
-                    "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    certs.authority(h.tmp, "root")
+    cert, key = certs.leaf(h.tmp, "good", "root", ["DNS:localhost"])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(cert, key)
@@ -119,7 +117,7 @@ def test_large_body_over_tls_is_the_clients_to_the_end(h):
     server = threading.Thread(target=serve, daemon=True)
     server.start()
     u = h.upstream()
-    w = h.weir(f'provider "t" {{ dialect = "chat", url = "https://localhost:{port}/v1", ca = "{cert}" }}\n' + chat_provider("p", u.url))
+    w = h.weir(f'provider "t" {{ dialect = "chat", url = "https://localhost:{port}/v1", ca = "{h.tmp}/root.pem" }}\n' + chat_provider("p", u.url))
     body = big("a", 12000000, "t/m", True)
     c = wire.Connection(w.port)
     c.send(wire.request("POST", "/v1/chat/completions", body))
@@ -131,3 +129,17 @@ def test_large_body_over_tls_is_the_clients_to_the_end(h):
     assert read and read[0] == body.replace(b"t/m", b"m")[:len(read[0])] and b"z" not in read[0], "other bytes than the client's went out"
     c.close()
     listener.close()
+
+
+def test_clients_that_leave_in_the_middle_of_handshakes(h):
+    """The connection goes when both its descriptor and the thread that computes have let go of it, in either order."""
+    certs.authority(h.tmp, "root")
+    pem, key = certs.leaf(h.tmp, "good", "root", ["DNS:localhost"])
+    m = h.mock("--tls", f"127.0.0.1:{(port := h.port())}", "--cert", pem, "--key", key)
+    w = h.weir(f'provider "t" {{ dialect = "chat", url = "https://localhost:{port}/v1", ca = "{h.tmp}/root.pem" }}\ndefaults {{ warm = 0, idle_pool = 1 }}\n')
+    for i in range(300):
+        c = wire.Connection(w.port)
+        c.send(wire.request("POST", "/v1/chat/completions", big("a", 10, "t/m"), [("x-mock", "close")]))
+        time.sleep(i % 30 / 5000)
+        c.close()
+    assert w.post("/v1/chat/completions", big("a", 10, "t/m")).status == 200 and m.alive()

@@ -43,6 +43,24 @@ class Slow:
         return s
 
 
+def chunk(data):
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def give(c, w, data):
+    c.send(data)
+    until(lambda: not queues(w.port, c.s.getsockname()[1]), what="weir takes the piece")
+    time.sleep(0.005)
+
+
+def fill(c, w, p, s):
+    """Sends chunks until one that weir took did not go on to the provider."""
+    theirs, before = (p.port, s.getpeername()[1]), -1
+    while before != queues(*theirs):
+        before = queues(*theirs)
+        give(c, w, chunk(b"u" * 0x4000))
+
+
 def test_early_answer_to_an_upload_is_not_followed_on_its_connection(h):
     """The provider answers while the end of the upload still lies in weir: what comes next may not go out behind a hole."""
     p = Slow(h)
@@ -50,14 +68,9 @@ def test_early_answer_to_an_upload_is_not_followed_on_its_connection(h):
     c = wire.Connection(w.port)
     c.send(RAW_HEAD + b"transfer-encoding: chunked\r\n\r\n")
     s = p.accept()
-    piece, before, mine, theirs = b"4000\r\n" + b"u" * 0x4000 + b"\r\n", -1, (w.port, c.s.getsockname()[1]), (p.port, s.getpeername()[1])
-    while before != queues(*theirs):                     # until a piece that weir took did not go on
-        before = queues(*theirs)
-        c.send(piece)
-        until(lambda: not queues(*mine), what="weir takes the piece")
-        time.sleep(0.005)
+    fill(c, w, p, s)
     c.send(b"0\r\n\r\n")
-    until(lambda: not queues(*mine), what="weir takes the end")
+    until(lambda: not queues(w.port, c.s.getsockname()[1]), what="weir takes the end")
     time.sleep(0.1)
     s.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: text/plain\r\n\r\nok")
     assert c.answer().body == b"ok"
@@ -96,3 +109,28 @@ def test_empty_chunked_body_that_ends_while_a_policy_waits(h):
     with wire.raw(w.port, RAW_HEAD + b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n", timeout=5) as c:
         assert c.answer().status == 200
     assert u.requests[0].framing == "chunked" and u.requests[0].body == b""
+
+
+def test_bad_chunk_behind_an_answer_that_has_begun(h):
+    """The bytes that waited for room are walked through when the exchange ends under them."""
+    p = Slow(h)
+    w = h.weir(chat_provider("p", p.url))
+    c = wire.Connection(w.port)
+    c.send(RAW_HEAD + b"transfer-encoding: chunked\r\n\r\n")
+    s = p.accept()
+    s.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nabc")
+    assert c.head().status == 200 and c.more() == b"abc"
+    fill(c, w, p, s)
+    batch = chunk(b"s" * 900) * 17
+    for _ in range(3):
+        give(c, w, batch)
+    c.send(batch + b"no chunk\r\n")                      # somewhere in here there is no room any more
+    time.sleep(0.2)
+    s.settimeout(1)
+    try:
+        while s.recv(65536):
+            pass
+    except TimeoutError:
+        pass
+    assert c.ended(), "the answer is cut"
+    assert wire.get(w.port, "/v1/models").status == 200

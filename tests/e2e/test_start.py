@@ -1,4 +1,5 @@
 """Starting: with no file at all, with bad ones, and what each command says and exits with."""
+
 import os
 import shutil
 import stat
@@ -15,7 +16,9 @@ def started(h, env, *arguments, cwd=None):
         if listening(port):
             raise Skip(f"port {port} is taken here")
     out = open(os.path.join(h.tmp, "plain.err"), "w+")
-    p = subprocess.Popen([h.binary("weir"), "run", *arguments], cwd=cwd or h.tmp, env=dict(h.env, **env), stdout=subprocess.DEVNULL, stderr=out)
+    p = subprocess.Popen(
+        [h.binary("weir"), "run", *arguments], cwd=cwd or h.tmp, env=dict(h.env, **env), stdout=subprocess.DEVNULL, stderr=out
+    )
 
     class Plain:
         name, ended = "weir", False
@@ -28,6 +31,7 @@ def started(h, env, *arguments, cwd=None):
             if p.poll() is None:
                 p.terminate()
             return "" if p.wait(10) == 0 else f"weir ended with {p.returncode}: {self.text()[-400:]}"
+
     plain = Plain()
     h.things.append(plain)
     until(lambda: p.poll() is not None or "listens on" in plain.text(), 10, "weir starts")
@@ -49,7 +53,7 @@ def test_no_file(h):
     p = started(h, {"OPENAI_API_KEY": SECRET, "HOME": folder}, cwd=folder)
     assert "127.0.0.1:8080" in p.text() and "no weir.lua: providers from the environment" in p.text(), p.text()
     assert wire.get(8080, "/v1/models").status == 200 and wire.get(9090, "/readyz", host="127.0.0.1").status == 200
-    a = wire.post(8080, "/v1/messages", chat_body("claude-x", max_tokens=5))            # only openai has its key here
+    a = wire.post(8080, "/v1/messages", chat_body("claude-x", max_tokens=5))  # only openai has its key here
     assert a.status == 404 and a.json()["type"] == "error", a
 
 
@@ -67,11 +71,19 @@ def test_search_order(h):
         os.mkdir(folder)
         path, port, admin = os.path.join(folder, "weir.lua"), h.port(), h.port()
         with open(path, "w") as f:
-            f.write(f'listen "127.0.0.1:{port}"\nadmin "127.0.0.1:{admin}"\nruntime "{folder}/run"\nlog {{ access = "off" }}\nmodel "found-{place}" {{ "p/x" }}\n' + chat_provider("p", "http://127.0.0.1:9/v1"))
+            f.write(
+                f'listen "127.0.0.1:{port}"\nadmin "127.0.0.1:{admin}"\nruntime "{folder}/run"\nlog {{ access = "off" }}\nmodel "found-{place}" {{ "p/x" }}\n'
+                + chat_provider("p", "http://127.0.0.1:9/v1")
+            )
         env = {"OPENAI_KEY": SECRET, "WEIR_CONFIG": path if place == "variable" else ""}
         if not env["WEIR_CONFIG"]:
             del env["WEIR_CONFIG"]
-        r = subprocess.Popen([h.binary("weir"), "run"] + (["--config", path] if place == "option" else []), cwd=folder if place == "folder" else h.tmp, env=dict(h.env, **env), stderr=subprocess.DEVNULL)
+        r = subprocess.Popen(
+            [h.binary("weir"), "run"] + (["--config", path] if place == "option" else []),
+            cwd=folder if place == "folder" else h.tmp,
+            env=dict(h.env, **env),
+            stderr=subprocess.DEVNULL,
+        )
         try:
             until(lambda: listening(port), 5, f"the file by {place} is found")
             assert f"found-{place}" in wire.get(port, "/v1/models").body.decode()
@@ -89,10 +101,21 @@ BAD = [
     ('provider "p" { dialect = "chat", url = "http://x/v1", key = env "NOT_SET_ANYWHERE" }', "'NOT_SET_ANYWHERE' is not set"),
     ('provider "p" { dialect = "chat", url = "http://x/v1", key = file "world.key" }', "chmod"),
     ('provider "p" { dialect = "chat", url = "http://x/v1", headers = { ["x-api-key"] = "x" } }', "carries a secret"),
-    ('model "m" { "nobody/x" }', "nobody"), ('model "m" { }', "m"), ('model "m" { "openai/x", next_on = { "timeot" } }', "did you mean 'timeout'"),
-    ('defaults { conect = 3 }', "did you mean 'connect'"), ('defaults { connect = -1 }', "connect"), ('defaults { connect = "3" }', "connect"),
-    ('listen "0.0.0.0:8080"', "open = true"), ('listen "nonsense"', "listen"), ('workers(0)', "workers"), ('include "nothing.lua"', "nothing.lua"),
-    ('use "no_such_policy"', "no_such_policy"), ('default_provider "opnai"', "default_provider"), ('os.exit(1)', "os"), ('budget "x"', "budget"), ('x = = 1', "weir.lua:1:"),
+    ('model "m" { "nobody/x" }', "nobody"),
+    ('model "m" { }', "m"),
+    ('model "m" { "openai/x", next_on = { "timeot" } }', "did you mean 'timeout'"),
+    ("defaults { conect = 3 }", "did you mean 'connect'"),
+    ("defaults { connect = -1 }", "connect"),
+    ('defaults { connect = "3" }', "connect"),
+    ('listen "0.0.0.0:8080"', "open = true"),
+    ('listen "nonsense"', "listen"),
+    ("workers(0)", "workers"),
+    ('include "nothing.lua"', "nothing.lua"),
+    ('use "no_such_policy"', "no_such_policy"),
+    ('default_provider "opnai"', "default_provider"),
+    ("os.exit(1)", "os"),
+    ('budget "x"', "budget"),
+    ("x = = 1", "weir.lua:1:"),
 ]
 
 
@@ -125,18 +148,25 @@ def test_all_mistakes_at_once(h):
 def test_check(h):
     path = os.path.join(h.tmp, "weir.lua")
     with open(path, "w") as f:
-        f.write(chat_provider("p", "https://api.provider.test/v1", 'connect = 7') + 'model "smart" { "p/x", "p/y", first_event = 9 }\n')
+        f.write(chat_provider("p", "https://api.provider.test/v1", "connect = 7") + 'model "smart" { "p/x", "p/y", first_event = 9 }\n')
     r = h.run("check", "--config", path, env={"OPENAI_KEY": SECRET})
     assert r.returncode == 0 and "good" in r.stdout, r
     r = h.run("check", "--config", path, "--explain", "smart", env={"OPENAI_KEY": SECRET})
-    assert r.returncode == 0 and "p/x" in r.stdout and "p/y" in r.stdout and "connect 7" in r.stdout and "first_event 9" in r.stdout, r.stdout
+    assert (
+        r.returncode == 0 and "p/x" in r.stdout and "p/y" in r.stdout and "connect 7" in r.stdout and "first_event 9" in r.stdout
+    ), r.stdout
     assert SECRET not in r.stdout + r.stderr
 
 
 def test_commands(h):
     assert h.run("version").returncode == 0 and h.run("version").stdout.startswith("weir ")
     assert h.run("--version").returncode == 0 and h.run("help").returncode == 0
-    for words, says in ((["relaod"], "did you mean 'reload'"), (["run", "--cofnig", "x"], "not understood"), (["top"], "not in this version"), ([], "weir run")):
+    for words, says in (
+        (["relaod"], "did you mean 'reload'"),
+        (["run", "--cofnig", "x"], "not understood"),
+        (["top"], "not in this version"),
+        ([], "weir run"),
+    ):
         r = h.run(*words)
         assert r.returncode == 2 and says in r.stderr, (words, r)
 
@@ -181,6 +211,7 @@ def test_curl(h):
         r = subprocess.run(["curl", "-sS", "--max-time", "10", *arguments], capture_output=True, text=True, timeout=20)
         assert r.returncode == 0, r.stderr
         return r.stdout
+
     url, data = f"http://127.0.0.1:{w.port}/v1/chat/completions", ["-H", "content-type: application/json", "-d", chat_body().decode()]
     assert '"Hello."' in curl(url, *data)
     assert curl("-N", url, "-d", chat_body(stream=True).decode()).endswith("data: [DONE]\n\n")

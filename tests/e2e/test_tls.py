@@ -1,4 +1,5 @@
 """TLS to the provider: what is trusted, what is refused and by which word, and the same bytes as without it."""
+
 import os
 import time
 
@@ -26,7 +27,9 @@ def test_streams_and_answers_over_tls(h):
     for rsa in (False, True):
         pem, key = certs.leaf(h.tmp, f"good{rsa}", "root", ["DNS:localhost", "IP:127.0.0.1"], rsa)
         m = mock_tls(h, pem, key)
-        w = h.weir(chat_provider("oai", m.tls, f'ca = "{root}"') + messages_provider("ant", m.tls, f'ca = "{root}"') + 'default_provider "oai"\n')
+        w = h.weir(
+            chat_provider("oai", m.tls, f'ca = "{root}"') + messages_provider("ant", m.tls, f'ca = "{root}"') + 'default_provider "oai"\n'
+        )
         for route in ROUTES:
             for streamed in (False, True) if route != "embeddings" else (False,):
                 for spec in ("", "split=1", "size=300000;events=300", "size=70000;events=1"):
@@ -42,15 +45,23 @@ def test_what_is_not_trusted(h):
     """Each with its word in the error, and each goes to the next target."""
     root = world(h)
     leaves = {
-        "expired": (certs.leaf(h.tmp, "expired", "root", ["DNS:localhost"], dates=("20200101000000Z", "20210101000000Z")), ("expired", "no longer valid", "validity")),
-        "future": (certs.leaf(h.tmp, "future", "root", ["DNS:localhost"], dates=("20900101000000Z", "20910101000000Z")), ("not yet valid", "validity", "expired")),
+        "expired": (
+            certs.leaf(h.tmp, "expired", "root", ["DNS:localhost"], dates=("20200101000000Z", "20210101000000Z")),
+            ("expired", "no longer valid", "validity"),
+        ),
+        "future": (
+            certs.leaf(h.tmp, "future", "root", ["DNS:localhost"], dates=("20900101000000Z", "20910101000000Z")),
+            ("not yet valid", "validity", "expired"),
+        ),
         "name": (certs.leaf(h.tmp, "name", "root", ["DNS:elsewhere.test"]), ("name", "host")),
         "unknown": (certs.leaf(h.tmp, "unknown", "other", ["DNS:localhost"]), ("authority", "trust", "issuer", "unknown")),
     }
     good = h.upstream()
     for kind, ((pem, key), words) in leaves.items():
         m = mock_tls(h, pem, key)
-        w = h.weir(chat_provider("bad", m.tls, f'ca = "{root}"') + chat_provider("good", good.url) + 'model "chain" { "bad/x", "good/y" }\n')
+        w = h.weir(
+            chat_provider("bad", m.tls, f'ca = "{root}"') + chat_provider("good", good.url) + 'model "chain" { "bad/x", "good/y" }\n'
+        )
         for streamed in (False, True):
             a = w.chat("bad/x", streamed)
             assert a.status == 502 and a.weir["fault"] == "tls" and [t["fault"] for t in a.weir["tried"]] == ["tls"], f"{kind}: {a}"
@@ -74,7 +85,14 @@ def test_tls_name(h):
     root = world(h)
     pem, key = certs.leaf(h.tmp, "named", "root", ["DNS:api.provider.test", "DNS:*.wild.test"])
     m = mock_tls(h, pem, key)
-    for name, works in (("api.provider.test", True), ("API.Provider.Test", True), ("x.wild.test", True), ("x.y.wild.test", False), ("wild.test", False), ("provider.test", False)):
+    for name, works in (
+        ("api.provider.test", True),
+        ("API.Provider.Test", True),
+        ("x.wild.test", True),
+        ("x.y.wild.test", False),
+        ("wild.test", False),
+        ("provider.test", False),
+    ):
         w = h.weir(chat_provider("p", m.tls, f'ca = "{root}", tls_name = "{name}"'))
         a = w.chat()
         assert (a.status == 200) == works, f"{name}: {a}"
@@ -88,8 +106,18 @@ def test_faults_through_tls(h):
     true = wire.post(m.port, "/v1/chat/completions", chat_body(stream=True)).body
     for spec, fault in (("cut=3", "connection"), ("reset=3", "connection"), ("stall=3", "timeout"), ("end=3", "protocol")):
         a = w.chat(stream=True, headers=[("x-mock", spec)])
-        assert a.whole and a.body.count(b'"content":') >= 4 and f'"fault":"{fault}"'.encode() in a.body and true.startswith(a.body[:a.body.rindex(b"data:")]), f"{spec}: {a}"
-    for spec, fault, status in (("drop", "connection", 502), ("hang", "timeout", 504), ("status=500", "overloaded", 503), ("cut=1", "connection", 502)):
+        assert (
+            a.whole
+            and a.body.count(b'"content":') >= 4
+            and f'"fault":"{fault}"'.encode() in a.body
+            and true.startswith(a.body[: a.body.rindex(b"data:")])
+        ), f"{spec}: {a}"
+    for spec, fault, status in (
+        ("drop", "connection", 502),
+        ("hang", "timeout", 504),
+        ("status=500", "overloaded", 503),
+        ("cut=1", "connection", 502),
+    ):
         a = w.chat(headers=[("x-mock", spec)])
         assert a.status == status and a.weir["fault"] == fault, f"{spec}: {a}"
 
@@ -114,7 +142,11 @@ def test_leaving_client_and_reuse_over_tls(h):
 
 def test_silent_and_talking_peers(h):
     """A peer that accepts and says nothing, or speaks no TLS, or hangs up: the tls fault, within its clock."""
-    silent, talks, hangs = h.upstream(), h.upstream(greeting=b"HTTP/1.1 400 Bad Request\r\n\r\nplain HTTP was sent to an HTTPS port"), h.upstream(greeting=b"\x15\x03\x03\x00\x02\x02\x28")
+    silent, talks, hangs = (
+        h.upstream(),
+        h.upstream(greeting=b"HTTP/1.1 400 Bad Request\r\n\r\nplain HTTP was sent to an HTTPS port"),
+        h.upstream(greeting=b"\x15\x03\x03\x00\x02\x02\x28"),
+    )
     for u in (silent, talks, hangs):
         w = h.weir(chat_provider("p", f"https://127.0.0.1:{u.port}/v1") + "defaults { tls = 0.5 }\n")
         begun = time.monotonic()

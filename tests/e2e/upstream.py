@@ -1,4 +1,5 @@
 """A provider of the test's own: keeps every request as its bytes came, answers what a handler says, sees when its peer leaves."""
+
 import json
 import select
 import socket
@@ -45,7 +46,9 @@ class Peer:
         return bytes(rest[:n])
 
     def answer(self, body, status=200, headers=(), content_type="application/json"):
-        lines = [f"HTTP/1.1 {status} X", f"content-type: {content_type}", f"content-length: {len(body)}"] + [f"{k}: {v}" for k, v in headers]
+        lines = [f"HTTP/1.1 {status} X", f"content-type: {content_type}", f"content-length: {len(body)}"] + [
+            f"{k}: {v}" for k, v in headers
+        ]
         self.send("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
 
     def stream(self, *pieces, gap=0, end=True, headers=()):
@@ -113,7 +116,7 @@ class Upstream:
     def serve(self, s):
         peer = Peer(s)
         try:
-            if self.greeting:                            # a server that talks first, and is done
+            if self.greeting:  # a server that talks first, and is done
                 s.sendall(self.greeting)
                 return
             while True:
@@ -125,8 +128,8 @@ class Upstream:
                 if not self.handler(r, peer):
                     break
         except OSError:
-            pass                                         # the peer left, as it may
-        except Exception as e:                           # a mistake of the test's handler must not pass as a fault
+            pass  # the peer left, as it may
+        except Exception as e:  # a mistake of the test's handler must not pass as a fault
             self.errors.append(f"{type(e).__name__}: {e}")
         finally:
             peer.close()
@@ -185,15 +188,30 @@ def need(s):
 
 # ---- answers
 
+
 def chat_answer(text="Hello.", model="mock", finish="stop", **more):
-    return json.dumps({"id": "chatcmpl-1", "object": "chat.completion", "created": 1700000000, "model": model, "choices": [
-        {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
-        "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}, **more}).encode()
+    return json.dumps(
+        {
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1700000000,
+            "model": model,
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+            **more,
+        }
+    ).encode()
 
 
 def chunk(delta, finish=None, **more):
-    d = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1700000000, "model": "mock",
-         "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **more}
+    d = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1700000000,
+        "model": "mock",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}],
+        **more,
+    }
     return b"data: " + json.dumps(d).encode() + b"\n\n"
 
 
@@ -209,19 +227,42 @@ def chat_events(*words):
 
 
 def messages_answer(text="Hello."):
-    return json.dumps({"id": "msg_1", "type": "message", "role": "assistant", "model": "mock", "content": [{"type": "text", "text": text}],
-                       "stop_reason": "end_turn", "stop_sequence": None, "usage": {"input_tokens": 3, "output_tokens": 2}}).encode()
+    return json.dumps(
+        {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": "mock",
+            "content": [{"type": "text", "text": text}],
+            "stop_reason": "end_turn",
+            "stop_sequence": None,
+            "usage": {"input_tokens": 3, "output_tokens": 2},
+        }
+    ).encode()
 
 
 def event(**data):
     return b"event: %s\ndata: %s\n\n" % (data["type"].encode(), json.dumps(data).encode())
 
 
-START = event(type="message_start", message={"id": "msg_1", "type": "message", "role": "assistant", "model": "mock", "content": [], "stop_reason": None,
-                                             "stop_sequence": None, "usage": {"input_tokens": 3, "output_tokens": 1}}) + \
-    event(type="content_block_start", index=0, content_block={"type": "text", "text": ""})
-STOP = event(type="content_block_stop", index=0) + \
-    event(type="message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={"output_tokens": 2}) + event(type="message_stop")
+START = event(
+    type="message_start",
+    message={
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "mock",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 3, "output_tokens": 1},
+    },
+) + event(type="content_block_start", index=0, content_block={"type": "text", "text": ""})
+STOP = (
+    event(type="content_block_stop", index=0)
+    + event(type="message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={"output_tokens": 2})
+    + event(type="message_stop")
+)
 
 
 def messages_word(text):
@@ -231,7 +272,7 @@ def messages_word(text):
 def usual(request, peer):
     """What a provider without a cause to fail would say."""
     messages = request.target.split("?")[0].endswith("/messages")
-    if request.body.startswith(b"{") and request.json().get("stream"):
+    if b'"stream": true' in request.body:
         peer.stream(*([START, messages_word("Hel"), messages_word("lo."), STOP] if messages else chat_events("Hel", "lo.")))
     else:
         peer.answer(messages_answer() if messages else chat_answer())

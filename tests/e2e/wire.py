@@ -1,10 +1,11 @@
 """HTTP/1.1 by hand, on plain sockets: what a client sends stands in the test byte for byte, and what it got is kept likewise."""
+
 import json
 import socket
 import struct
 import time
 
-TIMEOUT = 15                                             # no socket waits longer
+TIMEOUT = 15  # no socket waits longer
 
 
 class Broken(AssertionError):
@@ -14,7 +15,7 @@ class Broken(AssertionError):
 class Answer:
     def __init__(self, status, headers, interim):
         self.status, self.headers, self.interim = status, headers, interim
-        self.pieces, self.whole = [], False              # (time, bytes) as they came; it ended as its framing says
+        self.pieces, self.whole = [], False  # (time, bytes) as they came; it ended as its framing says
         self.keep_alive, self.joined = True, (0, b"")
 
     @property
@@ -203,7 +204,7 @@ class Connection:
             size = int(line.split(b";")[0], 16)
             if not self.need(size + 2):
                 return
-            piece, end, self.rest = self.rest[:size], self.rest[size:size + 2], self.rest[size + 2:]
+            piece, end, self.rest = self.rest[:size], self.rest[size : size + 2], self.rest[size + 2 :]
             if end != b"\r\n":
                 raise Broken(f"a chunk of {size} bytes ends with {end!r}")
             if not size:

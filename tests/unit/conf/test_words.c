@@ -38,12 +38,12 @@ static void an_empty_file_has_all_defaults(void **state) {
 
 static void listen_and_admin(void **state) {
   static const struct bad list[] = {
-    { "listen \"0.0.0.0:8080\"", "weir.lua:1: listen: \"0.0.0.0:8080\" is not loopback, and keys for clients are not "
-      "in this version; "
-      "if everybody who reaches it may use it, write listen { \"0.0.0.0:8080\", open = true }\n" },
-    { "\nlisten { \"[::]:8080\", open = false }", "weir.lua:2: listen: \"[::]:8080\" is not loopback, and keys for "
-      "clients are not in this "
-      "version; if everybody who reaches it may use it, write listen { \"[::]:8080\", open = true }\n" },
+    { "listen \"0.0.0.0:8080\"", "weir.lua:1: listen: \"0.0.0.0:8080\" is not loopback and there is no key: make one "
+      "with weir key mint NAME; or, if everybody who reaches it may use it, write listen { \"0.0.0.0:8080\", open = true "
+      "}\n" },
+    { "\nlisten { \"[::]:8080\", open = false }", "weir.lua:2: listen: \"[::]:8080\" is not loopback and there is no "
+      "key: make one with weir key mint NAME; or, if everybody who reaches it may use it, write listen { \"[::]:8080\", "
+      "open = true }\n" },
     { "listen \"127.0.0.1:70000\"", "weir.lua:1: listen: \"127.0.0.1:70000\": the port must be from 1 to 65535\n" },
     { "listen \"127.0.0.1:0\"", "weir.lua:1: listen: \"127.0.0.1:0\": the port must be from 1 to 65535\n" },
     { "listen \"8080\"", "weir.lua:1: listen: \"8080\": it must be \"address:port\" or \"unix:/path\"\n" },
@@ -211,7 +211,6 @@ static void unknown_and_later_words(void **state) {
   static const struct bad list[] = {
     { "provder \"openai\" { key = env \"SECRET_A\" }", "weir.lua:1: unknown word 'provder'; did you mean "
       "'provider'?\n" },
-    { "key \"team\" { hash = \"sha256:00\", team = \"x\" }", "weir.lua:1: 'key' is not in this version\n" },
     { "prices \"p.json\"\nprices { \"p.json\", max_age = days(30) }", "weir.lua:1: 'prices' is not in this version\n"
       "weir.lua:2: 'prices' is not in this version\n" },
     { "x = 3", "weir.lua:1: 'x' is assigned as a global; write 'local x'\n" },
@@ -238,7 +237,7 @@ static void unknown_and_later_words(void **state) {
   conf_drop(rig_good("local url = (\"http://127.0.0.1:%d/v1\"):format(7000)\n"
                      "for i, name in ipairs { \"a\", \"b\" } do provider(name) { dialect = \"chat\", url = url } end"));
   rig_bad("io.open(\"x\")", "weir.lua:1: unknown word 'io'; known: listen, admin, provider, endpoint, "
-    "default_provider, model, use, include, "
+    "default_provider, key, model, use, include, "
           "defaults, secret, workers, memory, lua_memory, state, runtime, trusted_proxies, log, env, credential, "
             "file, command, minutes, "
           "hours, days, kb, mb, usd\n");

@@ -59,6 +59,32 @@ static void test_client_keys_are_hidden(void **state) {
   rig_end(&r);
 }
 
+static void test_key_is_who_asks(void **state) {
+  (void)state;
+  struct rig r;
+  struct ask a;
+  struct key_tag tags[] = { { SPAN("zone"), SPAN("eu") } };
+  struct key_hash hash = { .until = KEY_FOREVER };
+  struct key k = { .name = SPAN("search-team"), .team = SPAN("search"), .hashes = &hash, .hash_count = 1, .tags = tags,
+                   .tag_count = 1 };
+  rig_with(&r, "return { on_request = function(req)\n"
+               "  req:note('key', req.key or 'none')\n"
+               "  if req.key then req.key.team, req.key.tags.zone = 'other', nil end\n"
+               "  req:note('team', req.key and req.key.team .. req.key.tags.zone or 'none')\n"
+               "end }");
+  ask_init(&a, OP_CHAT, CHAT_BODY);
+  a.req.key = &k;
+  assert_false(ask_request(&r, &a)->error);
+  assert_span(ask_note(&a, "key"), "{\"name\":\"search-team\",\"tags\":{\"zone\":\"eu\"},\"team\":\"search\"}");
+  assert_span(ask_note(&a, "team"), "searcheu");          /* what a policy writes into it stays its own */
+  ask_end(&a);
+  ask_init(&a, OP_CHAT, CHAT_BODY);
+  assert_false(ask_request(&r, &a)->error);
+  assert_span(ask_note(&a, "key"), "none");
+  ask_end(&a);
+  rig_end(&r);
+}
+
 static void test_views_of_other_dialects(void **state) {
   (void)state;
   struct rig r;
@@ -409,6 +435,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_reads),
     cmocka_unit_test(test_client_keys_are_hidden),
+    cmocka_unit_test(test_key_is_who_asks),
     cmocka_unit_test(test_views_of_other_dialects),
     cmocka_unit_test(test_raw_route),
     cmocka_unit_test(test_edits),
