@@ -117,7 +117,7 @@ def hold(bench, peer):
     try:
         word = load.stdout.readline() if select.select([load.stdout], [], [], 60)[0] else ""
         if word.startswith("READY"):
-            time.sleep(1.5)
+            time.sleep(1)
             figures["each"] = (machine.pss_kib(peer.pids) - idle) / bench.held
         load.stdin.close()
         load.wait(10)
@@ -143,7 +143,7 @@ def streams_left(bench, seconds):
 def cancel(bench, peer):
     """Milliseconds from a client's leaving to the provider's end of the stream."""
     body, times = bench.bodies["1k-stream"], []
-    for _ in range(5):
+    for _ in range(bench.starts):
         with socket.create_connection(("127.0.0.1", peer.port), 5) as s:
             s.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nx-bench: chunks=1000 gap=50000 size=32\r\n"
                       b"Content-Length: %d\r\n\r\n" % len(body) + body)

@@ -54,6 +54,51 @@ static uint64_t stream_facts(const struct operation_info *o, struct span stream,
   return hash;
 }
 
+/* An event on its way to a client whose every text, or every second one, a policy has changed: it stays JSON, the changes lie in order
+   and apart, and what was in order can be closed in order. */
+static void told_event_check(struct told *t, const struct sse_event *e, bool *known) {
+  static unsigned turn;
+  struct delta deltas[DELTA_MOST];
+  struct arena a = { 0 };
+  struct changes c = { .arena = &a };
+  struct span data = sse_data(e, &a), at = data;
+  struct json document;
+  struct buf out = { 0 };
+  int closed;
+  if (json_read(data, &document, NULL)) {
+    size_t n = told_deltas(t, e->name, document, deltas, &closed);
+    require(n <= DELTA_MOST);
+    for (size_t i = 0; i < n; i++)
+      if (deltas[i].kind <= DELTA_THINKING && turn++ % 3) change_add(&c, deltas[i].text.text, SPAN("\"~\""));
+    *known &= told_event(t, e->name, document, &c);
+    for (size_t i = 0; i < c.count; i++) {
+      require(c.of[i].from.p >= at.p && c.of[i].from.p + c.of[i].from.n <= data.p + data.n);
+      buf_add(&out, span_of(at.p, (size_t)(c.of[i].from.p - at.p)));
+      buf_add(&out, c.of[i].to);
+      at = span_from(data, (size_t)(c.of[i].from.p + c.of[i].from.n - data.p));
+    }
+    buf_add(&out, at);
+    require(json_read(buf_span(&out), &document, NULL));
+  }
+  buf_free(&out);
+  arena_end(&a);
+}
+
+static void told_check(const struct operation_info *o, struct span stream, const struct event_state *s, size_t most) {
+  struct told *t = told_new(o, most);
+  struct sse sse = { 0 };
+  struct sse_event e;
+  struct event_state closed = *s;
+  struct buf out = { 0 };
+  bool known = true, errors = false;
+  for (struct step r; (r = sse_feed(&sse, stream, &e)).kind == STEP_EVENT; stream = span_from(stream, r.used)) told_event_check(t, &e, &known);
+  stop_write(o, s, t, SPAN("length"), SPAN("r"), SPAN("m"), 0, &out);
+  stream_facts(o, buf_span(&out), SIZE_MAX, &closed, &errors);
+  require(!errors && event_may_end(o, &closed));
+  buf_free(&out);
+  told_free(t);
+}
+
 static void stream_check(const struct operation_info *o, struct span stream, size_t step) {
   struct event_state whole = { 0 }, split = { 0 }, closed = { 0 };
   bool errors = false, split_errors = false, closed_errors = false;
@@ -62,6 +107,7 @@ static void stream_check(const struct operation_info *o, struct span stream, siz
   require(a == b && errors == split_errors);
   require(memcmp(&whole, &split, sizeof whole) == 0);
   if (errors || whole.terminated) return;
+  told_check(o, stream, &whole, step % 2 ? 1 << 20 : 16 * step);
   struct buf out = { 0 };
   struct error e = { .fault = FAULT_TIMEOUT, .message = stream, .id = SPAN("r"), .hint = stream };
   stop_write(o, &whole, NULL, SPAN("length"), SPAN("r"), stream, 0, &out);

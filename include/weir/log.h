@@ -9,6 +9,7 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
 void log_set_level(enum log_level level);
 bool log_level_named(struct span name, enum log_level *out);
 bool log_wants(enum log_level level);
+void log_mute_thread(bool muted);     /* for simulations run beside the real thing */
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...)  log_line(LOG_INFO, __VA_ARGS__)

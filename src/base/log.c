@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 static enum log_level threshold = LOG_INFO;
+static __thread bool thread_muted;
 static const char *const names[] = { "debug", "info", "warn", "error", "off" };
 
 void log_set_level(enum log_level level) { threshold = level; }
-bool log_wants(enum log_level level) { return level >= threshold; }
+bool log_wants(enum log_level level) { return level >= threshold && !thread_muted; }
+void log_mute_thread(bool muted) { thread_muted = muted; }
 
 bool log_level_named(struct span name, enum log_level *out) {
   for (int i = LOG_DEBUG; i <= LOG_OFF; i++)
@@ -24,7 +26,7 @@ bool log_level_named(struct span name, enum log_level *out) {
 /* One write per line, so that lines of several threads do not mix. Control bytes are shown as '?':
    a message may quote what a peer sent. */
 void log_line(enum log_level level, const char *fmt, ...) {
-  if (level < threshold) return;
+  if (level < threshold || thread_muted) return;
   char line[2048];
   struct timespec t;
   struct tm tm;

@@ -4,6 +4,9 @@
 
 #include <stdbool.h>
 
+struct buf;
+struct conf;
+
 struct args {
   int count;
   char **words;                       /* behind the command's name */
@@ -18,6 +21,8 @@ int cmd_main(int argc, char **argv);
 int cmd_run(struct args *a);
 int cmd_check(struct args *a);
 int cmd_test(struct args *a);
+/* Runs x.test.lua beside each policy file x.lua that the configuration uses. */
+bool test_policies_of(const struct conf *c, struct buf *errors);
 int cmd_reload(struct args *a);
 int cmd_key(struct args *a);
 int cmd_version(struct args *a);

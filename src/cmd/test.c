@@ -84,6 +84,45 @@ static void run_path(const char *path, struct tally *tally) {
   mem_free(list);
 }
 
+/* On a thread of its own; the tests' gateways log nothing of theirs but what the process logs. */
+bool test_policies_of(const struct conf *c, struct buf *errors) {
+  bool good = true;
+  vm_thread_enter();
+  log_mute_thread(true);
+  for (size_t i = 0; i < c->use_count; i++) {
+    struct span source = c->uses[i].source->path;
+    bool again = false;
+    for (size_t k = 0; k < i; k++) again |= c->uses[k].source == c->uses[i].source;
+    if (again || !span_ends(source, SPAN(".lua"))) continue;
+    struct buf file = { 0 }, text = { 0 }, names = { 0 }, why = { 0 };
+    buf_printf(&file, "%.*s.test.lua", (int)source.n - 4, source.p);
+    char *path = mem_cstr(buf_span(&file)), *folder = folder_of(path);
+    bool there = read_file(path, &text);
+    if (there && !test_names(path, buf_span(&text), &names, &why)) {
+      buf_printf(errors, "%s: %.*s\n", path, SPAN_FMT(buf_span(&why)));
+      good = false;
+    }
+    for (struct span left = buf_span(&names), one; left.n;) {
+      left = span_cut(left, '\n', &one);
+      char *name = mem_cstr(one);
+      buf_clear(&why);
+      if (one.n && !test_run(path, buf_span(&text), folder, name, &why)) {
+        buf_printf(errors, "%s: the test %s fails: %.*s\n", path, name, SPAN_FMT(buf_span(&why)));
+        good = false;
+      }
+      mem_free(name);
+    }
+    mem_free(folder);
+    mem_free(path);
+    buf_free(&file);
+    buf_free(&text);
+    buf_free(&names);
+    buf_free(&why);
+  }
+  log_mute_thread(false);
+  return good;
+}
+
 int cmd_test(struct args *a) {
   struct tally tally = { 0 };
   log_set_level(args_flag(a, "--verbose") ? LOG_INFO : LOG_OFF);

@@ -61,7 +61,7 @@ static void linger(struct client *c) {
   c->sock.loop->calls->shutdown(c->sock.loop, c->sock.fd, SHUT_WR);
   if (c->half_closed) { client_close(c); return; }
   clock_set(c, LINGER_MS / 1000.0);
-  buf_free(&c->in);                     /* else it is being walked through */
+  if (!c->pumping) buf_free(&c->in);                     /* else it is being walked through */
   read_on(c);
 }
 

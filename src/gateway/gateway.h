@@ -71,6 +71,7 @@ struct gateway {
   struct loop *house;                 /* housekeeping's loop; NULL in a simulation */
   const char *config_file;            /* as given by --config, or NULL */
   unsigned generations;               /* loaded so far */
+  bool (*tests)(const struct conf *c, struct buf *errors);               /* run before a reload is accepted */
   struct conf *started;               /* what listeners, workers and folders were made from */
   bool draining;
   uint64_t drain_due_ms;
@@ -92,6 +93,8 @@ struct gateway {
 struct run_options {
   const char *config;                 /* NULL: the search order */
   bool watch;
+  /* Runs the tests that lie beside the policies of a configuration; false and lines in *errors when one fails. May be NULL. */
+  bool (*tests)(const struct conf *c, struct buf *errors);
 };
 int gateway_run(const struct run_options *o);
 /* reload.c: loads on a thread of its own; done runs on housekeeping's loop, text is lent for the call. One that comes while another

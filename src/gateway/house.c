@@ -343,6 +343,7 @@ int gateway_run(const struct run_options *o) {
   const char *why = NULL;
   sigset_t set;
   g->config_file = o->config;
+  g->tests = o->tests;
   house.gateway = g;
   block_signals(&set);
   raise_descriptors(g);

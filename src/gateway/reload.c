@@ -30,6 +30,10 @@ static void *load(void *arg) {
   struct gateway *g = r->gateway;
   struct conf *c = conf_reload(g->config_file, g->newest->conf, &r->errors, &r->warnings);   /* newest is replaced only after this */
   r->loaded = c ? generation_of(c, g->worker_count, g->generations + 1, &r->errors, &r->warnings) : NULL;
+  if (r->loaded && g->tests && !g->tests(r->loaded->conf, &r->errors)) {
+    generation_free(r->loaded);
+    r->loaded = NULL;
+  }
   loop_post(g->house, &r->finished);
   return NULL;
 }

@@ -522,7 +522,9 @@ def test_redact_in_the_request(h):
     assert u.one().json() == {"model": "mock", "messages": [{"role": "user", "content": [{"type": "text", "text": "[redacted], a [redacted]"}]}], "seed": 7}, u.one().body
     u.handler = streams(*Responses().message("A Night", "jar", "!").done())
     a = w.post("/v1/responses", json.dumps({"model": "mock", "input": "Nightjar?", "stream": True}).encode())
-    assert u.requests[-1].json()["input"] == "[redacted]?" and a.text() == "A [redacted]!" and b"jar" not in a.body, a.body
+    found, said = read_responses(a.body)
+    assert u.requests[-1].json()["input"] == [{"content": "[redacted]?", "role": "user"}] and said == {(0, 0): "A [redacted]!"} and b"jar" not in a.body, (u.requests[-1].body, said)
+    repeats_agree(found, said)
     assert w.post("/v1/responses", json.dumps({"model": "mock", "input": "x", "instructions": "Nightjar"}).encode()).status == 400
 
 
