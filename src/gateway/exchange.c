@@ -105,6 +105,7 @@ void exchange_cut(struct exchange *x) {
   struct error e = { .status = 503, .word = SPAN("drained"), .message = SPAN("weir is shutting down"), .tried = x->tried, .tried_count = x->tried_count };
   if (!x->id[0]) request_choose_id(x);
   if (x->terminated) {
+    x->sink->calls->end(x->sink);
     exchange_end(x, SPAN("done"));
     return;
   }
@@ -451,11 +452,6 @@ static void remember_health(struct exchange *x, struct attempt *a) {
 /* Past the content point nothing can be hidden: the stream ends with its dialect's error event, a whole answer is cut. */
 static bool fail_visibly(struct exchange *x) {
   struct attempt *a = x->attempts[0];
-  if (x->terminated) {                                   /* the client has everything: the provider's manners do not matter */
-    x->sink->calls->end(x->sink);
-    exchange_end(x, SPAN("done"));
-    return false;
-  }
   if (!chunks_flush(a)) return false;
   if (x->error_forwarded) {
     x->sink->calls->end(x->sink);
@@ -475,6 +471,7 @@ static bool failed(struct exchange *x) {
   struct attempt *a = x->attempts[0];
   if (x->terminated) {                                   /* the client has everything: the provider's manners do not matter */
     a->fault = FAULT_NONE;
+    x->sink->calls->end(x->sink);
     exchange_end(x, SPAN("done"));
     return false;
   }

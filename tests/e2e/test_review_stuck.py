@@ -56,6 +56,11 @@ def give(c, w, data):
 def fill(c, w, p, s):
     """Sends chunks until one that weir took did not go on to the provider."""
     theirs, before = (p.port, s.getpeername()[1]), -1
+    with open("/proc/sys/net/ipv4/tcp_wmem") as f:
+        surely_fits = int(f.read().split()[2]) * 7 // 10
+    for _ in range(surely_fits // 0x4000):
+        c.send(chunk(b"u" * 0x4000))
+    until(lambda: not queues(w.port, c.s.getsockname()[1]), what="weir takes the first pieces")
     while before != queues(*theirs):
         before = queues(*theirs)
         give(c, w, chunk(b"u" * 0x4000))
@@ -119,7 +124,10 @@ def test_bad_chunk_behind_an_answer_that_has_begun(h):
     c.send(RAW_HEAD + b"transfer-encoding: chunked\r\n\r\n")
     s = p.accept()
     s.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nabc")
-    assert c.head().status == 200 and c.more() == b"abc"
+    assert c.head().status == 200
+    while c.rest != b"abc":
+        c.rest += c.more()
+    c.rest = b""
     fill(c, w, p, s)
     batch = chunk(b"s" * 900) * 17
     for _ in range(3):
