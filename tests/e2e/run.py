@@ -48,7 +48,7 @@ def run_test(harness, function, build, slot):
     def too_long(number, frame):
         raise OutOfTime(f"took longer than {limit} s, at {frame.f_code.co_name} line {frame.f_lineno}")
 
-    limit = getattr(function, "limit", TEST_LIMIT) * h.slow
+    limit = getattr(function, "limit", function.__globals__.get("LIMIT", TEST_LIMIT)) * h.slow
     signal.signal(signal.SIGALRM, too_long)
     signal.alarm(int(limit))
     try:

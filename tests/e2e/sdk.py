@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 from harness import Skip
 
@@ -13,28 +14,41 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def fetched(build, name, make):
-    """Makes build/sdk/NAME once; a failure is remembered for this run's other tests by its text."""
+    """Makes build/sdk/NAME once. A failure counts for ten minutes, so that a run without a network asks once, not for each test."""
     base = os.path.join(build, "sdk")
-    folder = os.path.join(base, name)
+    folder, failed = os.path.join(base, name), os.path.join(base, f"{name}.failed")
     os.makedirs(base, exist_ok=True)
     with open(os.path.join(base, f"{name}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = os.path.join(folder, "complete")
-        if not os.path.exists(done):
-            shutil.rmtree(folder, ignore_errors=True)
-            for command in make(folder):
-                r = subprocess.run(command, capture_output=True, text=True, timeout=240)
-                if r.returncode:
-                    shutil.rmtree(folder, ignore_errors=True)
-                    raise Skip(f"the {name} SDKs could not be fetched ({(r.stderr or r.stdout).strip().splitlines()[-1][:160]})")
-            open(done, "w").close()
+        if os.path.exists(os.path.join(folder, "complete")):
+            return folder
+        if os.path.exists(failed) and time.time() - os.path.getmtime(failed) < 600:
+            with open(failed) as f:
+                raise Skip(f.read())
+        shutil.rmtree(folder, ignore_errors=True)
+        for command in make(folder):
+            why = refused(command)
+            if why:
+                shutil.rmtree(folder, ignore_errors=True)
+                with open(failed, "w") as f:
+                    f.write(f"the {name} SDKs could not be fetched ({why})")
+                raise Skip(f"the {name} SDKs could not be fetched ({why})")
+        open(os.path.join(folder, "complete"), "w").close()
     return folder
+
+
+def refused(command):
+    try:
+        r = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        return f"{os.path.basename(command[0])} took too long"
+    return (r.stderr or r.stdout or "no word").strip().splitlines()[-1][:160] if r.returncode else ""
 
 
 def python(build):
     def make(folder):
         yield [sys.executable, "-m", "venv", folder]
-        yield [os.path.join(folder, "bin", "pip"), "install", "--quiet", "openai", "anthropic"]
+        yield [os.path.join(folder, "bin", "pip"), "install", "--quiet", "--timeout", "15", "--retries", "1", "openai", "anthropic"]
 
     return os.path.join(fetched(build, "python", make), "bin", "python")
 
@@ -45,7 +59,7 @@ def node(build):
 
     def make(folder):
         os.makedirs(folder)
-        yield ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", folder, "openai"]
+        yield ["npm", "install", "--loglevel=error", "--no-audit", "--no-fund", "--fetch-retries=1", "--prefix", folder, "openai"]
 
     return fetched(build, "node", make)
 

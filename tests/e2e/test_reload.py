@@ -60,9 +60,6 @@ def test_fifty_reloads_under_streams(h):
     assert w.metric("weir_streams_open") == 0
 
 
-test_fifty_reloads_under_streams.limit = 60
-
-
 def test_a_broken_file_changes_nothing(h):
     w, m = noted(h)
     good = w.config

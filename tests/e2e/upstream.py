@@ -272,7 +272,7 @@ def messages_word(text):
 def usual(request, peer):
     """What a provider without a cause to fail would say."""
     messages = request.target.split("?")[0].endswith("/messages")
-    if b'"stream": true' in request.body:
+    if b'"stream": true' in request.body or b'"stream":true' in request.body:
         peer.stream(*([START, messages_word("Hel"), messages_word("lo."), STOP] if messages else chat_events("Hel", "lo.")))
     else:
         peer.answer(messages_answer() if messages else chat_answer())

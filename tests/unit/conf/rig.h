@@ -47,6 +47,13 @@ static inline int rig_end(void **state) {
   return nftw(rig_folder, rig_remove, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+/* How weir names a file or folder that was given relative to the test's folder. */
+static inline const char *rig_path(const char *name) {
+  static char path[256];
+  snprintf(path, sizeof path, "%s/%s", rig_folder, name);
+  return path;
+}
+
 static inline void rig_write(const char *path, const char *text) {
   char folder[256];
   snprintf(folder, sizeof folder, "%s", path);

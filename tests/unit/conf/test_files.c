@@ -323,7 +323,7 @@ static void what_needs_a_restart(void **state) {
   (void)state;
   struct conf *a = rig_good(LAB "workers(1) state \"/s\" runtime \"/r\"");
   struct conf *b = rig_good(LAB "workers(1) state \"/s\" runtime \"/r\" listen \"127.0.0.1:8080\" memory(mb(99)) log "
-    "{ access = \"off\" }");
+    "{ level = \"error\" }");
   assert_false(conf_restart_needed(a, b, &out));
   assert_int_equal(buf_size(&out), 0);
   conf_drop(b);
@@ -331,8 +331,16 @@ static void what_needs_a_restart(void **state) {
     "\"127.0.0.1:1\"");
   assert_true(conf_restart_needed(a, b, &out));
   assert_span(buf_span(&out), "listen, admin, workers, state, runtime");
-  conf_drop(a);
+  conf_drop(b);
   buf_clear(&out);
+  b = rig_good(LAB "workers(1) state \"/s\" runtime \"/r\" log { access = \"off\" }");
+  assert_true(conf_restart_needed(a, b, &out));
+  assert_span(buf_span(&out), "log.access");
+  conf_drop(a);
+  conf_drop(b);
+  buf_clear(&out);
+  b = rig_good(LAB "workers(2) state \"/s2\" runtime \"/r2\" listen \"127.0.0.1:8080\" listen \"[::1]:1\" admin "
+    "\"127.0.0.1:1\"");
   a = rig_good(LAB "workers(2) state \"/s2\" runtime \"/r2\" listen \"127.0.0.1:8080\" listen \"[::1]:2\" admin "
     "\"127.0.0.1:1\"");
   assert_true(conf_restart_needed(a, b, &out));
