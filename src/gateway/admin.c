@@ -17,6 +17,7 @@ struct admin_client {
 struct admin {
   struct gateway *gateway;
   struct op accept;
+  struct timer again;
   int fd;
   struct admin_client *clients;
   unsigned count;
@@ -41,6 +42,7 @@ static void client_end(struct admin_client *c) {
 }
 
 static void read_more(struct admin_client *c);
+static void go_on(struct admin_client *c);
 
 static void sent(struct op *op, int result, struct span data, bool more) {
   struct admin_client *c = container(op, struct admin_client, sock.send.op);
@@ -48,7 +50,7 @@ static void sent(struct op *op, int result, struct span data, bool more) {
   (void)more;
   buf_clear(&c->out);
   if (result < 0 || c->closing) { client_end(c); return; }
-  read_more(c);
+  go_on(c);
 }
 
 static void reply(struct admin_client *c, int status, struct span type, struct span body, bool keep_alive) {
@@ -141,11 +143,8 @@ static void serve(struct admin_client *c, const struct http_head *h) {
   buf_free(&body);
 }
 
-static void received(struct op *op, int result, struct span data, bool more) {
-  struct admin_client *c = container(op, struct admin_client, sock.recv);
-  (void)more;
-  if (result <= 0) { client_end(c); return; }
-  buf_add(&c->in, data);
+/* The next request, which may be here already. */
+static void go_on(struct admin_client *c) {
   size_t size = http_head_end(buf_span(&c->in), &c->scanned);
   if (!size && buf_size(&c->in) <= ADMIN_HEAD_MOST) { read_more(c); return; }
   enum http_error e = size ? http_read_request(span_of(c->in.p + c->in.at, size), c->admin->head) : HTTP_HEAD_TOO_LARGE;
@@ -159,10 +158,18 @@ static void received(struct op *op, int result, struct span data, bool more) {
   c->scanned = 0;
 }
 
+static void received(struct op *op, int result, struct span data, bool more) {
+  struct admin_client *c = container(op, struct admin_client, sock.recv);
+  (void)more;
+  if (result <= 0) { client_end(c); return; }
+  buf_add(&c->in, data);
+  go_on(c);
+}
+
 static void read_more(struct admin_client *c) {
   timer_set(&c->sock.loop->wheel, &c->timer, c->sock.loop->now_ms + ADMIN_IDLE_S * 1000);
   c->sock.recv.done = received;
-  c->sock.loop->calls->recv(c->sock.loop, &c->sock.recv, c->sock.fd, buf_size(&c->in) > 0);
+  c->sock.loop->calls->recv(c->sock.loop, &c->sock.recv, c->sock.fd, false);
 }
 
 static void timed_out(struct timer *t) { client_end(container(t, struct admin_client, timer)); }
@@ -186,7 +193,14 @@ static void accepted(struct op *op, int result, struct span data, bool more) {
   } else if (result >= 0) {
     l->calls->close(l, result);
   }
-  if (!more && result != IO_CANCELLED) l->calls->accept(l, &a->accept, a->fd);
+  if (more || result == IO_CANCELLED) return;
+  if (result >= 0) l->calls->accept(l, &a->accept, a->fd);
+  else timer_set(&l->wheel, &a->again, l->now_ms + 100); /* out of descriptors: some will close */
+}
+
+static void accept_again(struct timer *t) {
+  struct admin *a = container(t, struct admin, again);
+  a->gateway->house->calls->accept(a->gateway->house, &a->accept, a->fd);
 }
 
 struct admin *admin_open(struct gateway *g, int fd) {
@@ -195,12 +209,14 @@ struct admin *admin_open(struct gateway *g, int fd) {
   a->fd = fd;
   a->head = mem_zero(sizeof *a->head);
   a->accept.done = accepted;
+  a->again.done = accept_again;
   g->house->calls->accept(g->house, &a->accept, fd);
   return a;
 }
 
 void admin_close(struct admin *a) {
   struct loop *l = a->gateway->house;
+  timer_stop(&l->wheel, &a->again);
   l->calls->cancel(l, &a->accept);
   for (struct admin_client *c = a->clients, *next; c; c = next) {
     next = c->next;

@@ -27,8 +27,6 @@ bool admit_caller(struct exchange *x) {
   enum key_verdict v = keys_of_request(&c->keys, x->head, time(NULL), &x->req.key);
   if (v == KEY_GOOD || !asks) return true;
   target_split(x->head->target, &x->path, &x->query, &why);
-  const struct operation_info *o = span_eq(x->req.method, SPAN("POST")) ? operation_by_path(x->path) : NULL;
-  x->dialect = o ? o->dialect : request_dialect(x->head);
   return refuse(x, 401, "invalid_api_key", why_not(v));
 }
 

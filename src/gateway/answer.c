@@ -131,6 +131,11 @@ void answer_error(struct exchange *x, struct error *e, double retry_after) {
 void answer_text_of_weir(struct exchange *x, struct span text, struct span json) {
   struct buf body = { 0 }, head = { 0 };
   bool stream = x->req.stream && !json.p && x->req.operation;
+  if (x->started && json.p) {
+    struct error e = { .status = 500, .word = SPAN("internal"), .message = SPAN("a policy answered with a table after the stream had begun") };
+    answer_error(x, &e, -1);
+    return;
+  }
   if (json.p) buf_add(&body, json);
   else if (x->req.operation) answer_write(x->req.operation, stream, span_cstr(x->id), x->served_model.n ? x->served_model : x->req.model, text, time(NULL), &body);
   else buf_add(&body, text);

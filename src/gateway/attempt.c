@@ -95,6 +95,15 @@ static bool encoded(const struct http_head *h) {
   return e.n && !span_ieq(e, SPAN("identity"));
 }
 
+/* What HEAD and 304 tell is the length of a body that does not come. */
+static int64_t told_length(const struct exchange *x, const struct http_head *h) {
+  uint64_t n;
+  if (h->framing == HTTP_LENGTH) return (int64_t)h->length;
+  if (h->framing != HTTP_NO_BODY) return -1;
+  if (span_u64(http_header(h, SPAN("content-length")), &n) && n <= INT64_MAX) return (int64_t)n;
+  return h->status == 304 || span_eq(x->req.method, SPAN("HEAD")) ? -1 : 0;
+}
+
 /* The body goes to the client as it comes, from here on: nothing can be taken back. */
 static void flow(struct attempt *a) {
   struct exchange *x = a->exchange;
@@ -103,7 +112,7 @@ static void flow(struct attempt *a) {
   x->committed = true;
   x->state = X_STREAMING;
   x->heartbeat_ms = 0;
-  answer_start(x, a->status, h, h->framing == HTTP_LENGTH ? (int64_t)h->length : h->framing == HTTP_NO_BODY ? 0 : -1);
+  answer_start(x, a->status, h, told_length(x, h));
   x->sink->calls->write(x->sink, buf_span(&a->window));
   buf_free(&a->window);
 }
@@ -142,6 +151,7 @@ static void on_body(struct call *c, struct span data) {
   } else if (a->failing) {
     size_t room = FAILURE_MOST - buf_size(&a->window);
     buf_add(&a->window, span_of(data.p, data.n < room ? data.n : room));
+    if (data.n > room) a->cut = FAULT_INVALID;           /* too long to be passed on as it is */
   } else {
     whole_piece(a, data);
   }
@@ -210,6 +220,7 @@ static void on_fail(struct call *c, enum fault f, const char *phase, const char 
     return;
   }
   if (a->failing && a->status) {                         /* its status already says what it is */
+    a->cut = f;
     read_failure(a);
     return;
   }

@@ -78,6 +78,10 @@ static void call_finish(struct call *c, bool reusable) {
 
 static bool still(struct call *c, struct upstream *u) { return u->call == c && u->state == UP_BUSY; }
 
+/* Whether anything came behind a whole answer: the rest of what was read, a further record, or what the socket still holds. Whoever
+   leased the connection next would take it for an answer. */
+static bool more_behind(const struct upstream *u, struct span rest) { return rest.n || u->behind || u->sock.recv.ready; }
+
 /* Feeds the body decoder; the owner may stop the call in any callback, after which c is not touched. */
 static void feed_body(struct call *c, struct upstream *u, struct span in, bool keep_alive) {
   for (;;) {
@@ -92,7 +96,7 @@ static void feed_body(struct call *c, struct upstream *u, struct span in, bool k
     case STEP_MORE:
       return;
     case STEP_DONE:
-      call_finish(c, keep_alive && c->sent_all && !in.n);
+      call_finish(c, keep_alive && c->sent_all && !more_behind(u, in));
       return;
     case STEP_BAD:
       call_fail(c, FAULT_PROTOCOL, "broken chunked framing");

@@ -109,8 +109,8 @@ static void sink_start(struct sink *s, int status, struct span headers, int64_t 
   http_write_status(b, status);
   buf_add(b, headers);
   c->chunked = false;
-  if (length >= 0) http_write_header_u64(b, SPAN("content-length"), (uint64_t)length);
-  else if (status == 204 || status == 304) {}
+  if (status == 204 || (status == 304 && length < 0)) {}
+  else if (length >= 0) http_write_header_u64(b, SPAN("content-length"), (uint64_t)length);
   else if (c->minor0) c->keep_alive = false;
   else {
     c->chunked = true;
@@ -249,6 +249,7 @@ static void head_understood(struct client *c, struct exchange *x, const struct h
   c->ended = c->chunked = false;
   x->head = http_head_keep(h, &x->arena);
   x->req.method = x->head->method;
+  x->dialect = request_dialect(x->head);                 /* of refusals before it is understood */
   bool empty = h->framing == HTTP_NO_BODY || (h->framing == HTTP_LENGTH && !h->length);
   c->state = empty ? CLIENT_BUSY : CLIENT_BODY;
   bool whole = request_is_whole(h, h->target);

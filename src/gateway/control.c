@@ -21,6 +21,7 @@ struct control_client {
 struct control {
   struct gateway *gateway;
   struct op accept;
+  struct timer again;
   int fd, lock_fd;
   char *path;
   struct control_client *clients;
@@ -110,7 +111,14 @@ static void accepted(struct op *op, int result, struct span data, bool more) {
     c->sock.recv.done = received;
     l->calls->recv(l, &c->sock.recv, result, false);
   }
-  if (!more && result != IO_CANCELLED) l->calls->accept(l, op, k->fd);
+  if (more || result == IO_CANCELLED) return;
+  if (result >= 0) l->calls->accept(l, op, k->fd);
+  else timer_set(&l->wheel, &k->again, l->now_ms + 100); /* out of descriptors: some will close */
+}
+
+static void accept_again(struct timer *t) {
+  struct control *k = container(t, struct control, again);
+  k->gateway->house->calls->accept(k->gateway->house, &k->accept, k->fd);
 }
 
 static bool make_folders(const char *path) {
@@ -169,12 +177,14 @@ struct control *control_open(struct gateway *g, const char *runtime_dir, const c
   struct control *k = mem_zero(sizeof *k);
   *k = (struct control){ .gateway = g, .fd = fd, .lock_fd = lock_fd, .path = path };
   k->accept.done = accepted;
+  k->again.done = accept_again;
   g->house->calls->accept(g->house, &k->accept, fd);
   return k;
 }
 
 void control_close(struct control *k) {
   struct loop *l = k->gateway->house;
+  timer_stop(&l->wheel, &k->again);
   l->calls->cancel(l, &k->accept);
   for (struct control_client *c = k->clients, *next; c; c = next) {
     next = c->next;

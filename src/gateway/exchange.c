@@ -342,7 +342,7 @@ static void drop_attempt(struct exchange *x) {
 
 /* ---- when a chain has nothing left */
 static bool may_pass(const struct attempt *a) {
-  return a && a->failing && a->status >= 400 && a->status < 500 && !a->failure.account && a->head;
+  return a && a->failing && !a->cut && a->status >= 400 && a->status < 500 && !a->failure.account && a->head;
 }
 
 /* The provider's own refusal, byte for byte. */
@@ -412,6 +412,7 @@ bool exchange_final(struct exchange *x, enum fault f) {
 
 static bool pause_then_pick(struct exchange *x, uint64_t ms) {
   if (now_ms(x) + ms >= x->deadline_ms) return give_up(x, (struct span){ 0 });
+  if (x->req.facts.bound) x->elsewhere = x->attempts[0]->target;         /* what it refers to lives at that account alone */
   drop_attempt(x);
   x->state = X_BACKOFF;
   if (!ms) return true;
@@ -537,8 +538,8 @@ static bool on_attempt(struct exchange *x) {
 static bool send_attempt(struct exchange *x) {
   struct attempt *a = x->attempts[0];
   if (a->view.deadline_set) {
-    uint64_t due = now_ms(x) + (uint64_t)((a->view.deadline > 0 ? a->view.deadline : 0) * 1000);
-    if (due < x->deadline_ms) a->deadline_ms = due;
+    double left = ((double)x->deadline_ms - (double)now_ms(x)) / 1000;
+    if (a->view.deadline < left) a->deadline_ms = now_ms(x) + (uint64_t)(a->view.deadline * 1000);
   }
   x->state = X_UNDER_WAY;
   attempt_start(x);

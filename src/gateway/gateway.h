@@ -319,7 +319,7 @@ void exchange_answer_ready(struct exchange *x);          /* whole answer, or the
 
 /* request.c: understanding the request, composing what goes upstream */
 bool request_understand(struct exchange *x);             /* path, operation, facts, id; false: refused and ended */
-enum dialect request_dialect(const struct http_head *h);                  /* that the head tells of by itself, on paths that several share */
+enum dialect request_dialect(const struct http_head *h);                  /* the caller's, as path and headers tell */
 void request_choose_id(struct exchange *x);
 bool request_is_whole(const struct http_head *h, struct span path);       /* JSON on a known route */
 /* multipart: the model part is looked for in what came so far; when it is found, or cannot come, the exchange goes on */
@@ -401,7 +401,7 @@ struct attempt {
   bool failing;                       /* a non-2xx body is being read */
   bool judging;                       /* the held start waits for on_response: nothing is relayed */
   bool ended;                         /* the provider's bytes ended well */
-  enum fault cut;                     /* they broke off while the held start was judged */
+  enum fault cut;                     /* they broke off: while the held start was judged, or in a refusal's body */
 };
 void attempt_start(struct exchange *x);
 void attempt_stop(struct attempt *a);                    /* and free */
@@ -441,6 +441,7 @@ struct upstream {
   struct upstream *next_dirty, *all_next, **all_link;
   enum upstream_state state;
   bool dirty, timed_out, junk;        /* junk: bytes came that nobody asked for: never reused */
+  bool behind;                        /* more records stand behind the bytes being delivered */
   bool shake_running;
   unsigned uses;
   struct buf in;                      /* TLS: bytes that are no whole record yet */

@@ -554,6 +554,7 @@ static bool open_records(struct upstream *u, char *bytes, size_t n) {
     if (s.kind == STEP_MORE) break;
     at += s.used;
     if (s.kind == STEP_EVENT) {
+      u->behind = at < n;
       if (!deliver(u, plain)) return false;
       continue;
     }

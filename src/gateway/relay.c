@@ -95,7 +95,8 @@ static size_t hold_events(struct attempt *a, struct span window, bool *ready) {
       if (f.has_usage) note_facts(x, &f);
       a->failure.retry_after = f.retry_after > 0 ? f.retry_after : -1;
       a->failure.code = arena_copy(&a->arena, f.code);
-      char *why = f.message.n ? arena_cstr(&a->arena, f.message) : NULL;
+      bool account = fault == FAULT_AUTH || fault == FAULT_QUOTA;          /* what the provider says of weir's own account stays here */
+      char *why = f.message.n && !account ? arena_cstr(&a->arena, f.message) : NULL;
       arena_reset(&x->worker->scratch);
       attempt_fault(a, fault, more ? "stream" : "first_event", why ? why : f.class == EVENT_ERROR ? "the stream began with an error" : "the stream ended without content");
       return SIZE_MAX;

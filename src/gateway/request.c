@@ -198,6 +198,10 @@ static bool named_raw(struct exchange *x) {
 }
 
 enum dialect request_dialect(const struct http_head *h) {
+  struct span path;
+  span_cut(h->target, '?', &path);
+  const struct operation_info *o = span_eq(h->method, SPAN("POST")) ? operation_by_path(path) : NULL;
+  if (o) return o->dialect;
   return http_header(h, SPAN("anthropic-version")).p ? DIALECT_MESSAGES : DIALECT_CHAT;
 }
 
@@ -214,10 +218,7 @@ bool request_understand(struct exchange *x) {
   choose_ip(x);
   bool post = span_eq(r->method, SPAN("POST"));
   r->operation = post ? operation_by_path(x->path) : NULL;
-  if (r->operation) {
-    x->dialect = r->operation->dialect;
-    return read_body(x);
-  }
+  if (r->operation) return read_body(x);
   if (span_eq(x->path, SPAN("/v1/models")) && span_eq(r->method, SPAN("GET"))) return answer_models(x);
   if (span_starts(x->path, SPAN("/v1/"))) return default_raw(x);
   if (x->path.n > 1 && x->path.p[0] == '/') return named_raw(x);

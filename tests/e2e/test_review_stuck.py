@@ -1,10 +1,13 @@
 """Requests and answers that cross: nothing of one request reaches the next, and nothing waits for what cannot come."""
 import socket
+import ssl
 import threading
 import time
 
+import certs
 import wire
-from harness import chat_provider, until
+from harness import chat_body, chat_provider, until
+from upstream import chat_answer
 
 RAW_HEAD = b"POST /p/upload HTTP/1.1\r\nhost: x\r\ncontent-type: application/octet-stream\r\n"
 
@@ -144,3 +147,48 @@ def test_bad_chunk_behind_an_answer_that_has_begun(h):
     assert wire.get(w.port, "/v1/models").status == 200
     c.close()
     s.close()
+
+
+def test_record_behind_an_answer_is_nobodys(h):
+    """What a provider sends behind a whole answer, in a TLS record of its own, is not the answer to the next request."""
+    certs.authority(h.tmp, "root")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(*certs.leaf(h.tmp, "good", "root", ["DNS:localhost"]))
+    p, good, evil = Slow(h), chat_answer("good"), chat_answer("evil")
+
+    def serve(s):
+        into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(into, out, server_side=True)
+        step = tls.do_handshake
+        while True:
+            try:
+                if step() and step == tls.read:
+                    for body in (good, evil):            # two records, one segment
+                        tls.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+                step = tls.read
+            except ssl.SSLWantReadError:
+                pass
+            except ssl.SSLError:
+                return
+            if out.pending:
+                s.sendall(out.read())
+            data = s.recv(65536)
+            if not data:
+                return
+            into.write(data)
+
+    def accept():
+        while True:
+            try:
+                threading.Thread(target=serve, args=(p.accept(),), daemon=True).start()
+            except OSError:
+                return
+    threading.Thread(target=accept, daemon=True).start()
+    w = h.weir(f'provider "t" {{ dialect = "chat", url = "https://localhost:{p.port}/v1", ca = "{h.tmp}/root.pem" }}\ndefaults {{ warm = 0 }}\n')
+    asked = wire.request("POST", "/v1/chat/completions", chat_body("t/m"))
+    with wire.Connection(w.port) as c:
+        c.send(asked * 3)
+        for _ in range(3):
+            a = c.answer()
+            assert a.text() == "good", a

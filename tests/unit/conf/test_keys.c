@@ -187,7 +187,7 @@ static void keys_alone(void **state) {
   assert_int_equal(c->keys.count, 3);
   assert_span(c->keys.list[0].name, "c");
   assert_span(c->keys.list[2].name, "b");
-  assert_true(span_ends(c->runtime_dir, SPAN("here")));
+  assert_span(c->runtime_dir, rig_path("here"));
   assert_span(c->sources.folder, ".");
   assert_int_equal(c->listener_count, 1);
   assert_false(c->listeners[0].local || c->listeners[0].open);
