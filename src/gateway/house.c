@@ -308,7 +308,7 @@ static int house_turns(struct gateway *g, const struct run_options *o, sigset_t 
   first_line(g);
   while (__atomic_load_n(&g->workers_left, __ATOMIC_ACQUIRE)) {
     loop_turn(l);
-    if (g->retired) generation_bury(g);
+    if (__atomic_load_n(&g->retired, __ATOMIC_RELAXED)) generation_bury(g);
   }
   log_info("weir has ended");
   return 0;

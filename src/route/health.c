@@ -7,6 +7,7 @@ enum { SLOTS = 1024, PROBES = 16 };
 
 struct health {
   uint64_t seed;
+  uint64_t latest_ms;                 /* nothing is avoided beyond it: the usual state needs no hashing */
   struct { uint64_t key, until_ms; } slots[SLOTS];     /* until 0: free */
 };
 
@@ -38,6 +39,7 @@ static uint64_t until(const struct health *h, uint64_t key) {
 
 /* In a full neighbourhood what ends first gives way: forgetting early is harmless. */
 static void set(struct health *h, uint64_t key, uint64_t now_ms, uint64_t until_ms) {
+  if (until_ms > h->latest_ms) h->latest_ms = until_ms;
   size_t best = key % SLOTS;
   for (size_t i = 0; i < PROBES; i++) {
     size_t at = (key + i) % SLOTS;
@@ -66,12 +68,13 @@ void health_avoid_endpoint(struct health *h, const struct target *t, uint64_t no
 }
 
 void health_good(struct health *h, const struct target *t) {
+  if (!h->latest_ms) return;
   forget(h, target_key(h, t));
   forget(h, endpoint_key(h, t));
 }
 
 uint64_t health_until(const struct health *h, const struct target *t, uint64_t now_ms) {
-  if (!h) return 0;
+  if (!h || h->latest_ms <= now_ms) return 0;
   uint64_t a = until(h, target_key(h, t)), b = until(h, endpoint_key(h, t));
   if (b > a) a = b;
   return a > now_ms ? a : 0;
