@@ -138,7 +138,7 @@ bool relay_hold(struct attempt *a, const struct hold_wish *wish, bool *accepted)
   *accepted = !start_hold(a, wish);
   if (*accepted) return true;
   a->judging = false;
-  size_t used = hold_events(a, buf_span(&a->window), &ready);
+  size_t used = buf_size(&a->window) ? hold_events(a, buf_span(&a->window), &ready) : 0;
   if (used == SIZE_MAX) return false;
   keep_rest(a, true, (struct span){ 0 }, used);
   if (ready) {

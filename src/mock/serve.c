@@ -301,13 +301,13 @@ static void take_request(struct peer *p) {
   read_ask(p);
   log_request(p);
   struct span path;
+  p->state = ANSWERING;
   span_cut(p->head.target, '?', &path);
   if (span_eq(p->head.method, SPAN("GET")) && span_ends(path, SPAN("/models"))) {
     p->spec = spec_default();
     answer_body(p, 200, SPAN("application/json"), SPAN("{\"object\":\"list\",\"data\":[{\"id\":\"mock\",\"object\":\"model\",\"created\":1700000000,\"owned_by\":\"weir-mock\"}]}"));
     return;
   }
-  p->state = ANSWERING;
   if (!choose_spec(p, &why)) {
     struct buf b = { 0 };
     buf_add(&b, SPAN("{\"error\":{\"message\":"));
