@@ -42,7 +42,7 @@ void attempt_fault(struct attempt *a, enum fault f, const char *phase, const cha
   a->fault = f;
   a->phase = phase;
   a->why = why ? arena_cstr(&a->arena, span_cstr(why)) : NULL;
-  a->phase_due_ms = 0;
+  a->phase_due_ms = a->hold_due_ms = 0;
   call_stop(&a->call);
   exchange_attempt_failed(x);
 }

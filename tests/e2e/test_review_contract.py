@@ -140,3 +140,22 @@ def test_bound_request_waits_at_its_account(h):
         w = h.weir(f'provider "p" {{ dialect = "responses", url = "{u.url}", key = {{ env "KEY_A", env "KEY_B" }} }}\n', env={"KEY_A": "a", "KEY_B": "b"})
         a = w.post("/v1/responses", b'{"model":"p/m","input":"hi","previous_response_id":"resp_1"}')
         assert a.status == 200 and len(said) == 2 and said[0] == said[1], (a, said)
+
+
+HOLDS = """
+local policy = {}
+function policy.on_response(req, response) if not response.done then return weir.hold { seconds = 0.4 } end end
+function policy.on_failure(req, attempt, fault) weir.sleep(0.8) return weir.next() end
+return policy
+"""
+
+
+def test_hold_of_an_attempt_that_failed_is_over(h):
+    """Its clock does not bring the dead start back while on_failure waits."""
+    def cut(request, peer):
+        peer.stream(*chat_events("dead ", "words")[:2], end=False)
+        time.sleep(0.1)
+    first, second = h.upstream(cut), h.upstream()
+    w = h.weir(chat_provider("a", first.url) + chat_provider("b", second.url) + 'model "chain" { "a/x", "b/y" }\nuse "holds"\n', policies={"holds": HOLDS})
+    a = w.chat("chain", True)
+    assert a.status == 200 and a.text() == "Hello." and a.header("x-weir-target") == "b/y", a
