@@ -8,10 +8,11 @@ static const struct { const char *name, *what; int (*run)(struct args *a); } com
   { "check", "check configuration and policies: weir check [--config FILE] [--explain MODEL [--request FILE]]", cmd_check },
   { "test", "run policy tests: weir test [FILE or FOLDER …]", cmd_test },
   { "reload", "make a running weir load its files again: weir reload [--config FILE]", cmd_reload },
+  { "compare", "the same calls direct and through weir: weir compare --model MODEL [--through URL] [--request FILE]… [--stream]; see doc/operations.md", cmd_compare },
   { "key", "client keys: weir key mint | list | revoke | rotate; weir key help says more", cmd_key },
   { "version", "print version, event loop and libraries", cmd_version },
 };
-static const char *const later[] = { "report", "why", "backtest", "compare", "top" };
+static const char *const later[] = { "report", "why", "backtest", "top" };
 
 const char *args_value(struct args *a, const char *name) {
   size_t n = strlen(name);

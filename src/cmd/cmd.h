@@ -23,6 +23,7 @@ int cmd_check(struct args *a);
 int cmd_test(struct args *a);
 /* Runs x.test.lua beside each policy file x.lua that the configuration uses. */
 bool test_policies_of(const struct conf *c, struct buf *errors);
+int cmd_compare(struct args *a);
 int cmd_reload(struct args *a);
 int cmd_key(struct args *a);
 int cmd_version(struct args *a);
