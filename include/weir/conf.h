@@ -56,6 +56,16 @@ const struct source *sources_read(struct sources *s, struct span path, const cha
    ($WEIR_POLICIES, /usr/share/weir/policies, ../policies beside the binary's folder). */
 const struct source *sources_policy(struct sources *s, struct span name, const char **why);
 
+/* An HTTP proxy on the way to a provider. */
+struct proxy {
+  const char *host;                   /* IPv6 without its brackets */
+  uint16_t port;
+  struct span name;                   /* "host:port" */
+  struct secret *auth_line;           /* "proxy-authorization: Basic …\r\n"; NULL: none */
+  struct span key;                    /* equal for those that can share connections; tells no secret */
+  const char *bad;                    /* of the environment: why it cannot be used; NULL: it can */
+};
+
 struct account {
   unsigned index;
   struct secret *key;                 /* NULL: none (a local server) */
@@ -71,7 +81,8 @@ struct endpoint {
   unsigned weight;                    /* ≥ 1 */
   struct account *accounts;           /* its own, or the provider's */
   size_t account_count;
-  struct span pool_key;               /* equal for those that can share connections: scheme, host, port, TLS name, CA */
+  const struct proxy *proxy;          /* NULL: direct */
+  struct span pool_key;               /* equal for those that can share connections: scheme, host, port, TLS name, CA, proxy */
   struct tls_trust *trust;            /* attached by the gateway before the conf is published; it holds the reference */
 };
 struct model_data {                   /* provider { models = { ["gpt-5"] = {…} } } and the catalogue */
@@ -144,6 +155,8 @@ struct conf {
   struct span state_dir, runtime_dir;
   struct network *trusted;
   size_t trusted_count;
+  const struct proxy *proxy_http, *proxy_https;          /* of the environment; NULL: none */
+  struct span proxy_none;             /* $NO_PROXY */
   enum log_level log_level;
   struct span access_log;             /* "stdout", "stderr", "off" or a path */
   struct watched *watched;            /* private: what conf_files_changed looks at */
@@ -174,6 +187,9 @@ void conf_drop(struct conf *c);
    So a caller that polls gets true once per change, and the files are quiet while it gets false. */
 bool conf_files_changed(const struct conf *c, uint64_t *fingerprint);
 
+/* The environment's proxy for a URL by the usual rules ($HTTPS_PROXY, $HTTP_PROXY, $ALL_PROXY, $NO_PROXY); NULL: none.
+   Loopback has none. It may be one that cannot be used (`bad`): then the URL must not be asked for directly either. */
+const struct proxy *conf_proxy(const struct conf *c, const struct url *u);
 struct provider *conf_provider(const struct conf *c, struct span name);
 struct alias *conf_alias(const struct conf *c, struct span name);
 /* The nearest of alias (may be NULL), provider (may be NULL), defaults. */

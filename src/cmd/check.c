@@ -11,6 +11,7 @@ static void explain_target(const struct conf *c, const struct route *r, const st
   for (size_t i = 0; i < p->endpoint_count; i++) {
     const struct endpoint *e = &p->endpoints[i];
     printf("    %.*s%s%.*s  weight %u, %zu account%s\n", SPAN_FMT(e->text), e->region.n ? "  region " : "", SPAN_FMT(e->region), e->weight, e->account_count, e->account_count == 1 ? "" : "s");
+    if (e->proxy) printf("      through the proxy %.*s\n", SPAN_FMT(e->proxy->name));
   }
   static const enum setting shown[] = { SET_CONNECT, SET_TLS, SET_HEAD, SET_FIRST_EVENT, SET_FIRST_EVENT_REASONING, SET_BETWEEN_EVENTS, SET_TOTAL };
   printf("    clocks:");

@@ -95,6 +95,11 @@ static bool inside(const struct network *n, const unsigned char ip[16]) {
   return !rest || !((n->ip[bytes] ^ ip[bytes]) >> (8 - rest));
 }
 
+bool network_holds(const struct network *n, const struct sockaddr_storage *a) {
+  unsigned char ip[16];
+  return ip_of(a, ip) && inside(n, ip);
+}
+
 bool conf_trusts(const struct conf *c, const struct sockaddr_storage *peer) {
   unsigned char ip[16];
   if (!ip_of(peer, ip)) return false;

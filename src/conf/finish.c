@@ -168,6 +168,7 @@ void conf_finish(struct load *l) {
   settings_fill(&c->defaults);
   keys_finish(l);
   listeners_finish(l);
+  proxies_read(l);
   providers_finish(l);
   default_finish(l);
   aliases_finish(l);

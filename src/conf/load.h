@@ -30,12 +30,14 @@ struct frame {                        /* a file being run; includes nest */
 };
 
 struct accounts { struct secret **keys; size_t count; bool given; };
+struct proxy_draft { const struct proxy *proxy; bool given; };   /* given without one: direct */
 struct endpoint_draft {
   struct endpoint_draft *next;        /* all of this load */
   struct place at;
   struct span url, region, tls_name, ca;
   unsigned weight;
   struct accounts accounts;
+  struct proxy_draft proxy;
   bool taken;                         /* stands in a provider */
   bool url_bad;                       /* was given and complained about */
 };
@@ -241,8 +243,13 @@ void keys_finish(struct load *l);
 void conf_finish(struct load *l);
 void conf_finish_keys(struct load *l);                  /* after keys_only */
 
+/* ---- proxy.c */
+bool read_proxy(struct load *l, const struct field *f, void *into);       /* a struct proxy_draft */
+void proxies_read(struct load *l);                      /* the environment's */
+
 /* ---- address.c */
 bool network_read(struct span text, struct network *out);
+bool network_holds(const struct network *n, const struct sockaddr_storage *a);
 bool address_local(const struct sockaddr_storage *a);                      /* loopback, or a path */
 
 /* ---- watch.c */

@@ -36,6 +36,7 @@ static bool read_weight(struct load *l, const struct field *f, void *into) {
 static const struct field endpoint_fields[] = {
   { "url", read_url, 0 }, { "key", read_accounts, AT(accounts) }, { "region", read_span, AT(region) },
   { "weight", read_weight, 0 }, { "tls_name", read_span, AT(tls_name) }, { "ca", read_ca, AT(ca) },
+  { "proxy", read_proxy, AT(proxy) },
 };
 #undef AT
 
@@ -165,7 +166,7 @@ static const struct field provider_fields[] = {
   { "dialect", read_dialect, 0 }, { "url", read_url, AT(self) }, { "key", read_accounts, AT(self.accounts) },
   { "headers", read_headers, 0 }, { "models", read_models, 0 }, { "region", read_span, AT(self.region) },
   { "tls_name", read_span, AT(self.tls_name) }, { "ca", read_ca, AT(self.ca) },
-  { "price", NULL, 0 }, { "proxy", NULL, 0 },
+  { "proxy", read_proxy, AT(self.proxy) }, { "price", NULL, 0 },
 };
 #undef AT
 

@@ -101,9 +101,12 @@ static void endpoint_build(struct load *l, struct provider_draft *d, const struc
   out->region = nearer(e->region, d->self.region);
   out->weight = e->weight;
   out->host_header = url_host_header(&out->url, a);
+  out->proxy = e->proxy.given ? e->proxy.proxy : d->self.proxy.given ? d->self.proxy.proxy : conf_proxy(l->conf, &out->url);
+  if (out->proxy && out->proxy->bad) return problem_add(l, "%s; proxy = false goes without it", out->proxy->bad);
   struct span host = lowered(a, out->url.host), name = lowered(a, out->tls_name);
-  out->pool_key = arena_printf(a, "%s|%.*s|%u|%.*s|%.*s", out->url.tls ? "https" : "http", SPAN_FMT(host),
-                               out->url.port, SPAN_FMT(name), SPAN_FMT(out->ca));
+  struct span via = out->proxy ? out->proxy->key : (struct span){ 0 };
+  out->pool_key = arena_printf(a, "%s|%.*s|%u|%.*s|%.*s%s%.*s", out->url.tls ? "https" : "http", SPAN_FMT(host),
+                               out->url.port, SPAN_FMT(name), SPAN_FMT(out->ca), via.n ? "|" : "", SPAN_FMT(via));
   if (!out->url.tls && (out->ca.n || e->tls_name.n || d->self.tls_name.n))
     warning_add(l, "ca and tls_name have no use with an http:// url");
   if (!out->url.tls && keys->count && !local_host(host))

@@ -120,6 +120,10 @@ static void flow(struct attempt *a) {
 static void on_head(struct call *c, const struct http_head *h) {
   struct attempt *a = attempt_of(c);
   struct exchange *x = a->exchange;
+  if (h->status == 407 && pool_absolute(c->pool)) {      /* it is weir that the proxy wants something of, not the client */
+    attempt_fault(a, FAULT_CONNECTION, "head", arena_printf(&a->arena, "the proxy %s asks for %scredentials (407)", c->pool->via, c->pool->proxy_auth ? "other " : "").p);
+    return;
+  }
   a->head = http_head_keep(h, &a->arena);
   a->status = h->status;
   a->failing = !x->raw && (h->status < 200 || h->status > 299);

@@ -63,6 +63,7 @@ static const struct call_calls fetch_calls = { on_head, on_body, on_end, on_fail
 static void timed_out(struct timer *t) { give_up(container(t, struct fetch, timer), "timeout"); }
 
 static void bad_url(struct timer *t) { give_up(container(t, struct fetch, timer), "the url is no absolute http or https URL"); }
+static void no_way(struct timer *t) { give_up(container(t, struct fetch, timer), "the environment names a proxy that cannot be used"); }
 static void no_trust(struct timer *t) { give_up(container(t, struct fetch, timer), "the system's roots are not loaded"); }
 
 static void compose(struct fetch *f, const struct policy_wait *w, const struct url *u) {
@@ -70,11 +71,13 @@ static void compose(struct fetch *f, const struct policy_wait *w, const struct u
   *out = worker_buf(f->call.worker);
   buf_add(out, w->method);
   buf_byte(out, ' ');
+  if (pool_absolute(f->call.pool)) buf_add(out, SPAN("http://")), buf_add(out, url_host_header(u, &f->arena));
   buf_add(out, u->path.n ? u->path : SPAN("/"));
   if (u->query.n) buf_byte(out, '?'), buf_add(out, u->query);
   buf_add(out, SPAN(" HTTP/1.1\r\n"));
   http_write_header(out, SPAN("host"), url_host_header(u, &f->arena));
   for (size_t i = 0; i < w->header_count; i++) http_write_header(out, w->headers[i].name, w->headers[i].value);
+  if (pool_absolute(f->call.pool) && f->call.pool->proxy_auth) buf_add(out, secret_use(f->call.pool->proxy_auth));
   if (w->auth) {
     buf_add(out, SPAN("authorization: Bearer "));
     buf_add(out, secret_use(w->auth->secret));
@@ -103,13 +106,14 @@ void fetch_start(struct exchange *x) {
   struct tls_trust *trust = __atomic_load_n(&worker->gateway->system_trust, __ATOMIC_ACQUIRE);
   bool good = url_split(url, &u, &why);
   if (worker->simulated) u.tls = false;                  /* its peers speak plainly */
-  if (!good || (u.tls && !trust)) {
+  const struct proxy *via = good && !worker->simulated ? conf_proxy(x->gen->conf, &u) : NULL;
+  if (!good || (u.tls && !trust) || (via && via->bad)) {
     f->call.ended = true;
-    f->timer.done = good ? no_trust : bad_url;
+    f->timer.done = !good ? bad_url : via && via->bad ? no_way : no_trust;
     timer_set(&worker->loop->wheel, &f->timer, worker->loop->now_ms);
     return;
   }
-  f->call.pool = pool_for_url(worker, &u, u.tls ? trust : NULL, &f->arena);
+  f->call.pool = pool_for_url(worker, &u, via, u.tls ? trust : NULL, &f->arena);
   f->call.method = arena_copy(&f->arena, w->method);
   f->call.connect_s = f->call.tls_s = seconds;
   compose(f, w, &u);

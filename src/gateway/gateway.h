@@ -432,7 +432,7 @@ bool chunks_time(struct attempt *a);
 void chunks_free(struct chunks *k);
 
 /* ---- pool and upstream */
-enum upstream_state { UP_RESOLVING, UP_CONNECTING, UP_SHAKING, UP_IDLE, UP_BUSY, UP_FAILED, UP_CLOSED };
+enum upstream_state { UP_RESOLVING, UP_CONNECTING, UP_TUNNEL, UP_SHAKING, UP_IDLE, UP_BUSY, UP_FAILED, UP_CLOSED };
 struct upstream {
   struct sock sock;
   struct pool *pool;
@@ -462,13 +462,15 @@ struct upstream {
   uint64_t phase_due_ms;              /* all addresses together; then the handshake */
   uint64_t idle_since_ms;
   enum fault fail;                    /* UP_FAILED: told to the call by the timer */
-  char why[112];
+  char why[160];
 };
 struct pool {
   struct worker *worker;
   struct span key;                    /* owned */
   char *host, *tls_name, *name;       /* owned; name "host:port" for metrics */
-  uint16_t port;
+  char *via, *dial;                   /* owned; the proxy as "host:port", NULL: none; the host that is connected to */
+  struct secret *proxy_auth;          /* a reference; the header line for the proxy, or NULL */
+  uint16_t port, dial_port;
   bool tls;
   struct tls_trust *trust;
   struct upstream *idle;              /* newest first */
@@ -482,7 +484,9 @@ struct pool {
 };
 /* The worker's pool for an endpoint; clocks are those of the newest configuration that asked. */
 struct pool *pool_of(struct worker *w, const struct endpoint *e, const struct conf *c, const struct provider *p);
-struct pool *pool_for_url(struct worker *w, const struct url *u, struct tls_trust *trust, struct arena *scratch);
+struct pool *pool_for_url(struct worker *w, const struct url *u, const struct proxy *via, struct tls_trust *trust, struct arena *scratch);
+/* Over a proxy and without TLS a request names its target whole ("GET http://host/path") and bears the proxy's credentials. */
+static inline bool pool_absolute(const struct pool *p) { return p->via && !p->tls; }
 void pool_close(struct pool *p);                         /* closes every connection; the pool may go when `all` is empty */
 void pool_free(struct pool *p);
 /* A connection for the call, an idle one unless fresh. Answers by call_connected (may be inside this call) or
@@ -495,6 +499,12 @@ void upstream_flush(struct upstream *u);
 void upstream_read(struct upstream *u, bool soon);
 void upstream_idle(struct upstream *u);                  /* back to its pool */
 void upstream_close(struct upstream *u);                 /* from its call too: no callback follows */
+/* Between pool.c and tunnel.c: */
+void upstream_fail(struct upstream *u, enum fault f, const char *why);   /* before its request was sent; the call hears of it later */
+void upstream_shake(struct upstream *u, struct span in); /* the way to the provider stands: TLS, with what came already */
+void tunnel_start(struct upstream *u);                   /* the proxy is connected */
+void tunnel_bytes(struct upstream *u, struct span data);
+void tunnel_ended(struct upstream *u);
 /* call.c, told by the connection: */
 void call_connected(struct call *c, struct upstream *u);
 void call_connect_failed(struct call *c, enum fault f, const char *why);

@@ -22,7 +22,7 @@ static void upstream_ready(struct upstream *u);
 
 /* ---- pools */
 static struct pool *pool_new(struct worker *w, struct span key, struct span host, struct span tls_name, uint16_t port, bool tls,
-                             struct tls_trust *trust) {
+                             struct tls_trust *trust, const struct proxy *via) {
   struct pool *p = mem_zero(sizeof *p);
   char name[300];
   int n = snprintf(name, sizeof name, "%.*s:%u", SPAN_FMT(host), port);
@@ -32,6 +32,10 @@ static struct pool *pool_new(struct worker *w, struct span key, struct span host
   p->tls_name = mem_cstr(tls_name);
   p->name = mem_cstr(span_of(name, (size_t)n));
   p->port = port;
+  p->dial = mem_cstr(via ? span_cstr(via->host) : host);
+  p->dial_port = via ? via->port : port;
+  if (via) p->via = mem_cstr(via->name);
+  if (via && via->auth_line) p->proxy_auth = secret_ref(via->auth_line);
   p->tls = tls;
   p->trust = trust ? tls_trust_ref(trust) : NULL;
   p->idle_s = 55;
@@ -43,7 +47,8 @@ static struct pool *pool_new(struct worker *w, struct span key, struct span host
 
 struct pool *pool_of(struct worker *w, const struct endpoint *e, const struct conf *c, const struct provider *provider) {
   struct pool *p = table_get(&w->pools, e->pool_key);
-  if (!p) p = pool_new(w, e->pool_key, e->url.host, e->tls_name, e->url.port, e->url.tls, e->trust);
+  const struct proxy *via = w->simulated ? NULL : e->proxy;              /* its peers are the providers themselves */
+  if (!p) p = pool_new(w, e->pool_key, e->url.host, e->tls_name, e->url.port, e->url.tls, e->trust, via);
   if (p->trust != e->trust) {                            /* a newer generation loaded the roots again */
     if (p->trust) tls_trust_drop(p->trust);
     p->trust = e->trust ? tls_trust_ref(e->trust) : NULL;
@@ -54,10 +59,11 @@ struct pool *pool_of(struct worker *w, const struct endpoint *e, const struct co
   return p;
 }
 
-struct pool *pool_for_url(struct worker *w, const struct url *u, struct tls_trust *trust, struct arena *scratch) {
-  struct span key = arena_printf(scratch, "fetch %s %.*s:%u", u->tls ? "https" : "http", SPAN_FMT(u->host), u->port);
+struct pool *pool_for_url(struct worker *w, const struct url *u, const struct proxy *via, struct tls_trust *trust, struct arena *scratch) {
+  struct span over = via ? via->key : (struct span){ 0 };
+  struct span key = arena_printf(scratch, "fetch %s %.*s:%u|%.*s", u->tls ? "https" : "http", SPAN_FMT(u->host), u->port, SPAN_FMT(over));
   struct pool *p = table_get(&w->pools, key);
-  return p ? p : pool_new(w, key, u->host, u->host, u->port, u->tls, trust);
+  return p ? p : pool_new(w, key, u->host, u->host, u->port, u->tls, trust, via);
 }
 
 void pool_close(struct pool *p) {
@@ -74,6 +80,9 @@ void pool_free(struct pool *p) {
   mem_free(p->host);
   mem_free(p->tls_name);
   mem_free(p->name);
+  mem_free(p->via);
+  mem_free(p->dial);
+  secret_drop(p->proxy_auth);
   if (p->trust) tls_trust_drop(p->trust);
   mem_free(p);
 }
@@ -150,7 +159,7 @@ static void failed_timer(struct timer *t) {
   }
 }
 
-static void upstream_fail(struct upstream *u, enum fault f, const char *why) {
+void upstream_fail(struct upstream *u, enum fault f, const char *why) {
   u->fail = f;
   if (why != u->why) snprintf(u->why, sizeof u->why, "%s", why);
   u->state = UP_FAILED;
@@ -215,17 +224,23 @@ static void shaken_run(struct message *m) {
   upstream_read(u, false);
 }
 
-static void shake_start(struct upstream *u) {
+void upstream_shake(struct upstream *u, struct span in) {
   struct pool *p = u->pool;
   u->state = UP_SHAKING;
   u->tls = tls_new(p->trust, span_cstr(p->tls_name), &p->session);
   u->job.tls = u->tls;
   u->job.done = shake_done;
+  buf_add(&u->job.in, in);
   u->shaken.run = shaken_run;
   double seconds = u->call ? u->call->tls_s : 5;
   u->timer.done = shake_timer;
   timer_set(&u->sock.loop->wheel, &u->timer, u->sock.loop->now_ms + (uint64_t)(seconds * 1000));
   shake_submit(u);
+}
+
+static void connect_why(struct upstream *u, const char *what) {
+  const struct pool *p = u->pool;
+  snprintf(u->why, sizeof u->why, "connect to %s%s: %s", p->via ? "the proxy " : "", p->via ? p->via : p->name, what);
 }
 
 static void connect_done(struct op *op, int result, struct span data, bool more) {
@@ -234,13 +249,14 @@ static void connect_done(struct op *op, int result, struct span data, bool more)
   (void)more;
   timer_stop(&u->sock.loop->wheel, &u->timer);
   if (result >= 0) {
-    if (u->pool->tls) shake_start(u);
+    if (u->pool->tls && u->pool->via) tunnel_start(u);
+    else if (u->pool->tls) upstream_shake(u, (struct span){ 0 });
     else upstream_ready(u);
     return;
   }
   u->sock.loop->calls->close(u->sock.loop, u->sock.fd);
   u->sock.fd = -1;
-  snprintf(u->why, sizeof u->why, "connect to %s: %s", u->pool->name, u->timed_out ? "timed out" : io_result_text(result));
+  connect_why(u, u->timed_out ? "timed out" : io_result_text(result));
   connect_next(u);
 }
 
@@ -250,7 +266,7 @@ static void connect_next(struct upstream *u) {
     struct address *a = &u->addresses[u->address_at++];
     int fd = l->calls->socket(l, a->to.ss_family);
     if (fd < 0) {
-      snprintf(u->why, sizeof u->why, "connect to %s: %s", u->pool->name, io_result_text(fd));
+      connect_why(u, io_result_text(fd));
       if (fd == IO_NO_DESCRIPTORS) break;
       continue;
     }
@@ -295,7 +311,7 @@ static void resolved(struct resolve_ask *a) {
     struct pool *p = u->pool;
     u->resolving = NULL;
     timer_stop(&u->sock.loop->wheel, &u->timer);
-    int n = a->found ? resolver_cached(p->worker->gateway->resolver, span_cstr(p->host), p->port, u->addresses) : 0;
+    int n = a->found ? resolver_cached(p->worker->gateway->resolver, span_cstr(p->dial), p->dial_port, u->addresses) : 0;
     u->address_count = n > 0 ? n : 0;
     if (n > 0) {
       connect_next(u);
@@ -320,13 +336,13 @@ static void upstream_resolve(struct upstream *u) {
   struct pool *p = u->pool;
   struct resolver *r = p->worker->gateway->resolver;
   u->addresses = mem_alloc(RESOLVE_MOST * sizeof *u->addresses);
-  const char *host = p->worker->simulated ? "127.0.0.1" : p->host;       /* a simulation matches by port alone */
-  u->address_count = literal_address(host, p->port, &u->addresses[0]) ? 1
-                     : r ? resolver_cached(r, span_cstr(p->host), p->port, u->addresses) : -1;
+  const char *host = p->worker->simulated ? "127.0.0.1" : p->dial;       /* a simulation matches by port alone */
+  u->address_count = literal_address(host, p->dial_port, &u->addresses[0]) ? 1
+                     : r ? resolver_cached(r, span_cstr(p->dial), p->dial_port, u->addresses) : -1;
   if (u->address_count > 0) { connect_next(u); return; }
   if (u->address_count < 0) {
     char why[112];
-    snprintf(why, sizeof why, "DNS: no address for %.80s", p->host);
+    snprintf(why, sizeof why, "DNS: no address for %.80s", p->dial);
     upstream_fail(u, FAULT_CONNECTION, why);
     return;
   }
@@ -338,7 +354,7 @@ static void upstream_resolve(struct upstream *u) {
   u->resolving = wait;
   u->timer.done = lookup_timer;
   timer_set(&u->sock.loop->wheel, &u->timer, u->phase_due_ms);
-  resolver_ask(r, &wait->ask, p->worker->loop, span_cstr(p->host));
+  resolver_ask(r, &wait->ask, p->worker->loop, span_cstr(p->dial));
 }
 
 static struct upstream *upstream_new(struct pool *p, struct call *c) {
@@ -520,6 +536,9 @@ static void peer_ended(struct upstream *u, int result) {
   case UP_BUSY:
     if (c) { call_peer_ended(c, result); return; }
     break;
+  case UP_TUNNEL:
+    tunnel_ended(u);
+    return;
   case UP_SHAKING:
     upstream_fail(u, FAULT_TLS, "TLS: the peer closed the connection during the handshake");
     return;
@@ -572,6 +591,10 @@ static bool open_records(struct upstream *u, char *bytes, size_t n) {
 }
 
 static bool take(struct upstream *u, struct span data) {
+  if (u->state == UP_TUNNEL) {
+    tunnel_bytes(u, data);
+    return false;                                        /* it reads on by itself */
+  }
   if (u->state == UP_SHAKING) {
     buf_add(&u->job.in, data);
     if (!u->shake_running) shake_submit(u);

@@ -460,10 +460,13 @@ int request_compose(struct exchange *x, struct attempt *a, struct buf *head, str
   if (!head->p) *head = worker_buf(x->worker);
   buf_add(head, x->req.method);
   buf_byte(head, ' ');
+  const struct pool *p = a->call.pool;
+  if (pool_absolute(p)) buf_add(head, SPAN("http://")), buf_add(head, e->host_header);
   compose_path(x, a, head);
   buf_add(head, SPAN(" HTTP/1.1\r\nhost: "));
   buf_add(head, e->host_header);
   buf_add(head, SPAN("\r\n"));
+  if (pool_absolute(p) && p->proxy_auth) buf_add(head, secret_use(p->proxy_auth));
   if (a->target.account && a->target.account->auth_line) buf_add(head, secret_use(a->target.account->auth_line));
   compose_headers(x, a, head);
   compose_framing(x, head, length);

@@ -28,6 +28,7 @@ static inline int rig_remove(const char *path, const struct stat *st, int kind, 
 static inline int rig_begin(void **state) {
   static const char *const variables[] = {
     "WEIR_CONFIG", "WEIR_POLICIES", "CREDENTIALS_DIRECTORY", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR",
+    "http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY",
   };
   (void)state;
   for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) unsetenv(variables[i]);

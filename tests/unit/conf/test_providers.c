@@ -202,8 +202,7 @@ static void wrong_providers(void **state) {
       "weir.lua:1: provider 'vllm': header 'x-weir-tags' never goes to a provider\n" },
     { "provider \"vllm\" { headers = { a = env \"SECRET_A\" } }", "weir.lua:1: provider 'vllm': header 'a' must be a "
       "string, not a secret\n" },
-    { "provider \"vllm\" { price = {}, proxy = \"x\" }", "weir.lua:1: provider 'vllm': 'price' is not in this version\n"
-      "weir.lua:1: provider 'vllm': 'proxy' is not in this version\n" },
+    { "provider \"vllm\" { price = {} }", "weir.lua:1: provider 'vllm': 'price' is not in this version\n" },
     { "provider \"vllm\" { models = {\n [\"m\"] = { windw = 1 },\n n = { price = {} },\n o = 7,\n p = { max_output = "
       "0 } } }",
       "weir.lua:2: provider 'vllm': unknown field 'windw'; did you mean 'window'?\n"
