@@ -17,6 +17,7 @@ static void explain_target(const struct conf *c, const struct route *r, const st
   printf("    clocks:");
   for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) printf(" %s %g", setting_words[shown[i]], conf_setting(c, r->alias, p, shown[i]));
   printf("\n");
+  if (r->alias && r->alias->latency_budget > 0) printf("    latency_budget %g over all attempts\n", r->alias->latency_budget);
 }
 
 /* ---- a saved request run through on_request: what the policies decide, without sending anything */
@@ -102,9 +103,14 @@ static int explain(struct generation *gen, const char *model, const char *reques
 
 int cmd_check(struct args *a) {
   const char *file = args_value(a, "--config"), *model = args_value(a, "--explain"), *request = args_value(a, "--request");
-  if (args_flag(a, "--system") || args_flag(a, "--providers")) return fprintf(stderr, "weir check --system and --providers are not in this version\n"), 2;
+  bool machine = args_flag(a, "--system"), providers = args_flag(a, "--providers");
+  if ((machine || providers) && model) return fprintf(stderr, "weir check: --system and --providers go without --explain\n"), 2;
   if (request && !model) return fprintf(stderr, "weir check: --request needs --explain MODEL\n"), 2;
   if (!args_done(a, "check")) return 2;
+  if (machine || providers) {
+    int found = machine ? check_system(file) : 0;
+    return providers ? check_providers(file) | found : found;
+  }
   vm_thread_enter();
   struct buf errors = { 0 }, warnings = { 0 };
   struct generation *gen = generation_load(file, 1, 1, &errors, &warnings);

@@ -5,7 +5,7 @@
 
 static const struct { const char *name, *what; int (*run)(struct args *a); } commands[] = {
   { "run", "serve: weir run [--config FILE] [--watch]", cmd_run },
-  { "check", "check configuration and policies: weir check [--config FILE] [--explain MODEL [--request FILE]]", cmd_check },
+  { "check", "check configuration and policies: weir check [--config FILE] [--explain MODEL [--request FILE] | --system --providers]", cmd_check },
   { "test", "run policy tests: weir test [FILE or FOLDER …]", cmd_test },
   { "reload", "make a running weir load its files again: weir reload [--config FILE]", cmd_reload },
   { "compare", "the same calls direct and through weir: weir compare --model MODEL [--through URL] [--request FILE]… [--stream]; see doc/operations.md", cmd_compare },

@@ -20,6 +20,9 @@ bool args_done(const struct args *a, const char *command);
 int cmd_main(int argc, char **argv);
 int cmd_run(struct args *a);
 int cmd_check(struct args *a);
+/* weir check --system and --providers: 0 good, 1 not. */
+int check_system(const char *file);
+int check_providers(const char *file);
 int cmd_test(struct args *a);
 /* Runs x.test.lua beside each policy file x.lua that the configuration uses. */
 bool test_policies_of(const struct conf *c, struct buf *errors);

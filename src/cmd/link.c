@@ -145,8 +145,7 @@ static bool connect_one(struct link *k, const struct address *a, uint64_t due) {
 
 static bool shake_failed(struct link *k) {
   enum tls_failure f = tls_failure_of(k->tls);
-  if (f == TLS_ALERT) snprintf(k->why, sizeof k->why, "TLS: the peer sent alert %u%s", tls_alert_of(k->tls),
-                               tls_alert_of(k->tls) == 70 ? " (protocol_version): it does not speak TLS 1.2" : "");
+  if (f == TLS_ALERT) snprintf(k->why, sizeof k->why, "TLS: the peer sent alert %u", tls_alert_of(k->tls));
   else snprintf(k->why, sizeof k->why, "TLS: %s", tls_failure_text(f));
   return false;
 }
