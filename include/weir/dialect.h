@@ -68,14 +68,32 @@ bool request_wants_json(const struct operation_info *o, const struct json_member
    operation's own name for it; stop, temperature, top_p, tools likewise. NULL: this operation has none. */
 const char *request_member(const struct operation_info *o, const struct json_member *members, size_t count, struct span word);
 
-/* ---- usage: disjoint classes; -1 is "not reported" (absent is not zero). The last present value of each field wins. */
+/* ---- usage: what an attempt used, as its provider told. -1 is "not told" (absent is not zero); the last present value of each
+   field wins. Input stands apart from what the cache did: all input is input + cache_read + cache_write + cache_write_1h, whatever
+   the provider's own counts overlap. output is all output; reasoning, audio_out and image_out are told parts of it, audio_in and
+   image_in of input (so that a newer total may come without its parts). weir/price.h has the disjoint classes (usage_meters). */
+enum service_tier { TIER_UNTOLD, TIER_STANDARD, TIER_PRIORITY, TIER_FLEX, TIER_BATCH, TIER_COUNT };
+const char *tier_word(enum service_tier t);              /* "" for TIER_UNTOLD, "standard", … */
+/* Whether reasoning was counted inside the provider's output count. */
+enum reasoning_place { REASONING_UNTOLD, REASONING_INSIDE, REASONING_ADDED };
 struct usage {
-  int64_t input, cache_read, cache_write, cache_write_1h, output, reasoning;
+  int64_t input, cache_read, cache_write, cache_write_1h;  /* cache_write: lives 5 minutes (or the provider's only kind) */
+  int64_t output, reasoning;
+  int64_t audio_in, image_in, audio_out, image_out;
+  int64_t searches;                                      /* web searches that the provider ran */
+  int64_t cost;                                          /* picodollars, as the provider itself says it (OpenRouter, Perplexity, xAI) */
+  uint16_t tier;                                         /* enum service_tier: the one it was served at */
+  uint16_t reasoning_place;                              /* enum reasoning_place: how output came to be */
+  uint16_t fast, us;                                     /* messages: served at speed "fast"; kept in the United States. 0 untold, 1 yes, 2 no */
 };
-#define USAGE_NONE ((struct usage){ -1, -1, -1, -1, -1, -1 })
+#define USAGE_NONE ((struct usage){ -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0 })
 void usage_merge(struct usage *into, const struct usage *newer);
-/* Reads a usage object in that dialect's shape; input excludes cached tokens, output includes reasoning. */
+/* Reads a usage object in that dialect's shape. */
 void usage_read(enum dialect d, struct json usage, struct usage *out);
+/* For the last usage of an attempt at a provider that is known to count reasoning beside its output: adds it, unless that was done
+   or (not always) the provider's own total said that it is inside. Twice is as once. */
+enum reasoning_rule { REASONING_AS_TOLD, REASONING_OUTSIDE, REASONING_ALWAYS_OUTSIDE };
+void usage_reasoning(struct usage *u, enum reasoning_rule rule);
 
 /* ---- streams */
 enum event_class {

@@ -8,6 +8,7 @@
 #define CONF_LOAD_H
 
 #include "weir/conf.h"
+#include "weir/money.h"
 #include "weir/vm.h"
 
 enum { MOST_PROBLEMS = 50, MOST_INCLUDES = 16, LOAD_MS = 1000, LOAD_MEMORY = 64 << 20, OPTIONS_DEPTH = 32 };
@@ -224,8 +225,7 @@ struct secret *command_secret(char *const *arguments, unsigned limit_ms, const c
 
 /* ---- value.c */
 bool value_read(struct load *l, int index, struct value *out);
-bool money_read(struct span decimal, int64_t *picodollars, const char **why);
-bool money_at(lua_State *L, int index, int64_t *picodollars);
+bool money_at(lua_State *L, int index, picodollars *out);
 
 /* ---- defaults.c */
 void settings_fill(struct settings *s);

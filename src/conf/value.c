@@ -25,54 +25,16 @@ int word_kb(lua_State *L) { return unit(L, "kb", 1024); }
 int word_mb(lua_State *L) { return unit(L, "mb", 1024 * 1024); }
 
 /* ---- money */
-enum { PICO_DIGITS = 12 };
-
-/* "2.5", "0.000001", "1e-06": digits are gathered as one whole number, then moved to picodollars. */
-bool money_read(struct span text, int64_t *out, const char **why) {
-  __int128 v = 0;
-  int places = 0, exponent = 0, digits = 0;
-  size_t i = 0;
-  bool point = false;
-  *why = "is no amount of money";
-  for (; i < text.n && (text.p[i] == '.' || (text.p[i] >= '0' && text.p[i] <= '9')); i++) {
-    if (text.p[i] == '.' && point) return false;
-    if (text.p[i] == '.') { point = true; continue; }
-    if (++digits > 30) return false;
-    v = v * 10 + (text.p[i] - '0');
-    places += point;
-  }
-  if (!digits) return false;
-  if (i < text.n) {
-    struct span tail = span_from(text, i + 1);
-    bool negative = tail.n && tail.p[0] == '-';
-    uint64_t e;
-    if (ascii_lower(text.p[i]) != 'e') return false;
-    if (tail.n && (tail.p[0] == '-' || tail.p[0] == '+')) tail = span_from(tail, 1);
-    if (!span_u64(tail, &e) || e > 40) return false;
-    exponent = negative ? -(int)e : (int)e;
-  }
-  int shift = PICO_DIGITS - places + exponent;
-  for (; shift > 0 && v <= INT64_MAX; shift--) v *= 10;
-  for (; shift < 0; shift++, v /= 10)
-    if (v % 10) return *why = "has more than 12 decimals", false;
-  if (v > INT64_MAX) return *why = "is more than 9,223,372 dollars", false;
-  *out = (int64_t)v;
-  return true;
-}
-
-bool money_at(lua_State *L, int index, int64_t *picodollars) {
-  int64_t *money = luaL_testudata(L, index, money_name);
-  if (money) *picodollars = *money;
+bool money_at(lua_State *L, int index, picodollars *out) {
+  picodollars *money = luaL_testudata(L, index, money_name);
+  if (money) *out = *money;
   return money != NULL;
 }
 
-static int money_text(lua_State *L) {
-  char text[48];
-  int64_t v = *(int64_t *)luaL_checkudata(L, 1, money_name);
-  int n = snprintf(text, sizeof text, "%lld.%012lld", (long long)(v / 1000000000000), (long long)(v % 1000000000000));
-  while (text[n - 1] == '0' && text[n - 2] != '.') n--;
-  if (text[n - 1] == '0') n -= 2;
-  lua_pushlstring(L, text, (size_t)n);
+static int money_tostring(lua_State *L) {
+  char text[MONEY_TEXT];
+  size_t n = money_text(*(picodollars *)luaL_checkudata(L, 1, money_name), text);
+  lua_pushlstring(L, text, n);
   return 1;
 }
 
@@ -104,11 +66,11 @@ int word_usd(lua_State *L) {
   if (lua_type(L, 1) == LUA_TNUMBER) given = number_text(L, text);
   else if (lua_type(L, 1) == LUA_TSTRING) given.p = lua_tolstring(L, 1, &given.n);
   else return problem_type(l, "usd", "a number or its decimal text"), sink_push(L);
-  int64_t *money = lua_newuserdatauv(L, sizeof *money, 0);
+  picodollars *money = lua_newuserdatauv(L, sizeof *money, 0);
   if (!money_read(given, money, &why))
     return problem_add(l, "usd(%.*s) %s", (int)(given.n > 40 ? 40 : given.n), given.p, why), sink_push(L);
   if (luaL_newmetatable(L, money_name)) {
-    lua_pushcfunction(L, money_text);
+    lua_pushcfunction(L, money_tostring);
     lua_setfield(L, -2, "__tostring");
     lua_pushcfunction(L, money_equal);
     lua_setfield(L, -2, "__eq");

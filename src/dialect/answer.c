@@ -21,6 +21,8 @@ void answer_read(const struct operation_info *o, struct span body, struct answer
   if (parts.usage.type == JSON_OBJECT) {
     out->has_usage = true;
     d->usage(parts.usage, &out->usage);
+    usage_tier(parts.tier, &out->usage);
+    if (parts.searches) out->usage.searches = parts.searches;
   }
   if (parts.pending) out->fault = FAULT_NONE;
   else if (parts.error.type != JSON_NONE && !p.real) answer_error(o->dialect, parts.error, out);

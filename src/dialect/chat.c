@@ -195,7 +195,7 @@ static void chat_usage(struct json usage, struct usage *out) {
 }
 
 /* The top level members of a chunk or an answer that mean something. */
-struct chat_members { struct json choices, usage, error, model, groq, object, data; };
+struct chat_members { struct json choices, usage, error, model, groq, object, data, tier; };
 
 static void member_sort(struct chat_members *m, struct json key, struct json value) {
   char room[64];
@@ -207,6 +207,7 @@ again:
   else if (key_is(key, SPAN("x_groq"))) m->groq = value;
   else if (key_is(key, SPAN("object"))) m->object = value;
   else if (key_is(key, SPAN("data"))) m->data = value;
+  else if (key_is(key, SPAN("service_tier"))) m->tier = value;
   else if (key_escaped(key)) {
     key = key_plain(key, room);
     if (!key_escaped(key)) goto again;
@@ -240,6 +241,7 @@ static void chat_event(struct reading *r, struct pieces *p) {
   if (m.usage.type == JSON_OBJECT) {
     r->out->has_usage = true;
     chat_usage(m.usage, &r->out->usage);
+    usage_tier(m.tier, &r->out->usage);
   }
   r->out->model = string_raw(m.model);
   if (!p->finish.n) return;
@@ -271,6 +273,7 @@ static void chat_answer(const struct operation_info *o, struct json document, st
   struct chat_members m;
   members_of(document, &m);
   parts->usage = m.usage;
+  parts->tier = m.tier;
   parts->model = m.model;
   if (json_truthy(m.error)) parts->error = document;
   else if (flat_error(&m)) parts->error = document;

@@ -78,6 +78,8 @@ struct answer_parts {
   bool pending;                       /* it names work that goes on elsewhere (background, deferred) */
   struct json error;                  /* the error in a 2xx, or NONE */
   struct json usage, model;
+  struct json tier;                   /* service_tier beside the usage */
+  int64_t searches;                   /* told by the items of the answer and not by its usage; 0 none */
 };
 struct dialect_impl {
   /* Reads a data object into *r->out: class, finish, fault, usage, model, error. */
@@ -97,6 +99,7 @@ const struct dialect_impl *dialect_impl(enum dialect d);
 /* Input, cached and output counts of both OpenAI shapes, which differ in names alone. */
 struct usage_names { struct span input, input_details, output, output_details; };
 void usage_read_openai(struct json usage, const struct usage_names *names, struct usage *out);
+void usage_tier(struct json tier, struct usage *out);    /* "priority", "flex", …; anything else changes nothing */
 
 /* ---- failures */
 /* Reads an error (a body, an event's data, or the error object itself) that came with `status`, 0 for an event. */

@@ -12,19 +12,17 @@ static enum fault messages_silence(struct span finish) {
   return FAULT_EMPTY;
 }
 
-static void messages_usage(struct json usage, struct usage *out) {
-  struct json_iter i = json_iter(usage);
-  struct json key, item, split = json_absent;
-  *out = USAGE_NONE;
-  while (json_next(&i, &key, &item)) {
-    if (json_string_is(key, SPAN("input_tokens"))) out->input = json_count(item);
-    else if (json_string_is(key, SPAN("output_tokens"))) out->output = json_count(item);
-    else if (json_string_is(key, SPAN("cache_read_input_tokens"))) out->cache_read = json_count(item);
-    else if (json_string_is(key, SPAN("cache_creation_input_tokens"))) out->cache_write = json_count(item);
-    else if (json_string_is(key, SPAN("cache_creation"))) split = item;
-    else if (json_string_is(key, SPAN("output_tokens_details")))
-      out->reasoning = json_count(json_in(item, SPAN("thinking_tokens")));
-  }
+static void messages_counts(struct json key, struct json item, struct json *split, struct usage *out) {
+  if (json_string_is(key, SPAN("input_tokens"))) out->input = json_count(item);
+  else if (json_string_is(key, SPAN("output_tokens"))) out->output = json_count(item);
+  else if (json_string_is(key, SPAN("cache_read_input_tokens"))) out->cache_read = json_count(item);
+  else if (json_string_is(key, SPAN("cache_creation_input_tokens"))) out->cache_write = json_count(item);
+  else if (json_string_is(key, SPAN("cache_creation"))) *split = item;
+  else if (json_string_is(key, SPAN("output_tokens_details")))
+    out->reasoning = json_count(json_in(item, SPAN("thinking_tokens")));
+}
+
+static void messages_split(struct json split, struct usage *out) {
   if (split.type != JSON_OBJECT) return;
   int64_t short_lived = json_count(json_in(split, SPAN("ephemeral_5m_input_tokens")));
   int64_t hour = json_count(json_in(split, SPAN("ephemeral_1h_input_tokens")));
@@ -33,6 +31,46 @@ static void messages_usage(struct json usage, struct usage *out) {
   if (short_lived < 0) short_lived = out->cache_write > hour ? out->cache_write - hour : 0;
   out->cache_write = short_lived;
   out->cache_write_1h = hour;
+}
+
+static void count_up(int64_t *into, int64_t more) {
+  if (more > 0) *into = (*into > 0 ? *into : 0) + more;
+}
+
+/* The counts leave out what was spent on compaction and on an advisor: those are told in a list beside. */
+static void iterations_add(struct json iterations, struct usage *out) {
+  struct json_iter i = json_iter(iterations), inner;
+  struct json none, one, key, item;
+  if (iterations.type != JSON_ARRAY) return;
+  while (json_next(&i, &none, &one)) {
+    struct span type = string_raw(json_in(one, SPAN("type")));
+    struct json split = json_absent;
+    struct usage u = USAGE_NONE;
+    if (!span_starts(type, SPAN("compaction")) && !span_starts(type, SPAN("advisor"))) continue;
+    for (inner = json_iter(one); json_next(&inner, &key, &item);) messages_counts(key, item, &split, &u);
+    messages_split(split, &u);
+    count_up(&out->input, u.input);
+    count_up(&out->cache_read, u.cache_read);
+    count_up(&out->cache_write, u.cache_write);
+    count_up(&out->cache_write_1h, u.cache_write_1h);
+    count_up(&out->output, u.output);
+  }
+}
+
+static void messages_usage(struct json usage, struct usage *out) {
+  struct json_iter i = json_iter(usage);
+  struct json key, item, split = json_absent, iterations = json_absent;
+  *out = USAGE_NONE;
+  while (json_next(&i, &key, &item)) {
+    if (json_string_is(key, SPAN("server_tool_use"))) out->searches = json_count(json_in(item, SPAN("web_search_requests")));
+    else if (json_string_is(key, SPAN("service_tier"))) usage_tier(item, out);
+    else if (json_string_is(key, SPAN("speed"))) out->fast = json_string_is(item, SPAN("fast")) ? 1 : 2;
+    else if (json_string_is(key, SPAN("inference_geo"))) out->us = json_string_is(item, SPAN("us")) ? 1 : 2;
+    else if (json_string_is(key, SPAN("iterations"))) iterations = item;
+    else messages_counts(key, item, &split, out);
+  }
+  messages_split(split, out);
+  iterations_add(iterations, out);
 }
 
 enum kind {

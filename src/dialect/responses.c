@@ -134,8 +134,32 @@ static struct span finish_of(struct json response) {
   return reason.n ? reason : string_raw(json_in(response, SPAN("status")));
 }
 
+/* Searches are told by the items: opening a page that was found is not charged. */
+static int64_t searches_in(struct json output) {
+  struct json_iter i = json_iter(output);
+  struct json key, item;
+  int64_t n = 0;
+  if (output.type != JSON_ARRAY) return 0;
+  while (json_next(&i, &key, &item)) {
+    if (!json_string_is(json_in(item, SPAN("type")), SPAN("web_search_call"))) continue;
+    struct span action = string_raw(json_under(item, "action.type"));
+    n += !action.n || span_eq(action, SPAN("search"));
+  }
+  return n;
+}
+
+/* false: the response tells no usage. */
+static bool response_usage(struct json response, struct usage *out) {
+  struct json usage = json_in(response, SPAN("usage"));
+  if (usage.type != JSON_OBJECT) return false;
+  responses_usage(usage, out);
+  usage_tier(json_in(response, SPAN("service_tier")), out);
+  int64_t searches = searches_in(json_in(response, SPAN("output")));
+  if (searches) out->searches = searches;
+  return true;
+}
+
 static void take_end(struct reading *r, struct pieces *p, const struct event_members *m, enum kind kind) {
-  struct json usage = json_in(m->response, SPAN("usage"));
   struct span finish = finish_of(m->response);
   if (!finish.n) finish = kind == KIND_COMPLETED ? SPAN("completed") : SPAN("incomplete");
   if (!r->state->said) {                           /* some servers tell the text only here */
@@ -149,19 +173,15 @@ static void take_end(struct reading *r, struct pieces *p, const struct event_mem
   r->out->finish = p->finish = finish;
   r->out->fault = responses_silence(finish);
   r->out->model = string_raw(json_in(m->response, SPAN("model")));
-  if (usage.type != JSON_OBJECT) return;
-  r->out->has_usage = true;
-  responses_usage(usage, &r->out->usage);
+  r->out->has_usage = response_usage(m->response, &r->out->usage);
 }
 
 static void take_failure(struct reading *r, const struct event_members *m) {
-  struct json error = json_in(m->response, SPAN("error")), usage = json_in(m->response, SPAN("usage"));
+  struct json error = json_in(m->response, SPAN("error"));
   event_fail(DIALECT_RESPONSES, error.type == JSON_OBJECT ? error : (struct json){ JSON_OBJECT, r->data }, r->out);
   r->out->terminal = true;
   r->state->finished = true;
-  if (usage.type != JSON_OBJECT) return;
-  r->out->has_usage = true;
-  responses_usage(usage, &r->out->usage);
+  r->out->has_usage = response_usage(m->response, &r->out->usage);
 }
 
 /* Whether the event may come now: pieces belong to an item that is open, an item begins once, the response too. */
@@ -217,13 +237,10 @@ static void responses_pieces(const struct operation_info *o, struct span name, s
   enum kind kind = members_kind(&m, name);
   content_read(p, kind, &m);
   if (kind != KIND_COMPLETED && kind != KIND_INCOMPLETE) return;
-  struct json usage = json_in(m.response, SPAN("usage"));
   struct span finish = finish_of(m.response);
   piece_finish(p, 0, finish.n ? finish : kind == KIND_COMPLETED ? SPAN("completed") : SPAN("incomplete"));
-  if (usage.type != JSON_OBJECT) return;
   struct usage counts;
-  responses_usage(usage, &counts);
-  piece_usage(p, &counts);
+  if (response_usage(m.response, &counts)) piece_usage(p, &counts);
 }
 
 static void responses_answer(const struct operation_info *o, struct json document, struct answer_parts *parts,
@@ -233,6 +250,8 @@ static void responses_answer(const struct operation_info *o, struct json documen
   parts->shaped = output.type == JSON_ARRAY;
   parts->pending = json_string_is(status, SPAN("queued")) || json_string_is(status, SPAN("in_progress"));
   parts->usage = json_in(document, SPAN("usage"));
+  parts->tier = json_in(document, SPAN("service_tier"));
+  parts->searches = searches_in(output);
   parts->model = json_in(document, SPAN("model"));
   if (json_string_is(status, SPAN("failed")) || json_truthy(json_in(document, SPAN("error")))) parts->error = document;
   output_read(p, output);

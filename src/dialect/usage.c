@@ -1,7 +1,28 @@
 #include "dialect_impl.h"
+#include "weir/money.h"
+
+const char *tier_word(enum service_tier t) {
+  static const char *const words[TIER_COUNT] = { "", "standard", "priority", "flex", "batch" };
+  return words[t < TIER_COUNT ? t : TIER_UNTOLD];
+}
+
+/* The providers' words for how they served it. What is bought in advance (scale, provisioned) is told as standard. */
+void usage_tier(struct json tier, struct usage *out) {
+  static const struct { struct span word; enum service_tier tier; } words[] = {
+    { SPAN("default"), TIER_STANDARD }, { SPAN("standard"), TIER_STANDARD }, { SPAN("on_demand"), TIER_STANDARD },
+    { SPAN("scale"), TIER_STANDARD }, { SPAN("priority"), TIER_PRIORITY }, { SPAN("performance"), TIER_PRIORITY },
+    { SPAN("fast"), TIER_PRIORITY }, { SPAN("flex"), TIER_FLEX }, { SPAN("batch"), TIER_BATCH },
+  };
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+    if (span_eq(string_raw(tier), words[i].word)) out->tier = words[i].tier;
+}
 
 static void take(int64_t *into, int64_t newer) {
   if (newer >= 0) *into = newer;
+}
+
+static void take_word(uint16_t *into, uint16_t newer) {
+  if (newer) *into = newer;
 }
 
 void usage_merge(struct usage *into, const struct usage *newer) {
@@ -12,11 +33,29 @@ void usage_merge(struct usage *into, const struct usage *newer) {
   take(&into->cache_write_1h, newer->cache_write_1h);
   take(&into->output, newer->output);
   take(&into->reasoning, newer->reasoning);
+  take(&into->audio_in, newer->audio_in);
+  take(&into->image_in, newer->image_in);
+  take(&into->audio_out, newer->audio_out);
+  take(&into->image_out, newer->image_out);
+  take(&into->searches, newer->searches);
+  take(&into->cost, newer->cost);
+  take_word(&into->tier, newer->tier);
+  take_word(&into->fast, newer->fast);
+  take_word(&into->us, newer->us);
+  if (newer->output >= 0) into->reasoning_place = newer->reasoning_place;
   /* All writes restated as one number: the split told before stands. */
   if (newer->cache_write >= 0 && newer->cache_write_1h < 0 && hour > 0) {
     into->cache_write_1h = hour < newer->cache_write ? hour : newer->cache_write;
     into->cache_write = newer->cache_write - into->cache_write_1h;
   }
+}
+
+void usage_reasoning(struct usage *u, enum reasoning_rule rule) {
+  bool inside = u->reasoning_place == REASONING_INSIDE && rule != REASONING_ALWAYS_OUTSIDE;
+  if (rule == REASONING_AS_TOLD || inside || u->reasoning_place == REASONING_ADDED) return;
+  if (u->output < 0 || u->reasoning <= 0) return;
+  u->output += u->reasoning;
+  u->reasoning_place = REASONING_ADDED;
 }
 
 /* Walks one level of a usage object into counts; words[i] is the name of counts[i]. */
@@ -52,26 +91,53 @@ static void normalize(int64_t input, int64_t output, int64_t total, struct usage
   bool added = reasoning > 0 &&
                (reasoning > output || (input >= 0 && (apart == reasoning || (outside && apart == cached + reasoning))));
   u->output = output + (added ? reasoning : 0);
+  if (added) u->reasoning_place = REASONING_ADDED;
+  else if (input >= 0 && (apart == 0 || (outside && apart == cached))) u->reasoning_place = REASONING_INSIDE;
+}
+
+/* What some providers say it cost, in dollars; xAI in ten-billionths of one. With a key of the caller's own OpenRouter takes its fee, and
+   the provider behind it the rest. */
+static int64_t dollars(struct json v) {
+  picodollars money;
+  const char *why;
+  return v.type == JSON_NUMBER && money_read_scaled(v.text, 0, &money, &why) ? money : -1;
+}
+
+static void read_cost(struct json usage, struct usage *out) {
+  struct json cost = json_in(usage, SPAN("cost"));
+  int64_t ticks = json_count(json_in(usage, SPAN("cost_in_usd_ticks")));
+  if (cost.type == JSON_OBJECT) cost = json_in(cost, SPAN("total_cost"));
+  out->cost = dollars(cost);
+  if (out->cost >= 0 && json_in(usage, SPAN("is_byok")).type == JSON_TRUE) {
+    int64_t behind = dollars(json_under(usage, "cost_details.upstream_inference_cost"));
+    out->cost = behind < 0 ? -1 : money_sum(out->cost, behind);
+  }
+  if (out->cost < 0 && ticks >= 0) out->cost = ticks > MONEY_MOST / 100 ? MONEY_MOST : ticks * 100;
 }
 
 void usage_read_openai(struct json usage, const struct usage_names *names, struct usage *out) {
-  enum { INPUT, OUTPUT, TOTAL, HIT, FLAT_CACHED, MISTRAL_CACHED, FLAT_REASONING, TOP };
+  enum { INPUT, OUTPUT, TOTAL, HIT, FLAT_CACHED, MISTRAL_CACHED, FLAT_REASONING, SEARCHES, TOP };
   const struct span top[TOP] = { names->input, names->output, SPAN("total_tokens"), SPAN("prompt_cache_hit_tokens"),
-                                 SPAN("cached_tokens"), SPAN("num_cached_tokens"), SPAN("reasoning_tokens") };
+                                 SPAN("cached_tokens"), SPAN("num_cached_tokens"), SPAN("reasoning_tokens"),
+                                 SPAN("num_search_queries") };
   const struct span details[] = { SPAN("cached_tokens"), SPAN("cache_write_tokens"),
-                                  SPAN("cache_creation_input_tokens") };
-  const struct span output_details[] = { SPAN("reasoning_tokens") };
-  int64_t t[TOP], d[3] = { -1, -1, -1 }, reasoning[1] = { -1 };
+                                  SPAN("cache_creation_input_tokens"), SPAN("audio_tokens"), SPAN("image_tokens") };
+  const struct span output_details[] = { SPAN("reasoning_tokens"), SPAN("audio_tokens"), SPAN("image_tokens") };
+  int64_t t[TOP], d[5] = { -1, -1, -1, -1, -1 }, o[3] = { -1, -1, -1 };
   for (size_t i = 0; i < TOP; i++) t[i] = -1;
   *out = USAGE_NONE;
   read_counts(usage, top, t, TOP);
   struct json inner = json_in(usage, names->input_details);
   if (inner.type != JSON_OBJECT) inner = json_in(usage, SPAN("prompt_token_details"));
-  read_counts(inner, details, d, 3);
-  read_counts(json_in(usage, names->output_details), output_details, reasoning, 1);
+  read_counts(inner, details, d, 5);
+  read_counts(json_in(usage, names->output_details), output_details, o, 3);
   out->cache_read = d[0] >= 0 ? d[0] : first_of(&t[HIT], 3);
   out->cache_write = first_of(&d[1], 2);
-  out->reasoning = reasoning[0] >= 0 ? reasoning[0] : t[FLAT_REASONING];
+  out->reasoning = o[0] >= 0 ? o[0] : t[FLAT_REASONING];
+  out->audio_in = d[3], out->image_in = d[4];
+  out->audio_out = o[1], out->image_out = o[2];
+  out->searches = t[SEARCHES];
+  read_cost(usage, out);
   normalize(t[INPUT], t[OUTPUT], t[TOTAL], out);
 }
 
