@@ -4,6 +4,7 @@
 enum { FAILURE_MOST = 256 * 1024 };   /* of a refusal's body that is kept */
 
 static const struct call_calls attempt_calls;
+static void read_failure(struct attempt *a);
 
 /* ---- clocks */
 static void phase_clock(struct attempt *a, enum setting s) {
@@ -17,6 +18,10 @@ void attempt_timer(struct attempt *a, uint64_t now_ms) {
   if (x->terminated) {
     x->sink->calls->end(x->sink);
     exchange_end(x, SPAN("done"));
+    return;
+  }
+  if (a->failing) {                                      /* its status already says what it is */
+    read_failure(a);
     return;
   }
   if (a->call.paused && !a->judging && (!a->deadline_ms || now_ms < a->deadline_ms)) {   /* the client is slow, not the provider */
@@ -223,8 +228,7 @@ static void on_fail(struct call *c, enum fault f, const char *phase, const char 
     relay_cut(a, f);
     return;
   }
-  if (a->failing && a->status) {                         /* its status already says what it is */
-    a->cut = f;
+  if (a->failing) {                                      /* its status already says what it is */
     read_failure(a);
     return;
   }

@@ -342,7 +342,7 @@ static void drop_attempt(struct exchange *x) {
 
 /* ---- when a chain has nothing left */
 static bool may_pass(const struct attempt *a) {
-  return a && a->failing && !a->cut && a->status >= 400 && a->status < 500 && !a->failure.account && a->head;
+  return a && a->failing && a->ended && !a->cut && a->status >= 400 && a->status < 500 && !a->failure.account && a->head;
 }
 
 /* The provider's own refusal, byte for byte. */

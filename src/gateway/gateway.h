@@ -401,7 +401,7 @@ struct attempt {
   bool failing;                       /* a non-2xx body is being read */
   bool judging;                       /* the held start waits for on_response: nothing is relayed */
   bool ended;                         /* the provider's bytes ended well */
-  enum fault cut;                     /* they broke off: while the held start was judged, or in a refusal's body */
+  enum fault cut;                     /* they broke off while the held start was judged; or a refusal is too long to be kept */
 };
 void attempt_start(struct exchange *x);
 void attempt_stop(struct attempt *a);                    /* and free */
