@@ -8,7 +8,7 @@ import random
 import re
 
 import wire
-from harness import chat_provider, messages_provider
+from harness import chat_provider, messages_provider, until
 from speech import DIALECTS, RICH, line
 from stage import Stage
 
@@ -497,7 +497,13 @@ class Table:
 
     def books(self):
         """Access log and metrics say what happened, no more and no less."""
-        records = {r["id"]: r for r in self.w.records()}
+        records = {}
+
+        def written():
+            records.update((r["id"], r) for r in self.w.records())
+            return len(records) == len(self.asked)
+
+        until(written, 5, "an access line of each exchange", 0.1)
         counts = {}
         for number, (cell, chain) in self.asked.items():
             r, sees, fault = records.get(number), self.sees(cell), self.fault(cell)
