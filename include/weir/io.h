@@ -211,5 +211,7 @@ size_t sim_read(struct loop *l, int fd, char *p, size_t n, bool *ended);
 void sim_reset(struct loop *l, int fd);                          /* as RST */
 /* True while anything can still happen without new input from outside; loop_turn on an idle simulation returns at once. */
 bool sim_busy(struct loop *l);
+bool sim_ready(struct loop *l);                                  /* the same, without time passing */
+unsigned sim_open(struct loop *l);                               /* descriptors in use, of both sides */
 
 #endif

@@ -30,6 +30,8 @@ struct scene {
   struct peer *peers;
   struct http_head *head;
   char folder[64];
+  char *text, *policies;              /* what reloads are made from */
+  unsigned generations;
 };
 
 struct worker *scene_worker(struct scene *s) { return &s->worker; }
@@ -63,21 +65,37 @@ static void remove_config(struct scene *s) {
 
 static double clock_of(void *arg) { return 1700000000.0 + (double)((struct scene *)arg)->loop->now_ns / 1e9; }
 
-struct scene *scene_new(struct span weir_lua, const char *policies, uint64_t seed, struct buf *errors) {
-  struct scene *s = mem_zero(sizeof *s);
+static struct generation *load(struct scene *s, struct buf *errors) {
   struct buf warnings = { 0 };
+  struct generation *gen = NULL;
   char path[96];
-  if (!write_config(s, weir_lua, policies)) {
+  if (write_config(s, span_cstr(s->text), s->policies)) {
+    snprintf(path, sizeof path, "%s/weir.lua", s->folder);
+    gen = generation_load(path, 1, ++s->generations, errors, &warnings);
+  } else {
     buf_printf(errors, "no temporary folder for the test's configuration\n");
-    remove_config(s);
-    mem_free(s);
-    return NULL;
   }
-  snprintf(path, sizeof path, "%s/weir.lua", s->folder);
-  s->gateway.newest = generation_load(path, 1, 1, errors, &warnings);
   buf_free(&warnings);
   remove_config(s);
+  return gen;
+}
+
+bool scene_reload(struct scene *s, struct buf *errors) {
+  struct generation *gen = load(s, errors);
+  if (!gen) return false;
+  policy_set_clock(gen->vms[0], clock_of, s);
+  generation_publish(&s->gateway, gen);
+  return true;
+}
+
+struct scene *scene_new(struct span weir_lua, const char *policies, uint64_t seed, struct buf *errors) {
+  struct scene *s = mem_zero(sizeof *s);
+  s->text = mem_cstr(weir_lua);
+  s->policies = policies ? mem_cstr(span_cstr(policies)) : NULL;
+  s->gateway.newest = load(s, errors);
   if (!s->gateway.newest) {
+    mem_free(s->text);
+    mem_free(s->policies);
     mem_free(s);
     return NULL;
   }
@@ -247,13 +265,18 @@ void scene_ask(struct scene *s, struct span request, struct arena *a, struct sce
   buf_free(&r.body);
   buf_free(&r.in);
   l->calls->close(l, fd);
-  for (int i = 0; i < 4; i++) {
+  for (unsigned turn = 0; turn < 4 || (turn < TURNS_MOST && sim_ready(l)); turn++) {   /* all that follows from that, no time passes */
     loop_turn(l);
     look_at_peers(s);
   }
 }
 
 static void passed(struct timer *t) { (void)t; }
+
+void scene_turn(struct scene *s) {
+  loop_turn(s->loop);
+  look_at_peers(s);
+}
 
 void scene_advance(struct scene *s, double seconds) {
   struct timer t = { .done = passed };
@@ -288,5 +311,7 @@ void scene_free(struct scene *s) {
   generation_drop(&s->gateway, s->gateway.newest);
   loop_free(s->loop);
   mem_free(s->head);
+  mem_free(s->text);
+  mem_free(s->policies);
   mem_free(s);
 }

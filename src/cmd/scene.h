@@ -36,5 +36,8 @@ struct scene_answer {
 /* One request on a connection of its own; the answer lies in the arena. Gives up after an hour of the simulation's time. */
 void scene_ask(struct scene *s, struct span request, struct arena *a, struct scene_answer *out);
 void scene_advance(struct scene *s, double seconds);
+void scene_turn(struct scene *s);
+/* The same files read again, as a reload does; running exchanges keep what they began with. */
+bool scene_reload(struct scene *s, struct buf *errors);
 
 #endif

@@ -500,10 +500,19 @@ void sim_reset(struct loop *l, int fd) {
   if (check(e)) end_reset(e);
 }
 
-bool sim_busy(struct loop *l) {
+bool sim_ready(struct loop *l) {
   struct sim *s = sim_of(l);
-  if (l->posted || wheel_next(&l->wheel) != UINT64_MAX) return true;
+  if (l->posted) return true;
   for (unsigned i = 0; i < s->flight_count; i++)
     if (can_go_on(s, &s->flights[i])) return true;
   return false;
+}
+
+bool sim_busy(struct loop *l) { return wheel_next(&l->wheel) != UINT64_MAX || sim_ready(l); }
+
+unsigned sim_open(struct loop *l) {
+  struct sim *s = sim_of(l);
+  unsigned n = 0;
+  for (unsigned i = 0; i < s->end_count; i++) n += s->ends[i]->used;
+  return n;
 }

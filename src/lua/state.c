@@ -15,7 +15,7 @@ static void *account(void *arg, void *p, size_t had, size_t wants) {
     return NULL;
   }
   if (wants > had && wants - had > vm->cap - (vm->used < vm->cap ? vm->used : vm->cap)) return NULL;
-  void *to = p ? mem_grow(p, wants) : mem_try(wants);
+  void *to = p ? mem_grow(p, wants) : vm->cap == SIZE_MAX ? mem_alloc(wants) : mem_try(wants);
   if (to) vm->used += wants - had;
   return to;
 }

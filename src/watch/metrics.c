@@ -90,7 +90,13 @@ static struct cell *cell_of(struct metrics *m, struct series *s) {
   return c;
 }
 
-static void add(int64_t *value, int64_t n) { __atomic_store_n(value, *value + n, __ATOMIC_RELAXED); }   /* one writer */
+/* A counter stays at its end: what providers say of tokens is added up, and they may say anything. */
+static int64_t plus(int64_t a, int64_t b) {
+  int64_t sum;
+  return __builtin_add_overflow(a, b, &sum) ? (b < 0 ? INT64_MIN : INT64_MAX) : sum;
+}
+
+static void add(int64_t *value, int64_t n) { __atomic_store_n(value, plus(*value, n), __ATOMIC_RELAXED); }   /* one writer */
 
 static struct quick *quick(struct metrics *m, uint64_t family, struct span a, struct span b) {
   uint64_t h = span_hash(a, span_hash(b, family));
@@ -235,7 +241,7 @@ static void write_cells(struct metrics *const *shards, size_t count, struct buf 
   for (size_t i = 0; i < n;) {
     int64_t sum = 0;
     size_t first = i;
-    for (; i < n && strcmp(all[i]->series, all[first]->series) == 0; i++) sum += load(&all[i]->value);
+    for (; i < n && strcmp(all[i]->series, all[first]->series) == 0; i++) sum = plus(sum, load(&all[i]->value));
     for (size_t f = 0; f < sizeof families / sizeof *families; f++) {
       size_t length = strlen(families[f].name);
       if (f == family || strncmp(all[first]->series, families[f].name, length) || all[first]->series[length] != '{') continue;
