@@ -73,6 +73,12 @@ UNITBINS := $(patsubst %.c,$(BUILD)/%,$(UNITS))
 units: $(UNITBINS)
 	@:
 
+# The whole gateway among misbehaving peers on the simulated loop. Allocations that may fail do so there.
+STORM := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/torture/*.c))
+$(BUILD)/tests/storm: $(STORM) $(LIBFILES)
+	@mkdir -p $(@D)
+	$(say)$(CC) $(ALLFLAGS) -Wl,--wrap=mem_try,--wrap=check_failed -o $@ $(STORM) $(LINKED) $(LIBS)
+
 # One unit program: make unit-wire/test_sse
 unit-%: $(BUILD)/tests/unit/%
 	$<
@@ -120,15 +126,28 @@ run: deps-build
 	@packaging/demo/run $(BUILD)
 
 # Unit tests, policy tests, end-to-end tests; the last line is "N passed, N failed, N skipped".
+# With TORTURE=1 instead: storms, and end-to-end tests of a weir that reads, sends and queues in tiny pieces.
 test: deps
+ifdef TORTURE
+	@$(submake) TORTURE= torture
+	@$(submake) BUILD=$(BUILD)/torture CFLAGS="-O2 -g -DWEIR_TORTURE" TORTURE= all
+	@tests/torture/run $(BUILD)/torture
+else
 	@$(submake) all units
 	@tests/all $(BUILD)
+endif
 
 # The same under AddressSanitizer and UBSan, in a build folder of its own.
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 test-sanitize: deps
 	@$(submake) BUILD=$(BUILD)/sanitize SAN="$(SANITIZE)" CFLAGS="-O1 -g" all units
 	@tests/all $(BUILD)/sanitize
+
+# Storms: seeds for TORTURE_SECONDS, or SEED=n once more, under the same sanitizers.
+TORTURE_SECONDS ?= 60
+torture: deps
+	@$(submake) BUILD=$(BUILD)/sanitize SAN="$(SANITIZE)" CFLAGS="-O1 -g" $(BUILD)/sanitize/tests/storm
+	@$(BUILD)/sanitize/tests/storm --seconds $(TORTURE_SECONDS) $(if $(SEED),--seed $(SEED) --verbose)
 
 tidy:
 	@python3 tests/tidy.py
@@ -154,5 +173,5 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all units deps deps-build deps-fuzz run test test-sanitize tidy fuzz fuzz-targets format bench install clean
+.PHONY: all units deps deps-build deps-fuzz run test test-sanitize torture tidy fuzz fuzz-targets format bench install clean
 .DELETE_ON_ERROR:

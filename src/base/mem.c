@@ -3,11 +3,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-void *mem_try(size_t n) { return malloc(n ? n : 1); }
+#ifdef WEIR_TORTURE
+/* With WEIR_TORTURE_ALLOC=n every nth large piece of memory is refused. */
+static bool refused(size_t n) {
+  static unsigned tries;
+  static int every = -1;
+  if (every < 0) every = atoi(getenv("WEIR_TORTURE_ALLOC") ? getenv("WEIR_TORTURE_ALLOC") : "0");
+  return every && n >= 8192 && __atomic_add_fetch(&tries, 1, __ATOMIC_RELAXED) % (unsigned)every == 0;
+}
+#else
+static bool refused(size_t n) { return (void)n, false; }
+#endif
+
+void *mem_try(size_t n) { return refused(n) ? NULL : malloc(n ? n : 1); }
 void mem_free(void *p) { free(p); }
 
 void *mem_alloc(size_t n) {
-  void *p = mem_try(n);
+  void *p = malloc(n ? n : 1);
   require(p);
   return p;
 }

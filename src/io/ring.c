@@ -148,9 +148,15 @@ static void poll_arm(struct ring *r, struct op *op) {
   io_uring_sqe_set_data64(e, op_data(r, op));
 }
 
+static void socket_shrink(int fd) {
+  int bytes = SOCKET_BYTES;                        /* the kernel makes that its own least */
+  if (TORTURED) (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+}
+
 /* Accepted sockets inherit NODELAY from their listener, which saves a call for each. */
 static void ring_accept(struct loop *l, struct op *op, int fd) {
   int one = 1;
+  socket_shrink(fd);
   (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   op_take(ring_of(l), op, KIND_ACCEPT, fd);
   accept_arm(ring_of(l), op);
@@ -164,7 +170,7 @@ static void ring_recv(struct loop *l, struct op *op, int fd, bool soon) {
 static void ring_recv_into(struct loop *l, struct op *op, int fd, char *p, size_t n) {
   struct ring *r = ring_of(l);
   struct io_uring_sqe *e = entry_for(r, op, KIND_READ, fd);
-  io_uring_prep_recv(e, fd, p, n < SKIP_LIMIT ? n : SKIP_LIMIT, 0);
+  io_uring_prep_recv(e, fd, p, n < MOST_READ ? n : MOST_READ, 0);
   if (!op->ready) e->ioprio |= IORING_RECVSEND_POLL_FIRST;
   io_uring_sqe_set_data64(e, op_data(r, op));
 }
@@ -261,11 +267,12 @@ static void send_end(struct ring *r, struct op_send *s, int result) {
 
 /* Sends. */
 
-static void send_prepare(struct op_send *s, struct io_uring_sqe *e, int flags) {
+static void send_prepare(const struct ring *r, struct op_send *s, struct io_uring_sqe *e, int flags) {
+  unsigned most = r->cut_sends ? MOST_SENT : SKIP_LIMIT;
   flags |= MSG_WAITALL | MSG_NOSIGNAL;
-  if (s->msg.msg_iovlen == 1) {
+  if (s->msg.msg_iovlen == 1 || r->cut_sends) {
     io_uring_prep_send(e, s->op.fd, s->msg.msg_iov->iov_base, s->msg.msg_iov->iov_len, flags);
-    if (s->msg.msg_iov->iov_len > SKIP_LIMIT) e->len = SKIP_LIMIT;
+    if (s->msg.msg_iov->iov_len > most) e->len = most;
   } else {
     io_uring_prep_sendmsg(e, s->op.fd, &s->msg, (unsigned)flags);
   }
@@ -274,7 +281,7 @@ static void send_prepare(struct op_send *s, struct io_uring_sqe *e, int flags) {
 static void rest_arm(struct ring *r, struct op_send *s) {
   struct io_uring_sqe *e = entry(r);
   s->op.kind = KIND_REST;
-  send_prepare(s, e, 0);
+  send_prepare(r, s, e, 0);
   e->ioprio |= IORING_RECVSEND_POLL_FIRST;
   io_uring_sqe_set_data64(e, op_data(r, &s->op));
 }
@@ -294,7 +301,7 @@ static void ring_send(struct loop *l, struct op_send *s, int fd, const struct io
   }
   struct io_uring_sqe *e = entry(r);
   s->place = r->uring.sq.sqe_tail - 1;
-  send_prepare(s, e, MSG_DONTWAIT);
+  send_prepare(r, s, e, MSG_DONTWAIT);
   io_uring_sqe_set_data64(e, op_data(r, &s->op));
   if (!r->skip) return;
   e->flags |= IOSQE_CQE_SKIP_SUCCESS;
@@ -538,6 +545,7 @@ static int ring_socket(struct loop *l, int family) {
   (void)l;
   int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
   if (fd < 0) return result_of(errno);
+  socket_shrink(fd);
   (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   return fd;
 }

@@ -8,6 +8,14 @@
 enum ring_kind { KIND_NONE, KIND_READ, KIND_ACCEPT, KIND_RECV, KIND_CONNECT, KIND_POLL, KIND_SEND, KIND_REST, KIND_CLOSE };
 enum { BUFFER_GROUP = 0, ADDRESSES = 16 };
 
+/* A build with -DWEIR_TORTURE: queues and buffers so small that each turn overflows them, every second ring as on an old
+   kernel, with sends cut to a few bytes. Nothing of it is in other builds. */
+#ifdef WEIR_TORTURE
+enum { TORTURED = 1, ENTRIES = 4, LEAST_ENTRIES = 4, BUFFERS = 3, BUFFER_SIZE = 7, MOST_READ = 7, MOST_SENT = 11, SOCKET_BYTES = 1 };
+#else
+enum { TORTURED = 0, ENTRIES = 1024, LEAST_ENTRIES = 256, BUFFERS = 128, BUFFER_SIZE = 16384, MOST_READ = 1 << 30, MOST_SENT = 1 << 30, SOCKET_BYTES = 0 };
+#endif
+
 struct ring_slot {
   struct op *op;                      /* NULL: free */
   uint32_t generation;                /* 24 bits; of the op in flight, or of the next */
@@ -19,6 +27,7 @@ struct ring {
   unsigned entries;
   bool started;                       /* uring is there */
   bool deferred, skip;                /* DEFER_TASKRUN; sends that went out whole post no completion */
+  bool cut_sends;                     /* only where TORTURED: no send takes more than MOST_SENT at once */
   struct ring_slot *slots;
   uint32_t slot_count, first_free;    /* slot 0 is nobody's */
   struct op_send *batch, **batch_end; /* sends prepared and not judged yet, in order */

@@ -9,8 +9,6 @@
 #include "refused.h"
 #include "ring.h"
 
-enum { ENTRIES = 1024, LEAST_ENTRIES = 256, BUFFERS = 128, BUFFER_SIZE = 16384 };
-
 uint64_t ring_clock_ns(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -125,6 +123,11 @@ struct ring *ring_made(const struct ring_options *o, const struct loop_calls *ca
   r->buffer_size = o->buffer_size ? o->buffer_size : BUFFER_SIZE;
   r->thread = gettid();
   r->deferred = !o->plain;
+  if (TORTURED) {
+    static unsigned rings;
+    r->cut_sends = __atomic_fetch_add(&rings, 1, __ATOMIC_RELAXED) % 2;
+    r->deferred &= !r->cut_sends;
+  }
   r->batch_end = &r->batch;
   r->wake_fd = eventfd(0, EFD_CLOEXEC);
   buffers_map(r);
@@ -141,7 +144,7 @@ struct ring *ring_made(const struct ring_options *o, const struct loop_calls *ca
     return NULL;
   }
   io_uring_register_ring_fd(&r->uring);            /* only a saving; without it the plain descriptor is used */
-  r->skip = sends_skip(r);
+  r->skip = !r->cut_sends && sends_skip(r);
   loop_init(&r->loop, calls, ring_clock_ns());
   snprintf(r->description, sizeof r->description, "io_uring, %s, %u entries%s",
            r->deferred ? "DEFER_TASKRUN" : "COOP_TASKRUN", r->entries, r->skip ? "" : ", every send completes");

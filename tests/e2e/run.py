@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Meets weir as its users do: runs the test_* functions of tests/e2e/test_*.py against a built weir and weir-mock.
 
-    tests/e2e/run.py [--build build] [--only PATTERN] [--jobs 2] [--verbose]
+    tests/e2e/run.py [--build build] [--only PATTERN] [--leave PATTERN,…] [--jobs 2] [--verbose]
 
 Each module runs in a process of its own, at most two at a time; each test starts the weirs it needs and they are ended with
 it. The last line is "N passed, N failed, N skipped"; the exit code is 0 only when none failed. See doc/testing.md."""
@@ -23,9 +23,14 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TEST_LIMIT, MODULE_LIMIT = 60, 300  # seconds; a sanitizer build has three times as long
 
 
-def wanted(module, name, pattern):
+def matches(module, name, pattern):
     text = f"{module}.{name}"
-    return not pattern or pattern in text or fnmatch.fnmatch(text, pattern) or fnmatch.fnmatch(name, pattern)
+    return pattern in text or fnmatch.fnmatch(text, pattern) or fnmatch.fnmatch(name, pattern)
+
+
+def wanted(module, name, args):
+    left = any(matches(module, name, p) for p in args.leave.split(",") if p)
+    return not left and (not args.only or matches(module, name, args.only))
 
 
 # ---- one module, in a process of its own
@@ -77,7 +82,7 @@ def run_module(args):
     harness = importlib.import_module("harness")
     module = importlib.import_module(args.module)
     for name, function in list(vars(module).items()):
-        if not name.startswith("test_") or not callable(function) or not wanted(args.module, name, args.only):
+        if not name.startswith("test_") or not callable(function) or not wanted(args.module, name, args):
             continue
         begun = time.monotonic()
         result, why = run_test(harness, function, args.build, args.slot)
@@ -110,6 +115,8 @@ class Suite:
         command = [sys.executable, os.path.abspath(__file__), "--module", name, "--slot", str(slot), "--build", self.args.build]
         if self.args.only:
             command += ["--only", self.args.only]
+        if self.args.leave:
+            command += ["--leave", self.args.leave]
         limit = MODULE_LIMIT * (3 if self.args.sanitized else 1)
         p = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
         watch = threading.Timer(limit, lambda: os.killpg(p.pid, signal.SIGKILL))
@@ -160,6 +167,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--build", default="build", help="the folder of weir and weir-mock (default: build)")
     p.add_argument("--only", help="part of, or a pattern for, test_module.test_name")
+    p.add_argument("--leave", default="", help="patterns of tests that are not run, with commas between them")
     p.add_argument("--jobs", type=int, default=2)
     p.add_argument("--verbose", action="store_true", help="a line for every test, with its time")
     p.add_argument("--module", help=argparse.SUPPRESS)
@@ -177,7 +185,7 @@ def main():
     modules = []
     for path in sorted(glob.glob(os.path.join(HERE, "test_*.py")), key=lambda x: -os.path.getsize(x)):
         module = os.path.basename(path)[:-3]
-        if any(wanted(module, n, args.only) for n in names_in(path)):
+        if any(wanted(module, n, args) for n in names_in(path)):
             modules.append(module)
     begun = time.monotonic()
     suite = Suite(args)
