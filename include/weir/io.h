@@ -128,6 +128,8 @@ void loop_turn(struct loop *l);       /* one turn as the glossary says; waits un
 /* From any thread. The loop must outlive the call, not only the run of the message: so threads that post to a loop
    have ended, or said so, before it is freed. */
 void loop_post(struct loop *l, struct message *m);
+/* Runs what was posted, oldest first: a part of every turn, and for who cleans up after a loop whose thread has ended. */
+void loop_posted(struct loop *l);
 /* No op may be in flight. On the loop's thread, or on another once that has ended. */
 void loop_free(struct loop *l);
 void loop_init(struct loop *l, const struct loop_calls *calls, uint64_t now_ns);   /* for backends */

@@ -87,6 +87,9 @@ static void write_metrics(struct gateway *g, struct buf *out) {
   metrics_write(shards, g->worker_count + 1, out);
   mem_free(shards);
   policy_metrics_write(out);
+  buf_printf(out, "# HELP weir_worker_clients Client connections by worker.\n# TYPE weir_worker_clients gauge\n");
+  for (unsigned i = 0; i < g->worker_count; i++)
+    buf_printf(out, "weir_worker_clients{worker=\"%u\"} %u\n", i, __atomic_load_n(&g->workers[i].open_clients, __ATOMIC_RELAXED));
   if (g->access_log)
     buf_printf(out, "# TYPE weir_access_log_dropped_total counter\nweir_access_log_dropped_total %llu\n", (unsigned long long)log_sink_dropped(g->access_log));
 }

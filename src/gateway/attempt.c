@@ -237,6 +237,7 @@ static void on_fail(struct call *c, enum fault f, const char *phase, const char 
     read_failure(a);
     return;
   }
+  if (f == FAULT_OVERLOADED) a->failure.retry_after = 1;                 /* weir itself: too much waits already */
   attempt_fault(a, f, a->head ? "stream" : phase, why);
 }
 

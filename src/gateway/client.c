@@ -467,7 +467,6 @@ struct client *client_open(struct worker *w, int fd, struct span ip) {
   c->link = &w->clients;
   if (c->next) c->next->link = &c->next;
   w->clients = c;
-  __atomic_add_fetch(&w->open_clients, 1, __ATOMIC_RELAXED);
   c->state = CLIENT_IDLE;
   clock_set(c, setting(c, SET_CLIENT_IDLE));
   read_on(c);

@@ -79,6 +79,9 @@ struct gateway {
   uint64_t held;                      /* atomic: bytes of large request bodies */
   uint64_t memory_default;            /* a quarter of RAM */
   unsigned most_clients;              /* what the descriptor limit allows; 0: no limit */
+  struct siblings *siblings;          /* pools of all workers by endpoint; lend.c has the lock */
+  unsigned waiting, most_waiting;     /* atomic: requests that wait for a connection's turn, a policy or a retry; 0: no limit */
+  uint64_t short_said_ms;             /* atomic: when descriptors were last said to be short */
   struct reload *reload;              /* one at a time */
   struct admin *admin;
   struct control *control;
@@ -148,6 +151,8 @@ struct worker {
   bool stop_posted, reload_posted;    /* atomic: a message is posted once at a time */
   enum { STOP_NOT, STOP_DRAIN, STOP_NOW } stop_wanted;    /* atomic */
   bool draining, stopping;
+  bool ended_all;                     /* all threads have ended: what is left is only freed */
+  unsigned loans;                     /* asked for and not answered */
   unsigned asking;                    /* questions for names that are not answered */
 };
 bool worker_init(struct worker *w, struct gateway *g, unsigned number, struct loop *loop);
@@ -167,6 +172,10 @@ struct buf worker_buf(struct worker *w);
 void worker_buf_back(struct worker *w, struct buf *b);
 char *worker_body(struct worker *w, size_t n, size_t *cap);            /* NULL: no memory */
 void worker_body_back(struct worker *w, char *p, size_t cap);
+/* One more request that waits; false: too many of the process do. */
+bool worker_wait(struct worker *w);
+void worker_wait_over(struct worker *w);
+void worker_short(struct worker *w, const char *doing);  /* out of descriptors: said now and then */
 void worker_trim(struct worker *w);                      /* once a second: what was not used goes back */
 
 /* ---- sink: where an exchange's answer goes. The HTTP client is one; tests and sub-requests are others. */
@@ -432,17 +441,24 @@ bool chunks_time(struct attempt *a);
 void chunks_free(struct chunks *k);
 
 /* ---- pool and upstream */
-enum upstream_state { UP_RESOLVING, UP_CONNECTING, UP_TUNNEL, UP_SHAKING, UP_IDLE, UP_BUSY, UP_FAILED, UP_CLOSED };
+enum upstream_state {
+  UP_RESOLVING, UP_CONNECTING, UP_TUNNEL, UP_SHAKING, UP_IDLE, UP_BUSY, UP_FAILED, UP_CLOSED,
+  UP_WAITING,                         /* for a loan of another worker, or for its turn to be made */
+  UP_LENDING,                         /* parts from its loop, to go to another worker */
+};
 struct upstream {
   struct sock sock;
   struct pool *pool;
   struct call *call;                  /* NULL: idle, or being warmed */
-  struct upstream *next, **link;      /* in pool->idle */
+  struct upstream *next, **link;      /* in pool->idle; next alone in pool->waiting */
+  struct loan *loan;                  /* UP_WAITING, UP_LENDING; NULL: none */
   struct upstream *next_dirty, *all_next, **all_link;
   enum upstream_state state;
   bool dirty, timed_out, junk;        /* junk: bytes came that nobody asked for: never reused */
   bool behind;                        /* more records stand behind the bytes being delivered */
   bool shake_running;
+  bool queued, opening;               /* in pool->waiting; counted in pool->opening */
+  bool warming;                       /* made ahead of its use */
   unsigned uses;
   struct buf in;                      /* TLS: bytes that are no whole record yet */
   struct buf plain;                   /* a response head that is not whole yet */
@@ -475,10 +491,17 @@ struct pool {
   struct tls_trust *trust;
   struct upstream *idle;              /* newest first */
   struct upstream *all;
-  unsigned idle_count, warming;
+  unsigned idle_count, busy_count;    /* atomic: other workers look */
+  struct siblings *siblings;          /* the pools of all workers to this endpoint */
+  struct upstream *waiting, **waiting_last;    /* for their turn, oldest first */
+  unsigned opening;                   /* connections that are being made */
+  bool warming;                       /* one is made ahead */
+  unsigned warm_failed;               /* in a row */
+  uint64_t warm_from_ms;              /* no earlier: the last one failed */
+  struct timer warm_timer;
   int64_t *idle_gauge, *busy_gauge;   /* the shard's */
   double idle_s;
-  unsigned warm;
+  unsigned warm;                      /* idle ones to have, over all workers */
   struct tls_session session;
   uint64_t used_ms;
 };
@@ -505,6 +528,28 @@ void upstream_shake(struct upstream *u, struct span in); /* the way to the provi
 void tunnel_start(struct upstream *u);                   /* the proxy is connected */
 void tunnel_bytes(struct upstream *u, struct span data);
 void tunnel_ended(struct upstream *u);
+void upstream_open(struct upstream *u);                  /* lend.c: at once, or when its turn comes */
+void upstream_resolve(struct upstream *u);               /* its turn has come */
+void upstream_serve(struct upstream *u, struct call *c); /* one that is unlisted, or was adopted */
+void upstream_warm(struct pool *p);
+void pool_let_one_go(struct worker *w);                  /* lend.c: descriptors are short: the oldest idle connection closes */
+/* lend.c: between the pools of all workers to one endpoint */
+void siblings_join(struct pool *p);
+void siblings_leave(struct pool *p);
+bool lend_ask(struct upstream *u);                       /* false: nobody has an idle one */
+void lend_parted(struct upstream *u, int result);        /* UP_LENDING: its read has ended */
+void lend_broken(struct upstream *u);                    /* UP_LENDING: it is being closed */
+void lend_forget(struct upstream *u);                    /* it waits for its loan no longer */
+void turn_leave(struct upstream *u);                     /* it waits for its turn no longer */
+void turn_over(struct upstream *u);                      /* it stands, or never will: the next one's turn */
+struct upstream *turn_for_any(const struct pool *p);     /* waits longest, and may have a connection that was used before */
+void keep_warm(struct pool *p);
+void warm_over(struct upstream *u, bool well);
+/* and what it needs of pool.c: out of the idle list; off this thread; into a pool of this one */
+void upstream_unlist(struct upstream *u);
+void upstream_part(struct upstream *u);
+void upstream_adopt(struct pool *p, struct upstream *u);
+void upstream_discard(struct upstream *u);               /* adopted, but no loop turns any more */
 /* call.c, told by the connection: */
 void call_connected(struct call *c, struct upstream *u);
 void call_connect_failed(struct call *c, enum fault f, const char *why);

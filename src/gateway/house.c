@@ -150,7 +150,7 @@ static void drain(struct gateway *g) {
     stop_all(g, STOP_NOW);
     return;
   }
-  g->draining = true;
+  __atomic_store_n(&g->draining, true, __ATOMIC_RELAXED);
   double seconds = conf_setting(g->newest->conf, NULL, NULL, SET_DRAIN);
   log_info("draining for at most %g s; a second signal ends at once", seconds);
   house.drain.done = drain_over;
@@ -212,6 +212,7 @@ static void raise_descriptors(struct gateway *g) {
   r.rlim_cur = r.rlim_max;
   setrlimit(RLIMIT_NOFILE, &r);
   g->most_clients = r.rlim_cur > 256 ? (unsigned)((r.rlim_cur - 128) / 2 > 10000000 ? 10000000 : (r.rlim_cur - 128) / 2) : 64;
+  g->most_waiting = g->most_clients / 2;
   if (r.rlim_cur < 1024) log_warn("only %lu descriptors are allowed: each stream needs two", (unsigned long)r.rlim_cur);
 }
 
@@ -327,6 +328,8 @@ static void house_end(struct gateway *g) {
   tls_pool_free(g->shakes);
   resolver_free(g->resolver);
   while (g->house->in_flight) loop_turn(g->house);
+  for (unsigned i = 0; i < g->worker_count; i++) g->workers[i].ended_all = true;
+  for (unsigned i = 0; i < 2 * g->worker_count; i++) loop_posted(g->workers[i % g->worker_count].loop);   /* loans asked for too late, and their answers */
   for (unsigned i = 0; i < g->worker_count; i++) {
     worker_free(&g->workers[i]);
     loop_free(g->workers[i].loop);

@@ -3,9 +3,10 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <unistd.h>
 
 enum {
-  WARM_FOR_MS = 300000,               /* a pool that was not used for so long is not kept warm */
+  AGAIN_MS = 50,                      /* between two looks for a free descriptor */
   SEAL_AHEAD = 64 * 1024,             /* ciphertext made before the socket took what is there */
   SEAL_SLICE = 16 * 1024,
 };
@@ -42,6 +43,7 @@ static struct pool *pool_new(struct worker *w, struct span key, struct span host
   p->idle_gauge = metrics_connections(w->metrics, span_cstr(p->name), "idle");
   p->busy_gauge = metrics_connections(w->metrics, span_cstr(p->name), "busy");
   table_set(&w->pools, p->key, p);
+  siblings_join(p);
   return p;
 }
 
@@ -54,8 +56,7 @@ struct pool *pool_of(struct worker *w, const struct endpoint *e, const struct co
     p->trust = e->trust ? tls_trust_ref(e->trust) : NULL;
   }
   p->idle_s = conf_setting(c, NULL, provider, SET_IDLE_POOL);
-  unsigned warm = (unsigned)conf_setting(c, NULL, provider, SET_WARM), n = w->gateway->worker_count;
-  p->warm = warm / n + (w->number < warm % n);           /* `warm` counts per process */
+  p->warm = (unsigned)conf_setting(c, NULL, provider, SET_WARM);
   return p;
 }
 
@@ -68,6 +69,7 @@ struct pool *pool_for_url(struct worker *w, const struct url *u, const struct pr
 
 void pool_close(struct pool *p) {
   p->warm = 0;
+  timer_stop(&p->worker->loop->wheel, &p->warm_timer);
   for (struct upstream *u = p->all, *next; u; u = next) {
     next = u->all_next;
     if (!u->call) upstream_close(u);
@@ -76,6 +78,7 @@ void pool_close(struct pool *p) {
 
 void pool_free(struct pool *p) {
   check(!p->all);
+  siblings_leave(p);
   mem_free((char *)p->key.p);
   mem_free(p->host);
   mem_free(p->tls_name);
@@ -87,22 +90,43 @@ void pool_free(struct pool *p) {
   mem_free(p);
 }
 
+/* ---- counts, read by other workers */
+static void idle_add(struct pool *p, int n) {
+  __atomic_store_n(&p->idle_count, p->idle_count + (unsigned)n, __ATOMIC_RELAXED);
+  metrics_move(p->idle_gauge, n);
+}
+
+static void busy_add(struct pool *p, int n) {
+  __atomic_store_n(&p->busy_count, p->busy_count + (unsigned)n, __ATOMIC_RELAXED);
+  metrics_move(p->busy_gauge, n);
+}
 
 static void idle_unlink(struct upstream *u) {
   if (!u->link) return;
   *u->link = u->next;
   if (u->next) u->next->link = u->link;
   u->link = NULL;
-  u->pool->idle_count--;
-  metrics_move(u->pool->idle_gauge, -1);
+  idle_add(u->pool, -1);
+}
+
+static void all_unlink(struct upstream *u) {
+  *u->all_link = u->all_next;
+  if (u->all_next) u->all_next->all_link = u->all_link;
+}
+
+static void all_link(struct pool *p, struct upstream *u) {
+  u->pool = p;
+  u->all_next = p->all;
+  u->all_link = &p->all;
+  if (u->all_next) u->all_next->all_link = &u->all_next;
+  p->all = u;
 }
 
 /* ---- a connection's end */
 static void upstream_free(struct upstream *u) {
   if (u->shake_running || u->sock.closing || u->sock.fd >= 0) return;    /* each of them calls here again; the descriptor goes first */
   if (u->unpin) u->unpin(u->unpin_arg);
-  *u->all_link = u->all_next;
-  if (u->all_next) u->all_next->all_link = u->all_link;
+  all_unlink(u);
   if (u->tls) tls_free(u->tls);
   buf_free(&u->in);
   buf_free(&u->plain);
@@ -131,13 +155,17 @@ static void dirty_unlink(struct upstream *u) {
 void upstream_close(struct upstream *u) {
   if (u->state == UP_CLOSED) return;
   struct worker *w = u->pool->worker;
-  if (u->state == UP_BUSY) metrics_move(u->pool->busy_gauge, -1);
-  if (u->state != UP_BUSY && u->state != UP_IDLE && !u->call && u->pool->warming) u->pool->warming--;
+  if (u->state == UP_BUSY) busy_add(u->pool, -1);
+  if (u->state == UP_LENDING) lend_broken(u);
+  else lend_forget(u);
+  turn_leave(u);
+  warm_over(u, false);
   idle_unlink(u);
   dirty_unlink(u);
   timer_stop(&w->loop->wheel, &u->timer);
   u->state = UP_CLOSED;
   u->call = NULL;
+  turn_over(u);
   if (u->resolving) u->resolving->upstream = NULL;
   u->resolving = NULL;
   if (u->sock.fd >= 0) sock_close(&u->sock, socket_closed);
@@ -160,6 +188,7 @@ static void failed_timer(struct timer *t) {
 }
 
 void upstream_fail(struct upstream *u, enum fault f, const char *why) {
+  turn_over(u);
   u->fail = f;
   if (why != u->why) snprintf(u->why, sizeof u->why, "%s", why);
   u->state = UP_FAILED;
@@ -260,6 +289,21 @@ static void connect_done(struct op *op, int result, struct span data, bool more)
   connect_next(u);
 }
 
+static void connect_again(struct timer *t) { connect_next(container(t, struct upstream, timer)); }
+
+/* No descriptor is free: an idle connection is let go for it, and until the connect clock is over others may close too. */
+static void connect_later(struct upstream *u) {
+  struct worker *w = u->pool->worker;
+  struct loop *l = w->loop;
+  worker_short(w, "connecting to a provider");
+  if (l->now_ms + AGAIN_MS > u->phase_due_ms) { upstream_fail(u, FAULT_OVERLOADED, "weir is out of file descriptors"); return; }
+  pool_let_one_go(w);
+  u->address_at--;
+  u->state = UP_CONNECTING;
+  u->timer.done = connect_again;
+  timer_set(&l->wheel, &u->timer, l->now_ms + AGAIN_MS);
+}
+
 static void connect_next(struct upstream *u) {
   struct loop *l = u->sock.loop;
   while (u->address_at < u->address_count) {
@@ -267,7 +311,7 @@ static void connect_next(struct upstream *u) {
     int fd = l->calls->socket(l, a->to.ss_family);
     if (fd < 0) {
       connect_why(u, io_result_text(fd));
-      if (fd == IO_NO_DESCRIPTORS) break;
+      if (fd == IO_NO_DESCRIPTORS) { connect_later(u); return; }
       continue;
     }
     uint64_t left = u->phase_due_ms > l->now_ms ? u->phase_due_ms - l->now_ms : 0;
@@ -332,7 +376,7 @@ static void lookup_timer(struct timer *t) {
   upstream_fail(u, FAULT_TIMEOUT, "DNS: the name look-up took too long");
 }
 
-static void upstream_resolve(struct upstream *u) {
+void upstream_resolve(struct upstream *u) {
   struct pool *p = u->pool;
   struct resolver *r = p->worker->gateway->resolver;
   u->addresses = mem_alloc(RESOLVE_MOST * sizeof *u->addresses);
@@ -359,27 +403,19 @@ static void upstream_resolve(struct upstream *u) {
 
 static struct upstream *upstream_new(struct pool *p, struct call *c) {
   struct upstream *u = mem_zero(sizeof *u);
-  u->pool = p;
   u->call = c;
   u->sock.loop = p->worker->loop;
   u->sock.fd = -1;
-  u->all_next = p->all;
-  u->all_link = &p->all;
-  if (u->all_next) u->all_next->all_link = &u->all_next;
-  p->all = u;
+  all_link(p, u);
   u->phase_due_ms = p->worker->loop->now_ms + (uint64_t)((c ? c->connect_s : 3) * 1000);
   if (c) c->conn = u;
-  else p->warming++;
-  upstream_resolve(u);
   return u;
 }
 
-/* TLS alone is worth warming: a plain connect costs less than keeping it. */
-static void keep_warm(struct pool *p) {
-  struct worker *w = p->worker;
-  if (!p->tls || w->draining || p->warming || p->idle_count >= p->warm) return;
-  if (w->loop->now_ms - p->used_ms > WARM_FOR_MS) return;
-  upstream_new(p, NULL);
+void upstream_warm(struct pool *p) {
+  struct upstream *u = upstream_new(p, NULL);
+  u->warming = true;
+  upstream_open(u);
 }
 
 static void upstream_ready(struct upstream *u) {
@@ -387,30 +423,66 @@ static void upstream_ready(struct upstream *u) {
   timer_stop(&u->sock.loop->wheel, &u->timer);
   mem_free(u->addresses);
   u->addresses = NULL;
+  warm_over(u, true);
+  turn_over(u);
   if (!u->call) {
-    if (p->warming) p->warming--;
     upstream_idle(u);
+    keep_warm(p);
     return;
   }
   u->state = UP_BUSY;
-  metrics_move(p->busy_gauge, 1);
+  busy_add(p, 1);
   upstream_read(u, false);
   call_connected(u->call, u);
+  keep_warm(p);
+}
+
+/* ---- lending: see lend.c */
+void upstream_unlist(struct upstream *u) {
+  idle_unlink(u);
+  timer_stop(&u->sock.loop->wheel, &u->timer);
+}
+
+void upstream_part(struct upstream *u) {
+  all_unlink(u);
+  u->pool = NULL;
+  u->sock.loop = NULL;
+}
+
+void upstream_adopt(struct pool *p, struct upstream *u) {
+  all_link(p, u);
+  u->sock.loop = p->worker->loop;
+}
+
+void upstream_discard(struct upstream *u) {
+  close(u->sock.fd);
+  u->sock.fd = -1;
+  u->state = UP_CLOSED;
+  upstream_free(u);
+}
+
+void upstream_serve(struct upstream *u, struct call *c) {
+  struct pool *p = u->pool;
+  u->state = UP_BUSY;
+  busy_add(p, 1);
+  u->call = c;
+  c->conn = u;
+  c->reused = true;
+  upstream_read(u, false);
+  call_connected(c, u);
   keep_warm(p);
 }
 
 void pool_lease(struct pool *p, struct call *c, bool fresh) {
   p->used_ms = p->worker->loop->now_ms;
   struct upstream *u = fresh ? NULL : p->idle;
-  if (!u) { upstream_new(p, c); return; }
-  idle_unlink(u);
-  u->state = UP_BUSY;
-  metrics_move(p->busy_gauge, 1);
-  u->call = c;
-  c->conn = u;
-  c->reused = true;
-  call_connected(c, u);
-  if (p->tls) keep_warm(p);
+  if (u) {
+    idle_unlink(u);
+    upstream_serve(u, c);
+    return;
+  }
+  u = upstream_new(p, c);
+  if (fresh || !lend_ask(u)) upstream_open(u);
 }
 
 static void idle_timer(struct timer *t) {
@@ -426,23 +498,31 @@ static void idle_timer(struct timer *t) {
 void upstream_idle(struct upstream *u) {
   struct pool *p = u->pool;
   struct loop *l = u->sock.loop;
-  if (u->state == UP_BUSY) metrics_move(p->busy_gauge, -1);
+  if (u->state == UP_BUSY) busy_add(p, -1);
   u->call = NULL;
   u->uses++;
   if (p->worker->draining || u->junk) { u->state = UP_IDLE; upstream_close(u); return; }
   u->state = UP_IDLE;
+  if (!buf_size(&u->out)) worker_buf_back(p->worker, &u->out);            /* else the end of a handshake made ahead still has to go */
+  struct upstream *waits = turn_for_any(p);
+  if (waits) {
+    struct call *c = waits->call;
+    waits->call = NULL;
+    c->conn = NULL;
+    upstream_close(waits);
+    upstream_serve(u, c);
+    return;
+  }
   u->idle_since_ms = l->now_ms;
   u->next = p->idle;
   u->link = &p->idle;
   if (u->next) u->next->link = &u->next;
   p->idle = u;
-  p->idle_count++;
-  metrics_move(p->idle_gauge, 1);
+  idle_add(p, 1);
   if (!timer_armed(&u->timer)) {
     u->timer.done = idle_timer;
     timer_set(&l->wheel, &u->timer, l->now_ms + (uint64_t)(p->idle_s * 1000));
   }
-  worker_buf_back(p->worker, &u->out);
   upstream_read(u, false);                               /* sees the peer close it */
 }
 
@@ -609,6 +689,7 @@ static bool take(struct upstream *u, struct span data) {
 static void recv_done(struct op *op, int result, struct span data, bool more) {
   struct upstream *u = container(op, struct upstream, sock.recv);
   (void)more;
+  if (u->state == UP_LENDING) { lend_parted(u, result); return; }
   if (u->state == UP_FAILED) return;                     /* its timer tells the call, and closes it */
   if (result <= 0) { peer_ended(u, result); return; }
   if (!take(u, data)) return;

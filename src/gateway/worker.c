@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "weir/vm.h"
 
+enum { SHORT_SAY_MS = 10000, ACCEPT_AGAIN_MS = 100 };
 enum { SPARE_BUF = 4096, SPARE_BUF_MOST = 65536, SPARE_BUFS = 32 };
 
 /* ---- memory and chance */
@@ -74,6 +75,24 @@ void worker_trim(struct worker *w) {
     w->spare_bodies[i] = (struct spare_body){ 0 };
   }
   w->spare_bodies_used = false;
+}
+
+/* ---- bounds of the process */
+bool worker_wait(struct worker *w) {
+  struct gateway *g = w->gateway;
+  unsigned n = __atomic_add_fetch(&g->waiting, 1, __ATOMIC_RELAXED);
+  if (!g->most_waiting || n <= g->most_waiting) return true;
+  worker_wait_over(w);
+  return false;
+}
+
+void worker_wait_over(struct worker *w) { __atomic_sub_fetch(&w->gateway->waiting, 1, __ATOMIC_RELAXED); }
+
+void worker_short(struct worker *w, const char *doing) {
+  uint64_t *said = &w->gateway->short_said_ms, last = __atomic_load_n(said, __ATOMIC_RELAXED), now = w->loop->now_ms;
+  if (last && now < last + SHORT_SAY_MS) return;
+  if (!__atomic_compare_exchange_n(said, &last, now, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) return;
+  log_warn("out of file descriptors in %s: it is tried again; raise LimitNOFILE (ulimit -n) if this stays", doing);
 }
 
 /* xoshiro256**: for ids, jitter and choice, not for secrets. */
@@ -151,25 +170,40 @@ static unsigned clients_of(const struct gateway *g) {
   return n;
 }
 
-void worker_adopt(struct worker *w, int fd, unsigned listener) {
+/* It is counted in open_clients already. */
+static void adopt(struct worker *w, int fd, unsigned listener) {
   char text[INET6_ADDRSTRLEN];
   struct span ip = w->simulated ? SPAN("127.0.0.1") : peer_ip(fd, text, sizeof text);
-  if (w->draining) { w->loop->calls->close(w->loop, fd); return; }
+  if (w->draining) {
+    __atomic_sub_fetch(&w->open_clients, 1, __ATOMIC_RELAXED);
+    w->loop->calls->close(w->loop, fd);
+    return;
+  }
   struct client *c = client_open(w, fd, ip);
   c->listener = listener;
   if (w->gateway->most_clients && clients_of(w->gateway) > w->gateway->most_clients) client_refuse(c, 503, "too many connections: each may need two descriptors");
 }
 
+void worker_adopt(struct worker *w, int fd, unsigned listener) {
+  __atomic_add_fetch(&w->open_clients, 1, __ATOMIC_RELAXED);
+  adopt(w, fd, listener);
+}
+
 static void handed_over(struct message *m) {
   struct handover *h = container(m, struct handover, message);
-  worker_adopt(h->worker, h->fd, h->listener);
+  adopt(h->worker, h->fd, h->listener);
   mem_free(h);
+}
+
+/* A connection that is busy weighs twice as much as one that is only kept. */
+static unsigned load_of(const struct worker *w) {
+  return __atomic_load_n(&w->open_clients, __ATOMIC_RELAXED) + __atomic_load_n(&w->open_exchanges, __ATOMIC_RELAXED);
 }
 
 static struct worker *least_loaded(struct gateway *g) {
   struct worker *best = &g->workers[0];
   for (unsigned i = 1; i < g->worker_count; i++)
-    if (__atomic_load_n(&g->workers[i].open_clients, __ATOMIC_RELAXED) < __atomic_load_n(&best->open_clients, __ATOMIC_RELAXED)) best = &g->workers[i];
+    if (load_of(&g->workers[i]) < load_of(best)) best = &g->workers[i];
   return best;
 }
 
@@ -205,17 +239,20 @@ static void accepted(struct op *op, int result, struct span data, bool more) {
       h->worker = to;
       h->fd = result;
       h->listener = listener;
+      __atomic_add_fetch(&to->open_clients, 1, __ATOMIC_RELAXED);        /* now: more may be accepted before it looks */
       loop_post(to->loop, &h->message);
     }
   } else if (result == IO_CANCELLED) {
     if (w->draining) listener_close(a);
     return;
+  } else if (result == IO_NO_DESCRIPTORS) {
+    worker_short(w, "accepting connections");
   } else {
     log_warn("accepting connections: %s", io_result_text(result));
   }
   if (more) return;
   if (result >= 0) accept_arm(a);
-  else timer_set(&w->loop->wheel, &a->again, w->loop->now_ms + 100);     /* out of descriptors: some will close */
+  else timer_set(&w->loop->wheel, &a->again, w->loop->now_ms + ACCEPT_AGAIN_MS);     /* out of descriptors: some will close */
 }
 
 static void accept_arm(struct accept_op *a) {
@@ -300,7 +337,7 @@ void worker_close_all(struct worker *w) {
 }
 
 bool worker_quiet(const struct worker *w) {
-  if (w->clients || w->open_exchanges || w->asking) return false;
+  if (w->clients || w->open_exchanges || w->asking || w->loans) return false;
   for (size_t i = 0; i < w->accept_count; i++)
     if (op_busy(&w->accepts[i].op)) return false;
   for (size_t at = 0;;) {

@@ -42,7 +42,7 @@ void loop_woke(struct loop *l, uint64_t now_ns) {
 }
 
 /* The stack is taken whole, so what a message posts waits for the next turn; oldest first. */
-static void posted_run(struct loop *l) {
+void loop_posted(struct loop *l) {
   if (!__atomic_load_n(&l->posted, __ATOMIC_RELAXED)) return;
   struct message *newest = __atomic_exchange_n(&l->posted, NULL, __ATOMIC_ACQUIRE), *oldest = NULL;
   while (newest) {
@@ -71,7 +71,7 @@ void loop_turn(struct loop *l) {
   if (posted_before_sleep(l)) most_ms = 0;
   l->calls->turn(l, most_ms);
   wheel_turn(&l->wheel, l->now_ms);
-  posted_run(l);
+  loop_posted(l);
   l->stats.turns++;
 }
 

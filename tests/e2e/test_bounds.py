@@ -1,0 +1,189 @@
+"""Balance over workers, and bounds: connections lent and kept warm, descriptors that run out, memory, waiting requests, quiet."""
+
+import os
+import socket
+import ssl
+import threading
+import time
+
+import certs
+import wire
+from harness import chat_body, chat_provider, until
+from upstream import Upstream
+
+COUNTER = """
+local n = 0
+local policy = {}
+function policy.on_request(req) n = n + 1 return weir.answer(tostring(n)) end
+return policy
+"""
+
+
+class TlsUpstream(Upstream):
+    """Counts handshakes that were carried to their end."""
+
+    def __init__(self, h, folder, name="leaf", **more):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(os.path.join(folder, f"{name}.pem"), os.path.join(folder, f"{name}.key"))
+        self.shakes = 0
+        super().__init__(h.port(), **more)
+        self.url = f"https://localhost:{self.port}/v1"
+        h.things.append(self)
+
+    def serve(self, s):
+        plain = s
+        try:
+            s = self.context.wrap_socket(s, server_side=True)
+        except OSError:
+            return
+        finally:
+            with self.lock:
+                self.open.discard(plain)
+        with self.lock:
+            self.shakes += 1
+            self.open.add(s)
+        super().serve(s)
+
+    def down(self):
+        with self.lock:
+            self.listener.shutdown(socket.SHUT_RDWR)
+            for s in self.open:
+                try:
+                    s.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # it has just left
+
+
+def certificates(h):
+    certs.authority(h.tmp, "root")
+    certs.leaf(h.tmp, "leaf", "root", ["DNS:localhost", "IP:127.0.0.1"])
+    return os.path.join(h.tmp, "root.pem")
+
+
+def two_workers(w):
+    """Two kept connections, one at each worker: whoever connects next goes to the one with fewer."""
+    two = [wire.Connection(w.port), wire.Connection(w.port)]
+    until(lambda: w.metric("weir_worker_clients", worker="0") == 1 and w.metric("weir_worker_clients", worker="1") == 1, 5, "one client each")
+    return two
+
+
+def ask(connection, path="/v1/chat/completions", **more):
+    connection.send(wire.request("POST", path, chat_body("p/m", **more)))
+    return connection.answer()
+
+
+# ---- balance
+
+
+def test_a_burst_of_clients_is_spread(h):
+    """All are accepted in one turn, before the other worker has seen any of them."""
+    w = h.weir(chat_provider("p", "http://127.0.0.1:1/v1"), policies={"counter": COUNTER})
+    clients = [wire.Connection(w.port) for _ in range(60)]
+    share = until(
+        lambda: (s := [w.metric("weir_worker_clients", worker=str(i)) for i in range(2)]) and sum(s) == 60 and s, 5, "60 clients are open"
+    )
+    assert abs(share[0] - share[1]) <= 2, share
+    for c in clients:
+        c.close()
+    until(lambda: not w.metric("weir_worker_clients", worker="0") + w.metric("weir_worker_clients", worker="1"), 5, "all are gone")
+
+
+def test_idle_connections_are_lent(h):
+    """200 requests at two workers in turn go over one connection, plain and over TLS."""
+    root = certificates(h)
+    for u in (h.upstream(), TlsUpstream(h, h.tmp)):
+        w = h.weir(chat_provider("p", u.url, f'ca = "{root}", warm = 0' if "https" in u.url else ""))
+        two = two_workers(w)
+        for i in range(200):
+            assert ask(two[i % 2]).status == 200
+        assert u.connections == 1, f"{u.connections} connections for 200 requests"
+        assert w.metric("weir_upstream_connections", state="idle") == 1 and w.metric("weir_upstream_connections", state="busy") == 0
+
+
+def test_lent_connections_under_load(h):
+    """Many at once, with connections that end now and then: each answer is its own request's, and the counts end right."""
+
+    def answers(request, peer):
+        peer.answer(request.header("x-mark").encode(), headers=[("connection", "close")] if request.header("x-mark").endswith("7") else ())
+        return not request.header("x-mark").endswith("7")
+
+    root = certificates(h)
+    u = TlsUpstream(h, h.tmp, handler=answers)
+    w = h.weir(chat_provider("p", u.url, f'ca = "{root}"'))
+    wrong = []
+
+    def client(number):
+        try:
+            c = wire.Connection(w.port)
+            for i in range(40):
+                mark = f"m{number}-{i}"
+                c.send(wire.request("POST", "/p/echo", b"{}", [("x-mark", mark)]))
+                a = c.answer()
+                if a.status != 200 or a.body != mark.encode():
+                    wrong.append((mark, a))
+        except (OSError, AssertionError) as e:
+            wrong.append(e)
+
+    threads = [threading.Thread(target=client, args=(n,)) for n in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong, wrong[:3]
+    until(lambda: w.metric("weir_upstream_connections", state="busy") == 0, 5, "none is busy")
+    until(lambda: w.metric("weir_upstream_connections", state="idle") == len(u.open), 5, "idle ones are those that are open")
+
+
+def test_a_lender_that_is_busy_is_not_waited_for(h):
+    """The worker with the idle connection computes for long: the other one makes a connection of its own."""
+    spin = """
+    local policy = { on_error = "pass" }
+    function policy.on_request(req) if req.headers["x-spin"] then for i = 1, 1e9 do end end end
+    return policy
+    """
+    u = h.upstream()
+    several = "".join(f'use "spin" {{ as = "spin{i}" }}\n' for i in range(12))  # 5 ms each
+    w = h.weir(chat_provider("p", u.url) + several, policies={"spin": spin})
+    two = two_workers(w)
+    assert ask(two[0]).status == 200
+    for _ in range(5):
+        two[0].send(wire.request("POST", "/v1/chat/completions", chat_body("p/m"), [("x-spin", "1")]))
+        time.sleep(0.02)
+        assert ask(two[1]).status == 200
+        assert two[0].answer().status == 200
+    assert 2 <= u.connections <= 3, u.connections
+    assert w.metric("weir_upstream_connections", state="idle") == u.connections
+
+
+# ---- warm
+
+
+def test_warm_is_counted_over_all_workers(h):
+    root = certificates(h)
+    u = TlsUpstream(h, h.tmp)
+    w = h.weir(chat_provider("p", u.url, f'ca = "{root}", warm = 3, idle_pool = 1'))
+    time.sleep(0.2)
+    assert not u.connections, "an endpoint that was never used is not kept warm"
+    two = two_workers(w)
+    assert ask(two[0]).status == 200
+    until(lambda: w.metric("weir_upstream_connections", state="idle") >= 3, 5, "three are idle")  # and the one that was used
+    assert ask(two[1]).status == 200
+    time.sleep(0.3)
+    assert u.shakes <= 4 and w.metric("weir_upstream_connections", state="idle") <= 4, (u.shakes, w.metrics())
+    seen = u.shakes
+    until(lambda: u.shakes >= seen + 3, 5, "those that were idle for too long are made anew")
+    until(lambda: w.metric("weir_upstream_connections", state="idle") >= 3, 5, "three are idle again")
+
+
+def test_warming_pauses_while_the_endpoint_is_down(h):
+    root = certificates(h)
+    u = TlsUpstream(h, h.tmp)
+    w = h.weir(chat_provider("p", u.url, f'ca = "{root}", warm = 2') + 'log { level = "info", access = "off" }\n')
+    two = two_workers(w)
+    assert ask(two[0]).status == 200
+    until(lambda: w.metric("weir_upstream_connections", state="idle") >= 2 and u.shakes == len(u.open) >= 2, 5, "two are idle, on both sides")
+    u.down()
+    until(lambda: w.metric("weir_upstream_connections", state="idle") == 0, 5, "none is")
+    time.sleep(1.5)
+    tries = w.err.count("warming a connection")
+    assert 1 <= tries <= 6, f"{tries} tries in 1.5 s"
