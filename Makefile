@@ -11,7 +11,7 @@ ARCHIVES := -l:libbearssl.a -l:liblua5.4.a -l:liburing.a
 LIBS     = $(ARCHIVES) -lcares -lm -lz -pthread $(SAN)
 
 # The folders of src, lowest first: an archive may use those before it, never those after it.
-FOLDERS := base wire lua dialect price auth conf route io tls watch policy gateway cmd
+FOLDERS := base cells wire lua dialect price auth conf route io tls watch policy gateway cmd
 SOURCES := $(foreach d,$(FOLDERS),$(wildcard src/$(d)/*.c))
 LIBFILES := $(foreach d,$(FOLDERS),$(BUILD)/lib/$(d).a)
 reverse = $(if $(1),$(call reverse,$(wordlist 2,$(words $(1)),$(1))) $(firstword $(1)))
