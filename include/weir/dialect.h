@@ -41,6 +41,8 @@ const struct operation_info *operation_info(enum operation o);
 /* By exact client path, or NULL. */
 const struct operation_info *operation_by_path(struct span path);
 bool operation_served(const struct operation_info *o, enum dialect provider);
+/* What a provider of that dialect is asked when the dialect of the question is free. */
+const struct operation_info *operation_own(enum dialect provider);
 
 /* ---- requests */
 struct request_facts {
@@ -67,6 +69,21 @@ bool request_wants_json(const struct operation_info *o, const struct json_member
 /* The body's member that a policy's word means: messages -> "messages"/"input"/"prompt", max_tokens -> the one the caller used, else the
    operation's own name for it; stop, temperature, top_p, tools likewise. NULL: this operation has none. */
 const char *request_member(const struct operation_info *o, const struct json_member *members, size_t count, struct span word);
+
+/* A question of weir's own (weir.ask), written as a request of chat, responses or messages. */
+struct question_turn { struct span role, text; };        /* role: system, user, assistant; plain text */
+struct question {
+  struct span model;
+  const struct question_turn *turns;
+  size_t turn_count;
+  int64_t max_tokens;                                    /* 0: not given */
+  double temperature, top_p;                             /* -1: not given */
+  const struct span *stops;                              /* responses has no word for them */
+  size_t stop_count;
+  struct span more;                                      /* a JSON object of further members, which count for more; or empty */
+  bool newer_limit;                                      /* chat: max_completion_tokens, which OpenAI's newer models insist on */
+};
+void question_write(const struct operation_info *o, const struct question *q, struct buf *out);
 
 /* ---- usage: what an attempt used, as its provider told. -1 is "not told" (absent is not zero); the last present value of each
    field wins. Input stands apart from what the cache did: all input is input + cache_read + cache_write + cache_write_1h, whatever

@@ -99,6 +99,7 @@ struct policy_response {
   bool stream;                                           /* of a stream, whole or not: tools are here */
   const struct policy_tool *tools;                       /* as far as they came */
   size_t tool_count;
+  const struct operation_info *operation;                /* what it answers; NULL: the request's */
 };
 struct policy_fault {
   enum fault kind;
@@ -151,21 +152,25 @@ struct decision {
 };
 
 /* ---- what a waiting policy asked for */
-enum wait_kind { WAIT_NONE, WAIT_SLEEP, WAIT_FETCH };
+enum wait_kind { WAIT_NONE, WAIT_SLEEP, WAIT_FETCH, WAIT_ASK };
 struct policy_wait {
   enum wait_kind kind;
-  double seconds;                                        /* SLEEP; FETCH: timeout (default 10) */
+  double seconds;                                        /* SLEEP; FETCH, ASK: timeout (default 10, 30) */
   struct span url, method, body;                         /* FETCH; lent until resume or cancel, as headers are */
   struct http_header *headers;
   size_t header_count;
   const struct auth_secret *auth;                        /* NULL or the secret whose host is the url's (checked) */
+  const struct question *question;                       /* ASK; good until the run ends */
+  struct span policy;                                    /* ASK: the instance that asks */
 };
-struct policy_answer {                                   /* FETCH */
+struct policy_answer {                                   /* lent for policy_run_resume */
   bool ok;
-  const char *why;                                       /* when not ok */
-  int status;
+  const char *why;                                       /* FETCH, when not ok */
+  int status;                                            /* FETCH */
   const struct http_head *head;
   struct span body;
+  const struct policy_response *response;                /* ASK, when ok: a whole answer */
+  const struct policy_fault *fault;                      /* ASK, when not ok */
 };
 
 enum policy_result { POLICY_DONE, POLICY_WAITS };
@@ -177,6 +182,7 @@ struct policy_run {
   struct policy_wait wait;                               /* valid when WAITS */
   unsigned at;                                           /* private: place of the running policy in the hook's order */
   void *co;                                              /* private: its coroutine */
+  struct arena kept;                                     /* private: what it asked and was answered; ends with the run */
   uint64_t serial;                                       /* private: names the run to its handles */
   const struct policy_answer *answer;                    /* private: during policy_run_resume */
 };

@@ -35,6 +35,10 @@ const struct operation_info *operation_by_path(struct span path) {
   return NULL;
 }
 
+const struct operation_info *operation_own(enum dialect provider) {
+  return operation_info(provider == DIALECT_MESSAGES ? OP_MESSAGES : provider == DIALECT_RESPONSES ? OP_RESPONSES : OP_CHAT);
+}
+
 bool operation_served(const struct operation_info *o, enum dialect provider) {
   return (o->dialect == DIALECT_MESSAGES) == (provider == DIALECT_MESSAGES);
 }

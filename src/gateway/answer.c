@@ -217,6 +217,8 @@ static void access_line(struct exchange *x, struct log_sink *log) {
   json_begin(&w, '{');
   field(&w, "time", span_of(when, n));
   field(&w, "id", span_cstr(x->id));
+  field(&w, "parent", x->parent_id);
+  field(&w, "policy", x->parent_policy);
   field(&w, "ip", x->req.ip);
   if (x->req.key) key_fields(x->req.key, &w);
   field(&w, "method", x->req.method);

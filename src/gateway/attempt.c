@@ -43,12 +43,7 @@ void attempt_timer(struct attempt *a, uint64_t now_ms) {
 void attempt_fault(struct attempt *a, enum fault f, const char *phase, const char *why) {
   struct exchange *x = a->exchange;
   if (x->state == X_FAILED || x->state == X_ON_FAILURE || x->state == X_ENDED) return;
-  if (x->hook == RUN_WAITS) {                            /* a policy still judges what has just fallen apart */
-    if (x->fetch) fetch_cancel(x);
-    policy_run_cancel(&x->run);
-    x->hook = RUN_NONE;
-    x->resume_ms = 0;
-  }
+  if (x->hook == RUN_WAITS) exchange_wait_over(x);       /* a policy still judges what has just fallen apart */
   a->fault = f;
   a->phase = phase;
   a->why = why ? arena_cstr(&a->arena, span_cstr(why)) : NULL;
@@ -139,14 +134,14 @@ static void on_head(struct call *c, const struct http_head *h) {
   a->failing = !x->raw && (h->status < 200 || h->status > 299);
   a->stream = !x->raw && !a->failing && x->req.stream && is_event_stream(h);
   if (!a->stream) phase_clock(a, SET_BETWEEN_EVENTS);
-  if (x->raw || (!a->failing && encoded(h) && !x->started)) flow(a);
+  if (x->raw || (!a->failing && encoded(h) && !x->started && !x->asker)) flow(a);
 }
 
 /* ---- its body */
 static void whole_piece(struct attempt *a, struct span data) {
   struct exchange *x = a->exchange;
   buf_add(&a->window, data);
-  bool judged = policy_has(x->gen->vms[x->worker->number], HOOK_RESPONSE);
+  bool judged = x->asker || exchange_has(x, HOOK_RESPONSE);
   if (buf_size(&a->window) <= (size_t)exchange_setting(x, judged ? SET_MAX_ANSWER : SET_HOLD_ANSWER)) return;
   if (judged) attempt_fault(a, FAULT_INVALID, "head", "the answer is larger than max_answer");
   else if (x->req.stream) attempt_fault(a, FAULT_INVALID, "head", "the answer is no event stream");

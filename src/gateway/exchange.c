@@ -61,12 +61,18 @@ void exchange_unpin(void *arg) {
   if (!--x->pins && x->state == X_ENDED) exchange_free(x);
 }
 
-static void let_go(struct exchange *x) {
+void exchange_wait_over(struct exchange *x) {
   if (x->hook == RUN_WAITS) {
     if (x->fetch) fetch_cancel(x);
+    if (x->ask) ask_cancel(x);
     policy_run_cancel(&x->run);
+    x->resume_ms = 0;
   }
   x->hook = RUN_NONE;
+}
+
+static void let_go(struct exchange *x) {
+  exchange_wait_over(x);
   for (int i = 0; i < 2; i++)
     if (x->attempts[i]) attempt_stop(x->attempts[i]);
   x->attempts[0] = x->attempts[1] = NULL;
@@ -81,7 +87,7 @@ void exchange_end(struct exchange *x, struct span word) {
   x->end_word = word;
   timer_stop(&x->worker->loop->wheel, &x->clock);
   struct policy_vm *vm = x->gen->vms[x->worker->number];
-  if (policy_has(vm, HOOK_DONE) && x->req.path.p) {
+  if (exchange_has(x, HOOK_DONE) && x->req.path.p) {
     struct policy_usage u = { x->usage, x->usage_reported, x->req.attempts, word };
     struct policy_subject s = { .req = &x->req, .usage = &u };
     policy_run_start(vm, &x->run, HOOK_DONE, &s);
@@ -91,6 +97,7 @@ void exchange_end(struct exchange *x, struct span word) {
   policy_req_end(&x->req);
   struct client *c = x->client;
   bool gone = x->gone;
+  if (x->asker && !gone) ask_ended(x, word);
   if (!x->pins) exchange_free(x);
   if (c && !gone) client_next(c);
 }
@@ -174,13 +181,17 @@ static void clock_run(struct timer *t) {
 /* ---- hooks */
 static void wait_begin(struct exchange *x) {
   x->hook = RUN_WAITS;
+  exchange_clock(x);                                     /* the exchange's own goes on */
   if (x->run.wait.kind == WAIT_FETCH) { fetch_start(x); return; }
+  if (x->run.wait.kind == WAIT_ASK) { ask_start(x); return; }
   double s = x->run.wait.seconds;
   x->resume_ms = now_ms(x) + (uint64_t)((s < 0 ? 0 : s > 86400 ? 86400 : s) * 1000) + 1;
   exchange_clock(x);
 }
 
-static struct policy_vm *vm_of_exchange(struct exchange *x) { return x->gen->vms[x->worker->number]; }
+static struct policy_vm *vm_of_exchange(const struct exchange *x) { return x->gen->vms[x->worker->number]; }
+
+bool exchange_has(const struct exchange *x, enum hook h) { return !x->asker && policy_has(vm_of_exchange(x), h); }
 
 /* True when the hook's decision is in x->run.decision; false while its policy waits. */
 static bool hook_ready(struct exchange *x, enum hook h, const struct policy_subject *s) {
@@ -236,7 +247,7 @@ static void settle_clocks(struct exchange *x, const struct provider *p) {
 static bool understood(struct exchange *x) {
   x->asked_timeout = x->req.deadline;
   settle_clocks(x, NULL);
-  x->state = policy_has(vm_of_exchange(x), HOOK_REQUEST) ? X_ON_REQUEST : X_ROUTE;
+  x->state = exchange_has(x, HOOK_REQUEST) ? X_ON_REQUEST : X_ROUTE;
   return true;
 }
 
@@ -263,6 +274,8 @@ static bool route(struct exchange *x) {
     struct provider *p = x->raw_provider;
     struct candidate only = { p, x->req.model, p->name };
     chain_set(x, &only, 1);
+  } else if (x->asker) {
+    if (!ask_route(x)) return false;
   } else {
     int status = 404;
     struct policy_req *r = &x->req;
@@ -311,6 +324,7 @@ static struct attempt *attempt_new(struct exchange *x, const struct target *t) {
 
 static bool pick(struct exchange *x) {
   struct target t = { 0 };
+  if (x->asker && !ask_compose(x)) return false;
   if (x->elsewhere.endpoint) t = x->elsewhere;
   else route_pick(&x->route.candidates[x->at], x->worker->health, now_ms(x), worker_random(x->worker), &t);
   x->elsewhere.endpoint = NULL;
@@ -318,7 +332,7 @@ static bool pick(struct exchange *x) {
   x->usage = USAGE_NONE;                                 /* told of the attempt that answers */
   x->usage_reported = false;
   x->served_model = (struct span){ 0 };
-  x->state = policy_has(vm_of_exchange(x), HOOK_ATTEMPT) ? X_ON_ATTEMPT : X_SEND;
+  x->state = exchange_has(x, HOOK_ATTEMPT) ? X_ON_ATTEMPT : X_SEND;
   return true;
 }
 
@@ -406,7 +420,7 @@ static bool elsewhere(struct exchange *x) {
 
 /* A refusal or a filtered answer is the provider's own word: when nothing else would be tried for it, it is the client's. */
 bool exchange_final(struct exchange *x, enum fault f) {
-  if ((f != FAULT_REFUSED && f != FAULT_CONTENT_FILTERED) || policy_has(vm_of_exchange(x), HOOK_FAILURE)) return false;
+  if ((f != FAULT_REFUSED && f != FAULT_CONTENT_FILTERED) || exchange_has(x, HOOK_FAILURE)) return false;
   return !(x->route.next_on & 1u << f) || x->at + 1 >= x->route.count;
 }
 
@@ -489,7 +503,7 @@ static bool failed(struct exchange *x) {
   remember_health(x, a);
   if (x->committed) return fail_visibly(x);
   x->failure = (struct policy_fault){ a->fault, a->status, arena_copy(&x->arena, a->failure.code), a->target.name, a->phase ? a->phase : "head", a->failure.retry_after };
-  if (policy_has(vm_of_exchange(x), HOOK_FAILURE)) {
+  if (exchange_has(x, HOOK_FAILURE)) {
     x->state = X_ON_FAILURE;
     return true;
   }
@@ -548,7 +562,7 @@ static bool send_attempt(struct exchange *x) {
 
 static bool on_response(struct exchange *x) {
   struct attempt *a = x->attempts[0];
-  if (policy_has(vm_of_exchange(x), HOOK_RESPONSE)) {
+  if (exchange_has(x, HOOK_RESPONSE)) {
     struct policy_subject s = { .req = &x->req, .attempt = &a->view, .response = &a->response };
     if (!hook_ready(x, HOOK_RESPONSE, &s) || denied(x)) return false;
     const struct decision *d = &x->run.decision;

@@ -300,6 +300,10 @@ struct exchange {
   struct span served_model, target_name;
   uint64_t first_event_ns;
   struct fetch *fetch;
+  struct ask *ask;                    /* what its waiting policy asks a model */
+  struct ask *asker;                  /* whose question it is; NULL: a client's request, for which policies run */
+  struct span parent_id, parent_policy;                  /* of who asks: lent, the parent ends later */
+  bool newer_limit;                   /* how the question was written last */
   double asked_timeout;               /* x-weir-timeout, seconds; 0: none */
   char id[72];
   char trace[56];                     /* traceparent */
@@ -318,6 +322,8 @@ void exchange_drained(struct exchange *x);               /* the sink has room ag
 void exchange_fail(struct exchange *x, int status, struct span word, struct span code, const char *message, const char *hint);   /* weir's own refusal */
 void exchange_end(struct exchange *x, struct span word);
 void exchange_clock(struct exchange *x);                 /* arms the timer for the earliest of its clocks */
+bool exchange_has(const struct exchange *x, enum hook h);               /* whether a policy has that hook for it */
+void exchange_wait_over(struct exchange *x);             /* what a policy waits for is given up, and its run with it */
 void exchange_resume(struct exchange *x, const struct policy_answer *a); /* what the waiting policy asked for is here */
 void exchange_pin(void *x);
 void exchange_unpin(void *x);
@@ -560,5 +566,11 @@ void call_sent(struct call *c);                          /* everything given to 
 /* fetch.c: what a waiting policy asked for */
 void fetch_start(struct exchange *x);
 void fetch_cancel(struct exchange *x);
+/* ask.c: the same for weir.ask: an exchange of its own, the child. */
+void ask_start(struct exchange *x);
+void ask_cancel(struct exchange *x);                     /* the child ends now */
+void ask_ended(struct exchange *child, struct span word);                /* from exchange_end; it is freed behind this */
+bool ask_route(struct exchange *child);                  /* false: refused and ended, as the next */
+bool ask_compose(struct exchange *child);                /* its body for the candidate that is next */
 
 #endif

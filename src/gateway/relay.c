@@ -34,7 +34,7 @@ static void backpressure(struct attempt *a) {
 static size_t relay_events(struct attempt *a, struct span window) {
   struct exchange *x = a->exchange;
   struct worker *w = x->worker;
-  bool judged = policy_has(x->gen->vms[w->number], HOOK_CHUNK);
+  bool judged = exchange_has(x, HOOK_CHUNK);
   size_t at = 0, sent = 0;
   struct sse_event e;
   struct step s;
@@ -192,9 +192,8 @@ void relay_feed(struct attempt *a, struct span data) {
 
 /* Past the content point the request cannot be needed again, unless a policy may still read it. Small bodies lie in the arena. */
 static void forget_request(struct exchange *x) {
-  struct policy_vm *vm = x->gen->vms[x->worker->number];
   bool read_still = x->pins || !x->attempts[0]->call.sent_all;           /* TLS takes it piece by piece */
-  if (read_still || policy_has(vm, HOOK_CHUNK) || policy_has(vm, HOOK_DONE)) return;
+  if (read_still || exchange_has(x, HOOK_CHUNK) || exchange_has(x, HOOK_DONE)) return;
   worker_body_back(x->worker, x->body_memory, x->body_memory_cap);
   x->body_memory = NULL;
   x->body = x->req.body = (struct span){ 0 };

@@ -59,7 +59,7 @@ void start_add(struct attempt *a, const struct sse_event *e, const struct event_
   struct exchange *x = a->exchange;
   struct arena *scratch = &x->worker->scratch;
   struct json document;
-  if (!policy_has(x->gen->vms[x->worker->number], HOOK_RESPONSE)) return;
+  if (!exchange_has(x, HOOK_RESPONSE)) return;
   if (!a->start) a->start = mem_zero(sizeof *a->start);
   struct start *s = a->start;
   s->pieces += (double)f->deltas;

@@ -2,21 +2,24 @@
 
 /* ---- fault: why an attempt failed */
 
-static const struct policy_fault *fault_of(const struct frame *f) { return f->subject->fault; }
+static const struct policy_fault *fault_of(lua_State *L, const struct frame *f) {
+  const struct policy_fault *of = handle_of(L);
+  return of ? of : f->subject->fault;
+}
 
-static int get_kind(lua_State *L, struct frame *f) { return lua_pushstring(L, fault_word(fault_of(f)->kind)), 1; }
-static int get_code(lua_State *L, struct frame *f) { return push_span_or_nil(L, fault_of(f)->code), 1; }
-static int get_target(lua_State *L, struct frame *f) { return push_span_or_nil(L, fault_of(f)->target), 1; }
-static int get_phase(lua_State *L, struct frame *f) { return lua_pushstring(L, fault_of(f)->phase), 1; }
+static int get_kind(lua_State *L, struct frame *f) { return lua_pushstring(L, fault_word(fault_of(L, f)->kind)), 1; }
+static int get_code(lua_State *L, struct frame *f) { return push_span_or_nil(L, fault_of(L, f)->code), 1; }
+static int get_target(lua_State *L, struct frame *f) { return push_span_or_nil(L, fault_of(L, f)->target), 1; }
+static int get_phase(lua_State *L, struct frame *f) { return lua_pushstring(L, fault_of(L, f)->phase), 1; }
 
 static int get_status(lua_State *L, struct frame *f) {
-  if (fault_of(f)->status) lua_pushinteger(L, fault_of(f)->status);
+  if (fault_of(L, f)->status) lua_pushinteger(L, fault_of(L, f)->status);
   else lua_pushnil(L);
   return 1;
 }
 
 static int get_retry_after(lua_State *L, struct frame *f) {
-  if (fault_of(f)->retry_after >= 0) lua_pushnumber(L, fault_of(f)->retry_after);
+  if (fault_of(L, f)->retry_after >= 0) lua_pushnumber(L, fault_of(L, f)->retry_after);
   else lua_pushnil(L);
   return 1;
 }

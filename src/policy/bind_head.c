@@ -74,10 +74,12 @@ const struct kind kind_req_headers = {
   .name = "req.headers", .of_exchange = true, .index = req_header, .list = req_header_list
 };
 
-static int response_header(lua_State *L, struct frame *f) { return header_index(L, f->subject->response->head, false); }
-static int response_header_list(lua_State *L, struct frame *f) {
-  return header_list(L, f->subject->response->head, false);
+static const struct http_head *response_head(lua_State *L, const struct frame *f) {
+  const struct policy_response *of = handle_of(L);
+  return (of ? of : f->subject->response)->head;
 }
+static int response_header(lua_State *L, struct frame *f) { return header_index(L, response_head(L, f), false); }
+static int response_header_list(lua_State *L, struct frame *f) { return header_list(L, response_head(L, f), false); }
 const struct kind kind_response_headers = { .name = "response.headers",
                                             .index = response_header,
                                             .list = response_header_list };

@@ -3,7 +3,16 @@
 /* response: a whole answer, or the held start of a stream. Of a whole one everything is read from its body
    when it is asked for. */
 
-static struct policy_response *response_of(const struct frame *f) { return f->subject->response; }
+static const struct policy_response *response_of(lua_State *L, const struct frame *f) {
+  const struct policy_response *r = handle_of(L);
+  return r ? r : f->subject->response;
+}
+
+/* What it answers; NULL when that is not known. */
+static const struct operation_info *operation_of(lua_State *L, const struct frame *f) {
+  const struct operation_info *o = response_of(L, f)->operation;
+  return o ? o : f->subject->req->operation;
+}
 
 /* The whole answer's document; NONE for a stream or what is no JSON. */
 static struct json document_of(lua_State *L, const struct policy_response *r) {
@@ -13,23 +22,23 @@ static struct json document_of(lua_State *L, const struct policy_response *r) {
   return r->done && r->body.n && json_read(r->body, &v, &err) ? v : none;
 }
 
-static int get_status(lua_State *L, struct frame *f) { return lua_pushinteger(L, response_of(f)->status), 1; }
-static int get_finish(lua_State *L, struct frame *f) { return push_span_or_nil(L, response_of(f)->finish), 1; }
-static int get_model(lua_State *L, struct frame *f) { return push_span_or_nil(L, response_of(f)->model), 1; }
-static int get_done(lua_State *L, struct frame *f) { return lua_pushboolean(L, response_of(f)->done), 1; }
-static int get_usage(lua_State *L, struct frame *f) { return usage_push(L, &response_of(f)->usage), 1; }
-static int get_json(lua_State *L, struct frame *f) { return json_push(L, document_of(L, response_of(f))), 1; }
+static int get_status(lua_State *L, struct frame *f) { return lua_pushinteger(L, response_of(L, f)->status), 1; }
+static int get_finish(lua_State *L, struct frame *f) { return push_span_or_nil(L, response_of(L, f)->finish), 1; }
+static int get_model(lua_State *L, struct frame *f) { return push_span_or_nil(L, response_of(L, f)->model), 1; }
+static int get_done(lua_State *L, struct frame *f) { return lua_pushboolean(L, response_of(L, f)->done), 1; }
+static int get_usage(lua_State *L, struct frame *f) { return usage_push(L, &response_of(L, f)->usage), 1; }
+static int get_json(lua_State *L, struct frame *f) { return json_push(L, document_of(L, response_of(L, f))), 1; }
 
 static int get_headers(lua_State *L, struct frame *f) {
-  kind_push(L, &kind_response_headers, f->serial, 0);
+  kind_push_of(L, &kind_response_headers, f->serial, handle_of(L));
   return 1;
 }
 
 static int push_said(lua_State *L, struct frame *f, struct span given, bool thinking) {
-  const struct operation_info *o = f->subject->req->operation;
+  const struct operation_info *o = operation_of(L, f);
   struct json document;
-  if (given.p || !response_of(f)->done || !o) return push_span(L, given), 1;
-  document = document_of(L, response_of(f));
+  if (given.p || !response_of(L, f)->done || !o) return push_span(L, given), 1;
+  document = document_of(L, response_of(L, f));
   struct buf *b = scratch_begin(policy_of(L));
   if (document.type != JSON_NONE) answer_text(o, document, thinking, b);
   push_span(L, buf_span(b));
@@ -39,10 +48,10 @@ static int push_said(lua_State *L, struct frame *f, struct span given, bool thin
 /* What an earlier policy put in its place, if one did. */
 static int get_text(lua_State *L, struct frame *f) {
   const struct decision *d = &f->run->decision;
-  if (d->kind == DECIDE_REPLACE) return push_span(L, d->text), 1;
-  return push_said(L, f, response_of(f)->text, false);
+  if (d->kind == DECIDE_REPLACE && !handle_of(L)) return push_span(L, d->text), 1;
+  return push_said(L, f, response_of(L, f)->text, false);
 }
-static int get_thinking(lua_State *L, struct frame *f) { return push_said(L, f, response_of(f)->thinking, true); }
+static int get_thinking(lua_State *L, struct frame *f) { return push_said(L, f, response_of(L, f)->thinking, true); }
 
 /* ---- tool calls of a whole answer: { id, name, arguments } each, arguments as the text they are */
 
@@ -120,10 +129,10 @@ static int get_tools(lua_State *L, struct frame *f) {
   static void (*const by_dialect[DIALECT_COUNT])(lua_State *, struct json) = {
     [DIALECT_CHAT] = chat_tools, [DIALECT_RESPONSES] = responses_tools, [DIALECT_MESSAGES] = messages_tools,
   };
-  const struct operation_info *o = f->subject->req->operation;
-  if (response_of(f)->stream) return stream_tools(L, response_of(f));
-  struct json document = document_of(L, response_of(f));
-  if (!response_of(f)->done) return lua_pushnil(L), 1;
+  const struct operation_info *o = operation_of(L, f);
+  if (response_of(L, f)->stream) return stream_tools(L, response_of(L, f));
+  struct json document = document_of(L, response_of(L, f));
+  if (!response_of(L, f)->done) return lua_pushnil(L), 1;
   lua_newtable(L);
   if (o && document.type != JSON_NONE) by_dialect[o->dialect](L, document);
   return 1;

@@ -5,7 +5,7 @@
    the record lends (url, headers, body) stays on this call's stack until then. */
 enum { LONGEST_WAIT = 600, FETCH_TIMEOUT = 10, MOST_HEADERS = 64 };
 
-static struct policy_wait *wait_begin(lua_State *L, const char *word) {
+struct policy_wait *wait_begin(lua_State *L, const char *word) {
   struct frame *f = policy_of(L)->frame;
   if (f && (f->hook == HOOK_CHUNK || f->hook == HOOK_DONE))
     luaL_error(
@@ -22,7 +22,7 @@ static struct policy_wait *wait_begin(lua_State *L, const char *word) {
   return &f->run->wait;
 }
 
-static double check_wait(lua_State *L, int at, const char *what) {
+double check_wait(lua_State *L, int at, const char *what) {
   double s = lua_type(L, at) == LUA_TNUMBER ? lua_tonumber(L, at) : -1;
   if (!(s >= 0 && s <= LONGEST_WAIT)) luaL_error(L, "%s is a number of seconds from 0 to %d", what, LONGEST_WAIT);
   return s;

@@ -164,7 +164,7 @@ static void counter_setup(lua_State *L) {
 
 /* ---- the table */
 
-static const char *const later[] = { "ask", "budget", "limit", "kv", "allow_loss" };
+static const char *const later[] = { "budget", "limit", "kv", "allow_loss" };
 enum { LATER = sizeof later / sizeof *later, MOST_WORDS = 64 };
 
 /* __index of weir and the tables in it; upvalue: what the table is called. */
@@ -231,6 +231,7 @@ void weir_setup(lua_State *L) {
   lua_setfield(L, -2, "json");
   choice_setup(L);
   wait_setup(L);
+  ask_setup(L);
   match_setup(L);
   shared_setup(L);
   counter_setup(L);

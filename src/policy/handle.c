@@ -130,9 +130,19 @@ void handle_setup(lua_State *L, const struct kind *k) {
   lua_pop(L, 1);
 }
 
-void kind_push(lua_State *L, const struct kind *k, uint64_t serial, int values) {
+static void push(lua_State *L, struct handle made, int values) {
   struct handle *h = lua_newuserdatauv(L, sizeof *h, values);
-  *h = (struct handle){ k, serial };
-  lua_rawgetp(L, LUA_REGISTRYINDEX, k);
+  *h = made;
+  lua_rawgetp(L, LUA_REGISTRYINDEX, made.kind);
   lua_setmetatable(L, -2);
 }
+
+void kind_push(lua_State *L, const struct kind *k, uint64_t serial, int values) {
+  push(L, (struct handle){ k, serial, NULL }, values);
+}
+
+void kind_push_of(lua_State *L, const struct kind *k, uint64_t serial, const void *of) {
+  push(L, (struct handle){ k, serial, of }, 0);
+}
+
+const void *handle_of(lua_State *L) { return ((const struct handle *)lua_touserdata(L, 1))->of; }

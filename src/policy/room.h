@@ -105,6 +105,7 @@ struct kind;
 struct handle {
   const struct kind *kind;
   uint64_t serial;
+  const void *of;                      /* what it shows, when that is not the frame's subject: of weir.ask */
 };
 struct field {
   const char *name;
@@ -126,6 +127,9 @@ extern const struct kind kind_req, kind_req_headers, kind_attempt, kind_attempt_
     kind_response_headers, kind_chunk, kind_fault, kind_usage;
 void handle_setup(lua_State *L, const struct kind *k);
 void kind_push(lua_State *L, const struct kind *k, uint64_t serial, int values);
+void kind_push_of(lua_State *L, const struct kind *k, uint64_t serial, const void *of);
+/* In a field's get: what the handle at index 1 shows, or NULL for the frame's subject. */
+const void *handle_of(lua_State *L);
 /* The frame that the handle at index `at` is good in; raises for another thing or a stale one. */
 struct frame *check_handle(lua_State *L, int at, const struct kind *k, const char *call);
 /* Leaves the exchange's handle of req on the stack; made when there is none yet (then it may raise). */
@@ -163,9 +167,14 @@ int options_call(lua_State *L);
 int required_call(lua_State *L);
 void options_unread(lua_State *L, const struct use *use);   /* the file did not call weir.options: none may be given */
 
+/* ---- bind_wait.c. Both raise. */
+struct policy_wait *wait_begin(lua_State *L, const char *word);          /* of the running policy, which may wait here */
+double check_wait(lua_State *L, int at, const char *what);
+
 /* ---- the rest of weir.*: each sets its words in the table on top */
 void weir_setup(lua_State *L);
 void wait_setup(lua_State *L);
+void ask_setup(lua_State *L);
 void match_setup(lua_State *L);
 void shared_setup(lua_State *L);
 void matches_drop(struct policy_vm *pv);

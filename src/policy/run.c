@@ -238,6 +238,7 @@ static enum policy_result run_on(struct policy_run *run, bool fresh) {
   }
   run->wait.kind = WAIT_NONE;
   coroutine_drop(run);
+  arena_end(&run->kept);
   return POLICY_DONE;
 }
 
@@ -260,6 +261,7 @@ enum policy_result policy_run_resume(struct policy_run *run, const struct policy
 
 void policy_run_cancel(struct policy_run *run) {
   if (run->co) coroutine_drop(run);
+  arena_end(&run->kept);
   run->wait.kind = WAIT_NONE;
 }
 

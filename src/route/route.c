@@ -100,17 +100,12 @@ static const char *unknown_provider(const struct conf *c, struct span name, stru
   return text_of(a, &text);
 }
 
-/* Which path the provider's own dialect is asked at. */
-static const char *own_path(enum dialect d) {
-  return operation_info(d == DIALECT_MESSAGES ? OP_MESSAGES : d == DIALECT_RESPONSES ? OP_RESPONSES : OP_CHAT)->path;
-}
-
 static const char *mismatch(const struct operation_info *o, struct span name, enum dialect speaks, struct arena *a,
                             int *status) {
   *status = 400;
   return arena_printf(a, "model '%.*s' is at a provider of dialect %s, which does not serve %s: translation between "
                       "dialects is not in this version; ask for it at %s", SPAN_FMT(shown(name)), dialect_word(speaks),
-                      o->path, own_path(speaks)).p;
+                      o->path, operation_own(speaks)->path).p;
 }
 
 /* ---- routes */

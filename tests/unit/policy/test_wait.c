@@ -134,7 +134,6 @@ static void test_fetch_mistakes(void **state) {
   rig_raises("weir.sleep(1e9)", "from 0 to 600");
   rig_raises("table.sort({ 2, 1 }, function(a, b) weir.sleep(1) return a < b end)",
              "cannot wait inside a function that sort");
-  rig_raises("return weir.ask { model = 'smart' }", "weir.ask is not in this version");
 }
 
 static void test_pcall_may_wait(void **state) {
