@@ -256,7 +256,7 @@ def test_helpers_are_there_or_refused(h):
 def test_commands_are_refused(h):
     there, missing = rows()["Commands"]
     names = re.findall(r"`([\w ]+)`", missing)[0].split()
-    assert len(names) >= 5
+    assert names
     for name in names:
         assert later(h.run(name).stderr), f"weir {name} is not refused"
     for flag in re.findall(r"`check (--\w+)`", missing):
