@@ -34,9 +34,13 @@ static const struct spec { const char *unit; double low, high, usual; } specs[SE
   [SET_WARM] = { count, 0, 10000, 2 },
 };
 
-/* Needed before it is known which model is asked for. */
+/* Where a word can have an effect. Those about clients are needed before it is known what is asked for; connections are an endpoint's,
+   whatever model they are used for. */
 static const uint32_t of_clients =
   1u << SET_DRAIN | 1u << SET_HEADER_TIME | 1u << SET_CLIENT_IDLE | 1u << SET_MAX_HEAD | 1u << SET_MAX_BODY;
+static const uint32_t of_connections = 1u << SET_IDLE_POOL | 1u << SET_WARM;
+/* Their values other than the usual one belong to later versions. */
+static const uint32_t later = 1u << SET_QUEUE;
 
 /* Words beside the numbers. Their other values belong to later versions. */
 static const struct choice { const char *word, *usual, *later; } choices[] = {
@@ -66,6 +70,15 @@ static bool choice_read(struct load *l, const struct choice *c) {
   return false;
 }
 
+static bool misplaced(struct load *l, int setting) {
+  uint32_t bit = 1u << setting;
+  if (l->level != LEVEL_DEFAULTS && of_clients & bit)
+    return problem_add(l, "%s has no effect here, since it is about clients; write it in defaults", setting_words[setting]), true;
+  if (l->level == LEVEL_MODEL && of_connections & bit)
+    return problem_add(l, "%s has no effect here, since connections are a provider's; write it there or in defaults", setting_words[setting]), true;
+  return false;
+}
+
 bool setting_read(struct load *l, struct span word, struct settings *s) {
   for (int i = 0; i < CHOICES; i++)
     if (span_eq(word, span_cstr(choices[i].word))) return choice_read(l, &choices[i]);
@@ -81,10 +94,10 @@ bool setting_read(struct load *l, struct span word, struct settings *s) {
       if (!read_whole(l, setting_words[i], spec->unit, (uint64_t)spec->low, (uint64_t)spec->high, &whole)) return false;
       v = (double)whole;
     }
+    if (later & 1u << i && v != spec->usual) return problem_add(l, "%s = %g is not in this version", setting_words[i], v), false;
+    if (misplaced(l, i)) return false;
     s->value[i] = v;
     s->given |= 1u << i;
-    if (s != &l->conf->defaults && of_clients & 1u << i)
-      warning_add(l, "%s has no effect here, since it is about clients; write it in defaults", setting_words[i]);
     return true;
   }
   return false;
@@ -93,6 +106,7 @@ bool setting_read(struct load *l, struct span word, struct settings *s) {
 int word_defaults(lua_State *L) {
   struct load *l = word_enter(L);
   l->within = SPAN("defaults");
+  l->level = LEVEL_DEFAULTS;
   lua_settop(L, 1);
   if (lua_istable(L, 1)) fields_read(l, 1, NULL, 0, NULL, &l->conf->defaults, false);
   else if (!sink_is(L, 1)) problem_add(l, "a table { … } must follow, not %s", kind_of(L, 1));

@@ -90,6 +90,7 @@ struct load {
   size_t problem_count, error_count;
   struct frame *frame;
   struct place at;                    /* where the word or field that is being read stands */
+  enum { LEVEL_DEFAULTS, LEVEL_PROVIDER, LEVEL_MODEL } level;            /* of the settings that are being read */
   struct span within;                 /* "provider 'lab'": put before each reason; empty: none */
   struct place once[ONCE_COUNT];      /* where each stood; source NULL: not yet */
   struct provider_draft *providers;

@@ -57,6 +57,7 @@ static void alias_amend(struct load *l, size_t index) {
     { "next_on", read_next_on, 0 }, { "latency_budget", read_budget, 0 }, { "max_price_factor", NULL, 0 },
   };
   struct alias_draft *d = &l->aliases[index];
+  l->level = LEVEL_MODEL;
   fields_read(l, 2, fields, sizeof fields / sizeof *fields, d, &d->alias.settings, true);
   targets_read(l, d);
 }

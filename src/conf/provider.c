@@ -190,6 +190,7 @@ static void endpoints_read(struct load *l, struct provider_draft *d) {
 
 static void provider_amend(struct load *l, size_t index) {
   struct provider_draft *d = &l->providers[index];
+  l->level = LEVEL_PROVIDER;
   fields_read(l, 2, provider_fields, sizeof provider_fields / sizeof *provider_fields, d, &d->provider.settings, true);
   endpoints_read(l, d);
 }

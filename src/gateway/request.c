@@ -87,10 +87,23 @@ static void choose_ip(struct exchange *x) {
   }
 }
 
+/* Seconds that the caller gives the request, in weir's own words or in those of the gateways it came from; 0: none. < 0: no number. */
+static double asked_seconds(const struct http_head *h) {
+  static const struct { struct span name; double unit; } forms[] = {
+    { SPAN("x-weir-timeout"), 1 }, { SPAN("x-litellm-timeout"), 1 }, { SPAN("x-portkey-request-timeout"), 0.001 },
+  };
+  for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+    struct span text = http_header(h, forms[i].name);
+    double value;
+    if (text.p && span_double(text, &value) && value > 0) return value * forms[i].unit;
+    if (text.p && !i) return -1;                         /* others' words are taken where they make sense */
+  }
+  return 0;
+}
+
 static void read_own_headers(struct exchange *x) {
   struct policy_req *r = &x->req;
-  double seconds;
-  r->deadline = span_double(http_header(x->head, SPAN("x-weir-timeout")), &seconds) && seconds > 0 ? seconds : 0;
+  r->deadline = asked_seconds(x->head);
   r->session = http_header(x->head, SPAN("x-weir-session"));
   struct span tags = http_header(x->head, SPAN("x-weir-tags"));
   while (tags.n) {
@@ -215,6 +228,7 @@ bool request_understand(struct exchange *x) {
   if (!target_split(target, &x->path, &x->query, &why)) return refuse(x, 400, "bad_request", "", why);
   r->path = x->path;
   read_own_headers(x);
+  if (r->deadline < 0) return refuse(x, 400, "bad_request", "", "x-weir-timeout must be a number of seconds above 0");
   choose_ip(x);
   bool post = span_eq(r->method, SPAN("POST"));
   r->operation = post ? operation_by_path(x->path) : NULL;

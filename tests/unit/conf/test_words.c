@@ -116,13 +116,13 @@ static void settings(void **state) {
   struct conf *c = rig_good(
     "defaults { connect = 0.25, tls = 6, head = minutes(2), first_event = hours(1), first_event_reasoning = days(1), "
       "between_events = 61,\n"
-    "  total = 100, hold_head = 0, idle_pool = 0, queue = 0, drain = 1, header_time = 2, client_idle = 3, max_head = "
+    "  total = 100, hold_head = 0, idle_pool = 0, queue = 2, drain = 1, header_time = 2, client_idle = 3, max_head = "
       "kb(32),\n"
     "  max_body = mb(1), hold_answer = 0, max_answer = 7, whole = \"buffer\", loss = \"tell\" }\n"
     "defaults { warm = 0, on_store_loss = \"refuse\" }\n"
     "provider \"vllm\" { connect = 1, tls = 2 }\n"
     "model \"m\" { \"vllm/x\", connect = 9 }");
-  static const double given[SET_COUNT] = { 0.25, 6, 120, 3600, 86400, 61, 100, 0, 0, 0, 1, 2, 3, 32768, 1048576, 0,
+  static const double given[SET_COUNT] = { 0.25, 6, 120, 3600, 86400, 61, 100, 0, 0, 2, 1, 2, 3, 32768, 1048576, 0,
     7, 0 };
   for (int i = 0; i < SET_COUNT; i++) assert_true(c->defaults.value[i] == given[i]);
   struct provider *p = conf_provider(c, SPAN("vllm"));
@@ -135,14 +135,62 @@ static void settings(void **state) {
   conf_drop(c);
 }
 
-static void settings_of_clients_stand_in_defaults(void **state) {
+/* Each number at each level: taken, and nearer than what stands further out; or refused, where it could do nothing. */
+static void each_setting_at_each_level(void **state) {
   (void)state;
-  struct loaded l = rig_load("provider \"vllm\" {\n  max_body = mb(1),\n  warm = 1 }\n"
-                             "model \"m\" { \"vllm/m\", drain = 1 }");
-  assert_string_equal(l.warnings,
-    "weir.lua:2: provider 'vllm': max_body has no effect here, since it is about clients; write it in defaults\n"
-    "weir.lua:4: model 'm': drain has no effect here, since it is about clients; write it in defaults\n");
-  conf_drop(l.conf);
+  static const struct { const char *word; enum setting setting; double value[3]; const char *at; } words[] = {
+    { "connect", SET_CONNECT, { 1, 2, 4 }, "dpm" }, { "tls", SET_TLS, { 1, 2, 4 }, "dpm" }, { "head", SET_HEAD, { 1, 2, 4 }, "dpm" },
+    { "first_event", SET_FIRST_EVENT, { 1, 2, 4 }, "dpm" }, { "first_event_reasoning", SET_FIRST_EVENT_REASONING, { 1, 2, 4 }, "dpm" },
+    { "between_events", SET_BETWEEN_EVENTS, { 1, 2, 4 }, "dpm" }, { "total", SET_TOTAL, { 1, 2, 4 }, "dpm" },
+    { "hold_head", SET_HOLD_HEAD, { 1, 2, 4 }, "dpm" }, { "hold_answer", SET_HOLD_ANSWER, { 1, 2, 4 }, "dpm" },
+    { "max_answer", SET_MAX_ANSWER, { 1, 2, 4 }, "dpm" }, { "idle_pool", SET_IDLE_POOL, { 1, 2, 4 }, "dp" }, { "warm", SET_WARM, { 1, 3, 4 }, "dp" },
+    { "queue", SET_QUEUE, { 2, 2, 2 }, "dpm" }, { "drain", SET_DRAIN, { 1, 2, 4 }, "d" }, { "header_time", SET_HEADER_TIME, { 1, 2, 4 }, "d" },
+    { "client_idle", SET_CLIENT_IDLE, { 1, 2, 4 }, "d" }, { "max_head", SET_MAX_HEAD, { 1024, 2048, 4096 }, "d" }, { "max_body", SET_MAX_BODY, { 1, 2, 4 }, "d" },
+  };
+  assert_int_equal(sizeof words / sizeof *words, SET_COUNT);
+  double usual[SET_COUNT];
+  struct conf *empty = rig_good("provider \"vllm\" {}");
+  memcpy(usual, empty->defaults.value, sizeof usual);
+  conf_drop(empty);
+  for (size_t i = 0; i < SET_COUNT; i++)
+    for (unsigned levels = 0; levels < 8; levels++) {
+      char text[512], d[64] = "", p[64] = "", m[64] = "";
+      bool taken = true;
+      double nearest[2];
+      for (int k = 0; k < 3; k++)
+        if (levels & 1u << k) taken &= strchr(words[i].at, "dpm"[k]) != NULL;
+      if (levels & 1) snprintf(d, sizeof d, "defaults { %s = %g }", words[i].word, words[i].value[0]);
+      if (levels & 2) snprintf(p, sizeof p, "%s = %g", words[i].word, words[i].value[1]);
+      if (levels & 4) snprintf(m, sizeof m, ", %s = %g", words[i].word, words[i].value[2]);
+      snprintf(text, sizeof text, "%s\nprovider \"vllm\" { %s }\nmodel \"m\" { \"vllm/x\"%s }", d, p, m);
+      struct loaded l = rig_load(text);
+      if (!taken) {
+        assert_null(l.conf);
+        assert_non_null(strstr(l.errors, " has no effect here, since "));
+        continue;
+      }
+      if (!l.conf) fail_msg("%s: %s", text, l.errors);
+      struct provider *provider = conf_provider(l.conf, SPAN("vllm"));
+      nearest[0] = levels & 2 ? words[i].value[1] : levels & 1 ? words[i].value[0] : usual[words[i].setting];
+      nearest[1] = levels & 4 ? words[i].value[2] : nearest[0];
+      assert_true(conf_setting(l.conf, NULL, provider, words[i].setting) == nearest[0]);
+      assert_true(conf_setting(l.conf, conf_alias(l.conf, SPAN("m")), provider, words[i].setting) == nearest[1]);
+      conf_drop(l.conf);
+    }
+}
+
+static void settings_where_they_can_do_nothing(void **state) {
+  (void)state;
+  static const struct bad list[] = {
+    { "provider \"vllm\" {\n  max_body = mb(1),\n  warm = 1 }\nmodel \"m\" { \"vllm/m\", drain = 1,\n warm = 3 }",
+      "weir.lua:2: provider 'vllm': max_body has no effect here, since it is about clients; write it in defaults\n"
+      "weir.lua:4: model 'm': drain has no effect here, since it is about clients; write it in defaults\n"
+      "weir.lua:5: model 'm': warm has no effect here, since connections are a provider's; write it there or in defaults\n" },
+    { "defaults { queue = 5 }", "weir.lua:1: defaults: queue = 5 is not in this version\n" },
+    { "provider \"vllm\" { queue = 0, loss = \"strict\" }", "weir.lua:1: provider 'vllm': queue = 0 is not in this version\n"
+      "weir.lua:1: provider 'vllm': loss = \"strict\" is not in this version\n" },
+  };
+  for (size_t i = 0; i < sizeof list / sizeof *list; i++) rig_bad(list[i].text, list[i].errors);
 }
 
 static void small_words(void **state) {
@@ -302,7 +350,8 @@ int main(void) {
     cmocka_unit_test_setup_teardown(an_empty_file_has_all_defaults, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(listen_and_admin, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(settings, rig_begin, rig_end),
-    cmocka_unit_test_setup_teardown(settings_of_clients_stand_in_defaults, rig_begin, rig_end),
+    cmocka_unit_test_setup_teardown(each_setting_at_each_level, rig_begin, rig_end),
+    cmocka_unit_test_setup_teardown(settings_where_they_can_do_nothing, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(small_words, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(folders_come_from_the_environment, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(unknown_and_later_words, rig_begin, rig_end),
