@@ -61,4 +61,36 @@ function test.json_of_a_whole_answer(t)
   t.equal(ask(t, { json = "always" }, { text = "no" }, { stream = false }).target, "two/b")
 end
 
+local wish = { type = "json_schema", json_schema = { name = "x", schema = { type = "object", required = { "a" } } } }
+
+function test.the_schema_of_the_request(t)
+  local r = ask(t, {}, { stream = { "{\"b\"", ": 2}" } }, { response_format = wish })
+  t.equal(r.target, "two/b")
+  t.equal(r.tried[1].fault, "invalid")
+end
+
+function test.what_fits_it_arrives(t)
+  t.equal(ask(t, {}, { stream = { " {\"a\"", ": 2}\n" } }, { response_format = wish }).target, "one/a")
+end
+
+function test.the_schema_of_a_whole_answer(t)
+  t.equal(ask(t, {}, { text = "[]" }, { response_format = wish, stream = false }).target, "two/b")
+end
+
+function test.a_schema_of_the_option(t)
+  t.equal(ask(t, { schema = { type = "object", required = { "a" } } }, { text = "{}" }, { stream = false }).target, "two/b")
+end
+
+function test.never_json(t)
+  t.equal(ask(t, { json = "never" }, { text = "Words." }, { stream = false, response_format = wish }).target, "one/a")
+end
+
+function test.a_pattern(t)
+  t.equal(ask(t, { patterns = { "as an? AI" } }, { stream = { "Well, as ", "an AI I ", "must say" } }).target, "two/b")
+end
+
+function test.no_pattern(t)
+  t.equal(ask(t, { patterns = { "as an? AI" } }, { stream = { "Well, as ", "a judge I ", "must say" } }).target, "one/a")
+end
+
 return test

@@ -66,6 +66,8 @@ bool request_read_keys(const struct operation_info *o, const struct json_member 
 void request_text(const struct operation_info *o, const struct json_member *members, size_t count, struct span role, struct buf *out);
 /* Whether the answer was asked to be JSON, with a schema or without. */
 bool request_wants_json(const struct operation_info *o, const struct json_member *members, size_t count);
+/* The JSON schema that it brings for its answer; JSON_NONE when it brings none. */
+struct json request_schema(const struct operation_info *o, const struct json_member *members, size_t count);
 /* The body's member that a policy's word means: messages -> "messages"/"input"/"prompt", max_tokens -> the one the caller used, else the
    operation's own name for it; stop, temperature, top_p, tools likewise. NULL: this operation has none. */
 const char *request_member(const struct operation_info *o, const struct json_member *members, size_t count, struct span word);

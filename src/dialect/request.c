@@ -245,14 +245,22 @@ const char *request_member(const struct operation_info *o, const struct json_mem
   return NULL;
 }
 
+/* The object that says of which form the answer is to be. */
+static struct json format_of(const struct operation_info *o, const struct json_member *members, size_t count) {
+  if (o->dialect == DIALECT_CHAT) return json_member_of(members, count, SPAN("response_format"));
+  if (o->dialect == DIALECT_RESPONSES) return json_under(json_member_of(members, count, SPAN("text")), "format");
+  struct json format = json_under(json_member_of(members, count, SPAN("output_config")), "format");
+  return format.type != JSON_NONE ? format : json_member_of(members, count, SPAN("output_format"));
+}
+
 bool request_wants_json(const struct operation_info *o, const struct json_member *members, size_t count) {
-  static const char *const places[DIALECT_COUNT][2] = {
-    [DIALECT_CHAT] = { "response_format", "type" },
-    [DIALECT_RESPONSES] = { "text", "format.type" },
-    [DIALECT_MESSAGES] = { "output_config", "format.type" },
-  };
-  const char *const *place = places[o->dialect];
-  struct json type = json_under(json_member_of(members, count, span_cstr(place[0])), place[1]);
-  if (type.type == JSON_NONE && o->dialect == DIALECT_MESSAGES) type = json_under(json_member_of(members, count, SPAN("output_format")), "type");
+  struct json type = json_in(format_of(o, members, count), SPAN("type"));
   return json_string_is(type, SPAN("json_object")) || json_string_is(type, SPAN("json_schema"));
+}
+
+struct json request_schema(const struct operation_info *o, const struct json_member *members, size_t count) {
+  struct json format = format_of(o, members, count), none = { 0 };
+  if (!json_string_is(json_in(format, SPAN("type")), SPAN("json_schema"))) return none;
+  struct json schema = o->dialect == DIALECT_CHAT ? json_under(format, "json_schema.schema") : json_in(format, SPAN("schema"));
+  return schema.type == JSON_OBJECT ? schema : none;
 }

@@ -124,6 +124,12 @@ static int get_wants_json(lua_State *L, struct frame *f) {
   lua_pushboolean(L, r->operation && request_wants_json(r->operation, r->members, r->member_count));
   return 1;
 }
+static int get_json_schema(lua_State *L, struct frame *f) {
+  const struct policy_req *r = req_of(f);
+  struct json none = { JSON_NONE, { NULL, 0 } };
+  json_push(L, r->operation ? request_schema(r->operation, r->members, r->member_count) : none);
+  return 1;
+}
 static int get_stream(lua_State *L, struct frame *f) { return lua_pushboolean(L, req_of(f)->stream), 1; }
 static int get_attempts(lua_State *L, struct frame *f) { return lua_pushinteger(L, req_of(f)->attempts), 1; }
 static int get_estimate(lua_State *L, struct frame *f) { return (void)f, refuse_later(L, "req.estimate"); }
@@ -389,6 +395,7 @@ static const struct field fields[] = {
   { "path", get_path, NULL },
   { "stream", get_stream, NULL },
   { "wants_json", get_wants_json, NULL },
+  { "json_schema", get_json_schema, NULL },
   { "model", get_model, set_model },
   { "key", get_key, NULL },
   { "user", get_user, NULL },

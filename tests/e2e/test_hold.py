@@ -534,6 +534,6 @@ def test_validate_holds_a_stream_for_json(h):
         pieces = ("Sure: ", "{}")
         bad = h.upstream(streams(*(Responses().message(*pieces).done() if "responses" in path else chat_events(*pieces))))
         right = h.upstream(streams(*(Responses().message('{"a"', ":1}").done() if "responses" in path else chat_events('{"a"', ":1}"))))
-        w = h.weir(chat_provider("bad", bad.url) + chat_provider("right", right.url) + 'model "chain" { "bad/x", "right/y" }\nuse "validate" {}\n', policies=shipped("validate"))
+        w = h.weir(chat_provider("bad", bad.url) + chat_provider("right", right.url) + 'model "chain" { "bad/x", "right/y" }\nuse "validate" {}\n', policies={**shipped("validate"), **shipped("json_schema")})
         a = w.post(path, body)
         assert a.whole and a.header("x-weir-target") == ("right/y" if good else "bad/x") and a.text() == ('{"a":1}' if good else "Sure: {}"), a

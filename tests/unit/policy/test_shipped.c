@@ -167,7 +167,7 @@ static void test_ab_options(void **state) {
 /* The files of tests are Lua, and hold functions; weir test runs them. */
 static void test_their_tests_load(void **state) {
   (void)state;
-  static const char *const names[] = { "fallback.test", "ab.test", "validate.test", "guard.test", "redact.test" };
+  static const char *const names[] = { "fallback.test", "ab.test", "validate.test", "guard.test", "redact.test", "judge.test", "json_schema.test" };
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     struct rig r;
     struct text text;
