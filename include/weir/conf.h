@@ -155,6 +155,7 @@ struct conf {
   struct span state_dir, runtime_dir;
   struct network *trusted;
   size_t trusted_count;
+  bool trusted_unix;                  /* "unix" stands among them: whoever comes over a path */
   const struct proxy *proxy_http, *proxy_https;          /* of the environment; NULL: none */
   struct span proxy_none;             /* $NO_PROXY */
   enum log_level log_level;

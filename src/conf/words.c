@@ -116,8 +116,12 @@ static void network_add(struct load *l) {
   struct network network;
   struct field item = { "a network", read_span, 0 };
   if (!read_span(l, &item, &text)) return;
+  if (span_eq(text, SPAN("unix"))) {
+    c->trusted_unix = true;
+    return;
+  }
   if (!network_read(text, &network)) {
-    problem_add(l, "\"%.*s\" is no network such as \"10.0.0.0/8\" or \"fd00::/8\"", SPAN_FMT(text));
+    problem_add(l, "\"%.*s\" is no network such as \"10.0.0.0/8\" or \"fd00::/8\", nor \"unix\"", SPAN_FMT(text));
     return;
   }
   c->trusted = list_add(&c->arena, c->trusted, &c->trusted_count, sizeof *c->trusted);

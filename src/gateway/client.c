@@ -249,6 +249,7 @@ static void head_understood(struct client *c, struct exchange *x, const struct h
   c->ended = c->chunked = false;
   x->head = http_head_keep(h, &x->arena);
   x->req.method = x->head->method;
+  peer_choose(x);
   x->dialect = request_dialect(x->head);                 /* of refusals before it is understood */
   bool empty = h->framing == HTTP_NO_BODY || (h->framing == HTTP_LENGTH && !h->length);
   c->state = empty ? CLIENT_BUSY : CLIENT_BODY;
@@ -268,6 +269,26 @@ static void head_understood(struct client *c, struct exchange *x, const struct h
   exchange_begin(x);
 }
 
+/* What may stand before the first request of a connection. True: there is none, or no more of it. */
+static bool first_bytes(struct client *c, struct span window, size_t *used) {
+  enum peer_start start = peer_header(c, window, used);
+  switch (start) {
+  case PEER_MORE: return false;
+  case PEER_PLAIN: break;
+  case PEER_TOLD:
+    c->state = CLIENT_IDLE;                              /* a request is not under way by that */
+    clock_set(c, setting(c, SET_CLIENT_IDLE));
+    break;
+  case PEER_STRANGER:
+  case PEER_BROKEN:
+    *used = window.n;
+    client_refuse(c, 400, start == PEER_BROKEN ? "the PROXY header is broken" : "a PROXY header from an address that trusted_proxies does not name");
+    break;
+  }
+  c->fresh = false;
+  return true;
+}
+
 static size_t head_step(struct client *c, struct span window) {
   if (!window.n) return 0;
   if (c->state == CLIENT_IDLE) {
@@ -276,6 +297,8 @@ static size_t head_step(struct client *c, struct span window) {
     c->minor0 = false;
     clock_set(c, setting(c, SET_HEADER_TIME));
   }
+  size_t before = 0;
+  if (c->fresh && (!first_bytes(c, window, &before) || before)) return before;
   size_t size = http_head_end(window, &c->scanned), most = (size_t)setting(c, SET_MAX_HEAD);
   if (!size && window.n <= most) return 0;
   if (!size || size > most) {
@@ -462,6 +485,7 @@ struct client *client_open(struct worker *w, int fd, struct span ip) {
   c->sock.fd = fd;
   c->sink.calls = &client_sink;
   c->timer.done = clock_run;
+  c->fresh = true;
   snprintf(c->ip, sizeof c->ip, "%.*s", SPAN_FMT(ip));
   c->next = w->clients;
   c->link = &w->clients;

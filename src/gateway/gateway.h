@@ -206,6 +206,7 @@ struct client {
   struct timer timer;
   uint64_t due_ms;                    /* when the timer means it */
   enum client_state state;
+  bool fresh;                         /* nothing was understood yet: a PROXY header may come */
   bool dirty, pumping, minor0, keep_alive, chunked, ended, half_closed;
   struct http_body body;              /* decoder of the request body */
   size_t lingered;
@@ -341,6 +342,13 @@ bool request_is_whole(const struct http_head *h, struct span path);       /* JSO
 void request_scan(struct exchange *x);
 /* Head and body parts for a target; gives the number of parts, at most SEND_PARTS - 1. */
 int request_compose(struct exchange *x, struct attempt *a, struct buf *head, struct iovec *body);
+
+/* peer.c: whom a client is, where trusted_proxies stand before it. */
+enum peer_start { PEER_MORE, PEER_PLAIN, PEER_TOLD, PEER_STRANGER, PEER_BROKEN };
+/* The first bytes of a connection: may they be a PROXY header, are they none, was one read (*used, and c->ip is what it says), did
+   it come from an address that may send none, is it broken? */
+enum peer_start peer_header(struct client *c, struct span window, size_t *used);
+void peer_choose(struct exchange *x);                    /* req.ip, from the head and the client's address */
 
 /* admit.c: who may ask, and for what. false: refused and ended */
 bool admit_caller(struct exchange *x);                   /* from the head alone: x->head and req.method are set; sets req.key */

@@ -1,6 +1,5 @@
 /* request.c: what a request asks for, and what is sent upstream in its name. */
 #include "gateway.h"
-#include <arpa/inet.h>
 #include <stdio.h>
 
 enum { SCAN_MOST = SINK_HIGH };       /* of a multipart body before its model part: more is not read meanwhile */
@@ -59,32 +58,6 @@ void request_choose_id(struct exchange *x) {
     x->traced = true;
   }
   x->req.id = span_cstr(x->id);
-}
-
-/* The last address of x-forwarded-for that no trusted proxy is; only when the peer itself is one. */
-static void choose_ip(struct exchange *x) {
-  const struct conf *c = x->gen->conf;
-  struct span list = http_header(x->head, SPAN("x-forwarded-for"));
-  if (!c->trusted_count || !list.p || !x->client) return;
-  struct span ip = x->req.ip;
-  while (ip.n) {
-    struct sockaddr_storage peer = { 0 };
-    struct sockaddr_in *v4 = (struct sockaddr_in *)&peer;
-    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&peer;
-    char text[46];
-    if (ip.n >= sizeof text) return;
-    memcpy(text, ip.p, ip.n);
-    text[ip.n] = 0;
-    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) peer.ss_family = AF_INET;
-    else if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) peer.ss_family = AF_INET6;
-    else return;
-    x->req.ip = ip;
-    if (!conf_trusts(c, &peer)) return;
-    size_t comma = list.n;
-    while (comma && list.p[comma - 1] != ',') comma--;
-    ip = span_trim(span_from(list, comma));
-    list.n = comma ? comma - 1 : 0;
-  }
 }
 
 /* Seconds that the caller gives the request, in weir's own words or in those of the gateways it came from; 0: none. < 0: no number. */
@@ -229,7 +202,6 @@ bool request_understand(struct exchange *x) {
   r->path = x->path;
   read_own_headers(x);
   if (r->deadline < 0) return refuse(x, 400, "bad_request", "", "x-weir-timeout must be a number of seconds above 0");
-  choose_ip(x);
   bool post = span_eq(r->method, SPAN("POST"));
   r->operation = post ? operation_by_path(x->path) : NULL;
   if (r->operation) return read_body(x);

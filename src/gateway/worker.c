@@ -161,7 +161,9 @@ static struct span peer_ip(int fd, char *text, size_t size) {
   if (getpeername(fd, (struct sockaddr *)&a, &n) < 0) return (struct span){ 0 };
   if (a.ss_family == AF_UNIX) return SPAN("unix");
   const void *ip = a.ss_family == AF_INET ? (const void *)&((struct sockaddr_in *)&a)->sin_addr : (const void *)&((struct sockaddr_in6 *)&a)->sin6_addr;
-  return inet_ntop(a.ss_family, ip, text, (socklen_t)size) ? span_cstr(text) : (struct span){ 0 };
+  if (!inet_ntop(a.ss_family, ip, text, (socklen_t)size)) return (struct span){ 0 };
+  struct span s = span_cstr(text);                       /* a listener on [::] tells v4 clients as v6 */
+  return span_istarts(s, SPAN("::ffff:")) && span_find(s, '.') < s.n ? span_from(s, 7) : s;
 }
 
 static unsigned clients_of(const struct gateway *g) {

@@ -208,7 +208,7 @@ static void small_words(void **state) {
     { "runtime \"\"", "weir.lua:1: runtime is empty\n" },
     { "trusted_proxies { \"10.0.0.0/33\", \"x\" }", "weir.lua:1: trusted_proxies: \"10.0.0.0/33\" is no network such "
       "as \"10.0.0.0/8\" "
-      "or \"fd00::/8\"\nweir.lua:1: trusted_proxies: \"x\" is no network such as \"10.0.0.0/8\" or \"fd00::/8\"\n" },
+      "or \"fd00::/8\", nor \"unix\"\nweir.lua:1: trusted_proxies: \"x\" is no network such as \"10.0.0.0/8\" or \"fd00::/8\", nor \"unix\"\n" },
     { "log { level = \"wran\" }", "weir.lua:1: log: unknown level 'wran'; did you mean 'warn'?\n" },
     { "log { access = \"stdot\" }", "weir.lua:1: log: access must be \"stdout\", \"stderr\", \"off\" or a path with "
       "a '/', not \"stdot\"\n" },
