@@ -13,14 +13,16 @@ from harness import Skip
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def fetched(build, name, make):
-    """Makes build/sdk/NAME once. A failure counts for ten minutes, so that a run without a network asks once, not for each test."""
+def fetched(build, name, packages, make):
+    """Makes build/sdk/NAME once, and again when other packages are wanted. A failure counts for ten minutes, so that a run without a
+    network asks once, not for each test."""
     base = os.path.join(build, "sdk")
     folder, failed = os.path.join(base, name), os.path.join(base, f"{name}.failed")
     os.makedirs(base, exist_ok=True)
     with open(os.path.join(base, f"{name}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if os.path.exists(os.path.join(folder, "complete")):
+        complete, wanted = os.path.join(folder, "complete"), " ".join(packages)
+        if os.path.exists(complete) and open(complete).read() == wanted:
             return folder
         if os.path.exists(failed) and time.time() - os.path.getmtime(failed) < 600:
             with open(failed) as f:
@@ -33,7 +35,8 @@ def fetched(build, name, make):
                 with open(failed, "w") as f:
                     f.write(f"the {name} SDKs could not be fetched ({why})")
                 raise Skip(f"the {name} SDKs could not be fetched ({why})")
-        open(os.path.join(folder, "complete"), "w").close()
+        with open(complete, "w") as f:
+            f.write(wanted)
     return folder
 
 
@@ -48,9 +51,10 @@ def refused(command):
 def python(build):
     def make(folder):
         yield [sys.executable, "-m", "venv", folder]
-        yield [os.path.join(folder, "bin", "pip"), "install", "--quiet", "--timeout", "15", "--retries", "1", "openai", "anthropic"]
+        yield [os.path.join(folder, "bin", "pip"), "install", "--quiet", "--timeout", "15", "--retries", "1", *packages]
 
-    return os.path.join(fetched(build, "python", make), "bin", "python")
+    packages = ["openai", "anthropic"]
+    return os.path.join(fetched(build, "python", packages, make), "bin", "python")
 
 
 def node(build):
@@ -59,9 +63,10 @@ def node(build):
 
     def make(folder):
         os.makedirs(folder)
-        yield ["npm", "install", "--loglevel=error", "--no-audit", "--no-fund", "--fetch-retries=1", "--prefix", folder, "openai"]
+        yield ["npm", "install", "--loglevel=error", "--no-audit", "--no-fund", "--fetch-retries=1", "--prefix", folder, *packages]
 
-    return fetched(build, "node", make)
+    packages = ["openai", "@anthropic-ai/sdk"]
+    return fetched(build, "node", packages, make)
 
 
 def call(h, language, calls):
