@@ -265,7 +265,7 @@ def judged(h, language):
 
     for kind in STREAMS:
         ant = kind == "messages"
-        overloaded = ("InternalServerError" if language == "node" or not ant else "OverloadedError", 529 if ant else 503)
+        overloaded = ("OverloadedError", 529) if ant else ("InternalServerError", 503)
         for streamed in (False, True):
             call(kind, streamed, told, "chain")
             call(kind, streamed, raised(*overloaded, "overloaded", 3), "spent")
