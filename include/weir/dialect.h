@@ -194,7 +194,7 @@ void change_add(struct changes *c, struct span from, struct span to);    /* wher
 struct told;
 struct told *told_new(const struct operation_info *o, size_t most);      /* most: bytes it may keep; what is over cannot be changed */
 void told_free(struct told *t);                          /* NULL is fine */
-/* The event comes in: as event_deltas, and a text that a server tells only where others repeat it is a delta too. *closed: in
+/* The event comes in: as event_deltas, and a text or a tool's input that a server tells only where others repeat it is a delta too. *closed: in
    responses the choice (output_index) whose item ends here, else -1. Events are given in their order, each once. */
 size_t told_deltas(struct told *t, struct span name, struct json data, struct delta out[DELTA_MOST], int *closed);
 /* The event goes out, perhaps later, with those changes of deltas' texts (their `to` a JSON string): adds the ones that follow from

@@ -24,6 +24,9 @@ struct route {
    targets are taken that can serve it. Names in *out are lent from the conf and from `model`. */
 const char *route_model(const struct conf *c, const struct operation_info *o, struct span model, struct arena *a,
                         struct route *out, int *status);
+/* The same message for a caller with that key: it names only what the key may use. NULL: any key. */
+const char *route_unknown(const struct conf *c, const struct operation_info *o, struct span model, const struct key *k,
+                          struct arena *a);
 /* A policy's list of "provider/model" names (or one alias). A name that has a '/' must start with a configured
    provider here: it is written by who knows them. next_on is the alias's or the default. */
 const char *route_names(const struct conf *c, const struct operation_info *o, const struct span *names, size_t count,

@@ -107,18 +107,22 @@ static void walk_piece(struct walk *w, const struct told_family *f, int item, in
   said(w, p, ch ? ch->to : v.text);
 }
 
+/* No policy has seen it: it is a delta here. Where no more fit the event may not be sent. */
+static void show(struct walk *w, const struct told_part *p, enum told_list list, struct json holder, struct json v) {
+  const struct told_family *f = p->family ? p->family : family_of_part(holder);
+  bool thinking = list == TOLD_SUMMARY || (f && span_eq(f->part, SPAN("reasoning_text")));
+  struct delta d = { .kind = thinking ? DELTA_THINKING : DELTA_TEXT, .choice = p->item, .text = v, .usage = USAGE_NONE };
+  if (list == TOLD_INPUT) d = (struct delta){ .kind = DELTA_TOOL, .choice = p->item, .tool_index = p->item, .tool_arguments = v, .usage = USAGE_NONE };
+  if (w->count < DELTA_MOST) w->out[w->count++] = d;
+  else w->t->full = w->t->changed = true;
+}
+
 /* A text that was told in pieces before, or else is told here for the first time. `delta`: event_deltas gives it. */
 static void walk_whole(struct walk *w, int item, enum told_list list, int index, struct json holder, struct json v, bool delta) {
   struct told_part *p = string_full(v) ? part_get(w->t, item, list, index) : NULL;
   if (!p) return;
   if (w->out) {
-    if (!p->shown && !delta && list != TOLD_INPUT && w->count == DELTA_MOST) {
-      w->t->full = w->t->changed = true;                 /* no policy will see it: the event may not be sent */
-    } else if (!p->shown && !delta && list != TOLD_INPUT) {
-      const struct told_family *f = p->family ? p->family : family_of_part(holder);
-      bool thinking = list == TOLD_SUMMARY || (f && span_eq(f->part, SPAN("reasoning_text")));
-      w->out[w->count++] = (struct delta){ .kind = thinking ? DELTA_THINKING : DELTA_TEXT, .choice = item, .text = v, .usage = USAGE_NONE };
-    }
+    if (!p->shown && !delta) show(w, p, list, holder, v);
     p->shown = true;
     return;
   }
@@ -153,6 +157,9 @@ static void walk_parts(struct walk *w, int item, enum told_list list, struct jso
 static void walk_item(struct walk *w, int index, struct json item, bool delta) {
   walk_parts(w, index, TOLD_CONTENT, json_in(item, SPAN("content")), delta);
   walk_parts(w, index, TOLD_SUMMARY, json_in(item, SPAN("summary")), delta);
+  if (!w->out || !span_ends(string_raw(json_in(item, SPAN("type"))), SPAN("_call"))) return;    /* no change ever reaches what tools get */
+  for (size_t i = 0; i < FAMILIES; i++)
+    if (families[i].list == TOLD_INPUT) walk_whole(w, index, TOLD_INPUT, 0, item, json_in(item, families[i].member), delta);
 }
 
 /* The place of an item in the stream: by its id, where it has one, since a response may leave out what it began. */

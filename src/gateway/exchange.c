@@ -286,6 +286,7 @@ static bool route(struct exchange *x) {
     struct route found = { 0 };
     const char *why = r->target_count ? route_names(x->gen->conf, r->operation, r->targets, r->target_count, &x->arena, &found, &status)
                                       : route_model(x->gen->conf, r->operation, r->model, &x->arena, &found, &status);
+    if (why && status == 404 && !r->target_count) why = route_unknown(x->gen->conf, r->operation, r->model, r->key, &x->arena);
     if (why) {
       exchange_fail(x, status, status == 404 ? SPAN("not_found") : SPAN("bad_request"), status == 404 ? SPAN("model_not_found") : SPAN(""), why, NULL);
       return false;

@@ -218,6 +218,7 @@ static void scan_found(struct exchange *x, struct span value) {
   x->scanning = false;
   x->req.model = arena_copy(&x->arena, value);
   const char *bad = route_model(x->gen->conf, operation_info(OP_CHAT), x->req.model, &x->arena, &route, &status);
+  if (bad && status == 404) bad = route_unknown(x->gen->conf, operation_info(OP_CHAT), x->req.model, x->req.key, &x->arena);
   if (bad) { refuse(x, status, "not_found", "model_not_found", bad); return; }
   x->raw_provider = route.candidates[0].provider;
   if (!admit_unread(x, x->raw_provider)) return;

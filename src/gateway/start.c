@@ -9,6 +9,7 @@ struct start_tool {
   struct buf arguments;
 };
 struct start {
+  struct told *told;                  /* tells what is said for the first time from what is said again */
   struct buf text, thinking;
   struct start_tool *tools;
   size_t tool_count, tool_cap;
@@ -23,6 +24,7 @@ void start_free(struct start *s) {
   if (!s) return;
   for (size_t i = 0; i < s->tool_count; i++) buf_free(&s->tools[i].arguments);
   mem_free(s->tools);
+  told_free(s->told);
   buf_free(&s->text);
   buf_free(&s->thinking);
   mem_free(s);
@@ -69,7 +71,9 @@ void start_add(struct attempt *a, const struct sse_event *e, const struct event_
   struct span data = sse_data(e, scratch);
   if (!data.n || sse_is_done(e) || !json_read(data, &document, NULL)) return;
   struct delta *deltas = arena_alloc(scratch, DELTA_MOST * sizeof *deltas);
-  size_t n = event_deltas(x->req.operation, e->name, document, deltas);
+  if (!s->told) s->told = told_new(x->req.operation, (size_t)exchange_setting(x, SET_MAX_ANSWER));
+  int closed;
+  size_t n = told_deltas(s->told, e->name, document, deltas, &closed);
   for (size_t i = 0; i < n; i++) {
     if (deltas[i].kind == DELTA_TEXT) buf_add(&s->text, plain(deltas[i].text, scratch));
     else if (deltas[i].kind == DELTA_THINKING) buf_add(&s->thinking, plain(deltas[i].text, scratch));

@@ -48,19 +48,21 @@ static void candidate_add(struct route *out, struct provider *p, struct span mod
 /* ---- messages */
 struct names { const char **list; size_t count; };
 
-static void name_add(struct names *n, struct arena *a, const char *fmt, struct span x, struct span y) {
-  n->list[n->count++] = arena_printf(a, fmt, SPAN_FMT(x), SPAN_FMT(y)).p;
+static void name_add(struct names *n, const struct key *k, struct arena *a, const char *fmt, struct span x,
+                     struct span y) {
+  struct span name = arena_printf(a, fmt, SPAN_FMT(x), SPAN_FMT(y));
+  if (!k || key_allows(k, name)) n->list[n->count++] = name.p;
 }
 
-/* Aliases and the models that are known by name. */
-static struct names names_known(const struct conf *c, struct arena *a) {
+/* Aliases and the models that are known by name, those that the key may use (NULL: all). */
+static struct names names_known(const struct conf *c, const struct key *k, struct arena *a) {
   size_t most = c->alias_count;
   for (size_t i = 0; i < c->provider_count; i++) most += c->providers[i].model_count;
   struct names n = { arena_alloc(a, (most + 1) * sizeof *n.list), 0 };
-  for (size_t i = 0; i < c->alias_count; i++) name_add(&n, a, "%.*s%.*s", c->aliases[i].name, SPAN(""));
+  for (size_t i = 0; i < c->alias_count; i++) name_add(&n, k, a, "%.*s%.*s", c->aliases[i].name, SPAN(""));
   for (size_t i = 0; i < c->provider_count; i++)
     for (size_t j = 0; j < c->providers[i].model_count; j++)
-      name_add(&n, a, "%.*s/%.*s", c->providers[i].name, c->providers[i].models[j].name);
+      name_add(&n, k, a, "%.*s/%.*s", c->providers[i].name, c->providers[i].models[j].name);
   return n;
 }
 
@@ -70,12 +72,11 @@ static const char *text_of(struct arena *a, struct buf *text) {
   return copy;
 }
 
-static const char *unknown_model(const struct conf *c, const struct operation_info *o, struct span model,
-                                 struct arena *a, int *status) {
+const char *route_unknown(const struct conf *c, const struct operation_info *o, struct span model, const struct key *k,
+                          struct arena *a) {
   struct buf text = { 0 };
-  struct names known = names_known(c, a);
+  struct names known = names_known(c, k, a);
   const char *nearest = span_nearest(model, known.list, known.count);
-  *status = 404;
   buf_printf(&text, "model '%.*s' is not known here", SPAN_FMT(shown(model)));
   if (nearest) {
     buf_printf(&text, "; did you mean '%s'?", nearest);
@@ -135,7 +136,10 @@ static const char *target_route(const struct operation_info *o, struct provider 
 static const char *whole_route(const struct conf *c, const struct operation_info *o, struct span model, struct arena *a,
                                struct route *out, int *status) {
   struct provider *p = first_serving(c, o);
-  if (!p || !model.n) return unknown_model(c, o, model, a, status);
+  if (!p || !model.n) {
+    *status = 404;
+    return route_unknown(c, o, model, NULL, a);
+  }
   candidate_add(out, p, model, arena_printf(a, "%.*s/%.*s", SPAN_FMT(p->name), SPAN_FMT(model)));
   return NULL;
 }

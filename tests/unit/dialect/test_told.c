@@ -14,6 +14,7 @@ struct run {
   struct event_state state;
   struct buf out;
   unsigned shown;                     /* texts that a policy sees */
+  unsigned inputs;                    /* inputs of tools that it sees */
   int closed;
   bool known;                         /* told_event has always known */
 };
@@ -29,6 +30,7 @@ static void pass(struct run *r, enum operation op, const struct sse_event *e, co
   if (json_read(text, &data, NULL)) {
     size_t n = told_deltas(r->told, e->name, data, deltas, &r->closed);
     for (size_t i = 0; i < n; i++) {
+      if (deltas[i].kind == DELTA_TOOL) r->inputs += deltas[i].tool_arguments.text.n > 2;
       if (deltas[i].kind > DELTA_THINKING) continue;
       struct span s = deltas[i].text.text;
       r->shown++;
@@ -114,6 +116,26 @@ static void first_said_at_its_end(void **state) {
   run_end(&r);
 }
 
+/* What a tool gets is shown once, wherever a server tells it. */
+static void input_is_seen_once(void **state) {
+#define CALL(args) "{\"type\":\"function_call\",\"id\":\"f\",\"name\":\"n\",\"arguments\":\"" args "\"}"
+#define ADDED(args) EV("response.output_item.added", "\"output_index\":0,\"item\":" CALL(args))
+#define PIECE EV("response.function_call_arguments.delta", "\"output_index\":0,\"delta\":\"{}\"")
+#define ARGS EV("response.function_call_arguments.done", "\"output_index\":0,\"arguments\":\"{}\"")
+#define OVER(args) EV("response.output_item.done", "\"output_index\":0,\"item\":" CALL(args))
+#define END EV("response.completed", "\"response\":{\"status\":\"completed\",\"output\":[" CALL("{}") "]}")
+  static const char *const streams[] = {
+    ADDED("") PIECE ARGS OVER("{}") END, ADDED("") ARGS OVER("{}") END, ADDED("") OVER("{}") END, ADDED("{}") OVER("{}") END, ADDED("") OVER("") END, END,
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) {
+    struct run r = run(OP_RESPONSES, span_cstr(streams[i]), 1 << 20, SIZE_MAX, NULL, NULL);
+    assert_int_equal(r.inputs, 1);
+    assert_true(span_eq(buf_span(&r.out), span_cstr(streams[i])));
+    run_end(&r);
+  }
+}
+
 static void more_than_may_be_kept(void **state) {
   (void)state;
   struct run r = run(OP_RESPONSES, span_cstr(whole), 300, SIZE_MAX, NULL, NULL);
@@ -195,7 +217,7 @@ static void recorded(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(repeats_follow), cmocka_unit_test(untouched_stays), cmocka_unit_test(first_said_at_its_end), cmocka_unit_test(more_than_may_be_kept),
+    cmocka_unit_test(repeats_follow), cmocka_unit_test(untouched_stays), cmocka_unit_test(first_said_at_its_end), cmocka_unit_test(input_is_seen_once), cmocka_unit_test(more_than_may_be_kept),
     cmocka_unit_test(chat_twins), cmocka_unit_test(closes_anywhere), cmocka_unit_test(recorded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -117,6 +117,21 @@ static void refusals(void **state) {
   assert_string_equal(f.why, "model '' is not known here; known: 'smart', 'thinker', 'openai/fake', 'openai/gpt-5'");
 }
 
+static void a_key_is_told_of_what_it_may_use(void **state) {
+  struct span few[] = { SPAN("openai/*"), SPAN("thinkr") };
+  struct key k = { .models = few, .model_count = 2 }, every = { 0 };
+  const struct operation_info *chat = operation_info(OP_CHAT);
+  struct conf with_aliases = { .providers = providers, .provider_count = 1, .aliases = aliases + 1, .alias_count = 1 };
+  struct arena a = { 0 };
+  (void)state;
+  assert_string_equal(route_unknown(&with_aliases, chat, SPAN("thinkr"), &every, &a),
+                      "model 'thinkr' is not known here; did you mean 'thinker'?");
+  assert_null(strstr(route_unknown(&with_aliases, chat, SPAN("thinkr"), &k, &a), "thinker"));
+  assert_string_equal(route_unknown(&conf, chat, SPAN(""), &k, &a),
+                      "model '' is not known here; known: 'openai/fake', 'openai/gpt-5'");
+  arena_end(&a);
+}
+
 static void long_names_are_cut_between_characters(void **state) {
   struct conf none = { 0 };
   char model[400];
@@ -196,7 +211,7 @@ static void what_goes_on_by_default(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(names), cmocka_unit_test(the_default_provider), cmocka_unit_test(refusals),
+    cmocka_unit_test(names), cmocka_unit_test(the_default_provider), cmocka_unit_test(refusals), cmocka_unit_test(a_key_is_told_of_what_it_may_use),
     cmocka_unit_test(long_names_are_cut_between_characters), cmocka_unit_test(lists_of_policies),
       cmocka_unit_test(paths_without_a_model),
     cmocka_unit_test(what_goes_on_by_default),
