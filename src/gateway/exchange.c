@@ -520,7 +520,7 @@ static bool on_failure(struct exchange *x) {
   switch (d->kind) {
   case DECIDE_RETRY: {
     if (x->tried_count >= MOST_TRIED) return give_up(x, (struct span){ 0 });
-    double after = d->retry_after >= 0 ? d->retry_after : -1;
+    double after = d->retry_after >= 0 ? d->retry_after : a->failure.retry_after;         /* the policy's, the provider's, weir's own */
     return pause_then_pick(x, after >= 0 ? (uint64_t)(after * 1000) : route_backoff_ms((unsigned)x->tried_count, worker_random(x->worker)));
   }
   case DECIDE_NEXT:
