@@ -43,9 +43,11 @@ static void milliseconds(struct buf *out, uint64_t us) {
 static void timing_header(struct exchange *x, struct buf *out) {
   uint64_t total = (x->worker->loop->now_ns - x->begun_ns) / 1000, own = x->overhead_ns / 1000;
   buf_add(out, SPAN("server-timing: weir;dur="));
-  milliseconds(out, own);
-  buf_add(out, SPAN(", upstream;dur="));
-  milliseconds(out, total);
+  milliseconds(out, x->overhead_ns ? own : total);
+  if (x->overhead_ns) {                                  /* else nobody was asked */
+    buf_add(out, SPAN(", upstream;dur="));
+    milliseconds(out, total);
+  }
   buf_add(out, SPAN("\r\n"));
 }
 
@@ -67,8 +69,9 @@ void answer_start(struct exchange *x, int status, const struct http_head *from, 
   if (a) x->target_name = arena_copy(&x->arena, a->target.name);
   if (x->started) return;                                /* the early head is out: only the body is left to say */
   struct buf out = worker_buf(x->worker);
+  bool decoded = a && a->unpack && !a->packed;
   for (size_t i = 0; i < from->count; i++)
-    if (!header_stays(from->headers[i].name)) http_write_header(&out, from->headers[i].name, from->headers[i].value);
+    if (!header_stays(from->headers[i].name) && !(decoded && is(from->headers[i].name, "content-encoding"))) http_write_header(&out, from->headers[i].name, from->headers[i].value);
   own_headers(x, &out);
   target_headers(x, &out);
   timing_header(x, &out);
@@ -82,7 +85,7 @@ void answer_start(struct exchange *x, int status, const struct http_head *from, 
 void answer_early(struct exchange *x) {
   struct buf out = worker_buf(x->worker);
   if (!x->started) {
-    own_headers(x, &out);
+    http_write_header(&out, SPAN("x-request-id"), span_cstr(x->id));
     buf_add(&out, SPAN("x-weir-early: 1\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"));
     x->status = 200;
     x->started = x->early = true;
@@ -90,8 +93,32 @@ void answer_early(struct exchange *x) {
     buf_clear(&out);
   }
   heartbeat_write(x->dialect, &out);
-  x->sink->calls->write(x->sink, buf_span(&out));
+  exchange_write(x, buf_span(&out));
   worker_buf_back(x->worker, &out);
+}
+
+/* The words are those of the headers, without their "x-weir-". */
+void answer_trace(struct exchange *x) {
+  if (!x->early || x->trace_told || !x->head || !http_header_lists(x->head, SPAN("x-weir-include"), SPAN("trace"))) return;
+  struct buf headers = worker_buf(x->worker), out = worker_buf(x->worker);
+  struct json_writer w = { .out = &out };
+  x->trace_told = true;
+  if (x->trace[0]) http_write_header(&headers, SPAN("traceparent"), span_of(x->trace, 55));
+  target_headers(x, &headers);
+  timing_header(x, &headers);
+  buf_add(&out, SPAN(": weir "));
+  json_begin(&w, '{');
+  for (struct span left = buf_span(&headers), line, name; left.n;) {
+    left = span_cut(left, '\n', &line);
+    struct span value = span_trim(span_cut(line, ':', &name));
+    json_key(&w, span_istarts(name, SPAN("x-weir-")) ? span_from(name, 7) : name);
+    json_str(&w, span_of(value.p, value.n && value.p[value.n - 1] == '\r' ? value.n - 1 : value.n));
+  }
+  json_end(&w, '}');
+  buf_add(&out, SPAN("\n\n"));
+  exchange_write(x, buf_span(&out));
+  worker_buf_back(x->worker, &out);
+  worker_buf_back(x->worker, &headers);
 }
 
 /* ---- errors */
@@ -100,8 +127,9 @@ void answer_error(struct exchange *x, struct error *e, double retry_after) {
   e->id = span_cstr(x->id);
   bool streaming = x->started && x->req.stream && x->req.operation;
   if (streaming) {
+    answer_trace(x);
     error_write_event(x->req.operation, &x->events, e, &body);
-    x->sink->calls->write(x->sink, buf_span(&body));
+    exchange_write(x, buf_span(&body));
     x->sink->calls->end(x->sink);
     buf_free(&body);
     return;
@@ -115,13 +143,14 @@ void answer_error(struct exchange *x, struct error *e, double retry_after) {
   buf_add(&out, SPAN("content-type: application/json\r\n"));
   own_headers(x, &out);
   if (e->tried_count) target_headers(x, &out);
+  timing_header(x, &out);
   if (status == 401) buf_add(&out, SPAN("www-authenticate: Bearer\r\n"));
   if (retry_after >= 0) http_write_header_u64(&out, SPAN("retry-after"), (uint64_t)(retry_after + 0.999));
   else if (e->tried_count || span_eq(e->word, SPAN("denied")) || span_eq(e->word, SPAN("internal"))) buf_add(&out, SPAN("x-should-retry: false\r\n"));
   x->status = status;
   x->started = true;
   x->sink->calls->start(x->sink, status, buf_span(&out), (int64_t)buf_size(&body));
-  x->sink->calls->write(x->sink, buf_span(&body));
+  exchange_write(x, buf_span(&body));
   x->sink->calls->end(x->sink);
   buf_free(&out);
   buf_free(&body);
@@ -143,12 +172,14 @@ void answer_text_of_weir(struct exchange *x, struct span text, struct span json)
     buf_add(&head, stream ? SPAN("content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n") : SPAN("content-type: application/json\r\n"));
     own_headers(x, &head);
     if (x->attempts[0]) target_headers(x, &head);
+    timing_header(x, &head);
     x->status = 200;
     x->started = true;
     x->sink->calls->start(x->sink, 200, buf_span(&head), (int64_t)buf_size(&body));
   }
   x->committed = x->terminated = true;
-  x->sink->calls->write(x->sink, buf_span(&body));
+  answer_trace(x);
+  exchange_write(x, buf_span(&body));
   x->sink->calls->end(x->sink);
   buf_free(&body);
   buf_free(&head);

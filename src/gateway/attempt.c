@@ -57,6 +57,9 @@ void attempt_stop(struct attempt *a) {
   worker_buf_back(a->exchange->worker, &a->call.head_bytes);
   buf_free(&a->window);
   buf_free(&a->held);
+  buf_free(&a->raw);
+  buf_free(&a->plain);
+  unpack_free(a->unpack);
   start_free(a->start);
   chunks_free(a->chunks);
   struct worker *w = a->exchange->worker;
@@ -95,11 +98,6 @@ static struct attempt *attempt_of(struct call *c) { return container(c, struct a
 
 static bool is_event_stream(const struct http_head *h) { return span_istarts(h->content_type, SPAN("text/event-stream")); }
 
-static bool encoded(const struct http_head *h) {
-  struct span e = http_header(h, SPAN("content-encoding"));
-  return e.n && !span_ieq(e, SPAN("identity"));
-}
-
 /* What HEAD and 304 tell is the length of a body that does not come. */
 static int64_t told_length(const struct exchange *x, const struct http_head *h) {
   uint64_t n;
@@ -117,9 +115,28 @@ static void flow(struct attempt *a) {
   x->committed = true;
   x->state = X_STREAMING;
   x->heartbeat_ms = 0;
-  answer_start(x, a->status, h, told_length(x, h));
-  x->sink->calls->write(x->sink, buf_span(&a->window));
+  answer_start(x, a->status, h, a->unpack && !a->packed ? -1 : told_length(x, h));
+  exchange_write(x, buf_span(&a->window));
   buf_free(&a->window);
+}
+
+/* An encoding that comes although `identity` was asked for. The client gets its bytes as they are, and what stands in them is read beside;
+   but decoded where something of weir's own may have to stand among them. One that weir cannot read goes by where nobody reads. False:
+   the attempt may be gone. */
+static bool take_encoding(struct attempt *a, const struct http_head *h) {
+  struct exchange *x = a->exchange;
+  struct span e = http_header(h, SPAN("content-encoding"));
+  if (x->raw || !e.n || span_ieq(e, SPAN("identity"))) return true;
+  bool own = x->started || x->asker || (a->stream && exchange_has(x, HOOK_CHUNK));
+  a->unpack = unpack_new(e);
+  a->packed = a->unpack && !own;
+  if (a->unpack || a->failing) return true;
+  if (own || exchange_has(x, HOOK_RESPONSE)) {
+    attempt_fault(a, FAULT_INVALID, "head", "the answer has a content-encoding that weir cannot read");
+    return false;
+  }
+  flow(a);
+  return true;
 }
 
 static void on_head(struct call *c, const struct http_head *h) {
@@ -134,7 +151,8 @@ static void on_head(struct call *c, const struct http_head *h) {
   a->failing = !x->raw && (h->status < 200 || h->status > 299);
   a->stream = !x->raw && !a->failing && x->req.stream && is_event_stream(h);
   if (!a->stream) phase_clock(a, SET_BETWEEN_EVENTS);
-  if (x->raw || (!a->failing && encoded(h) && !x->started && !x->asker)) flow(a);
+  if (!take_encoding(a, h)) return;
+  if (x->raw) flow(a);
 }
 
 /* ---- its body */
@@ -148,14 +166,13 @@ static void whole_piece(struct attempt *a, struct span data) {
   else flow(a);
 }
 
-static void on_body(struct call *c, struct span data) {
-  struct attempt *a = attempt_of(c);
+static void plain_piece(struct attempt *a, struct span data) {
   struct exchange *x = a->exchange;
+  struct call *c = &a->call;
   if (a->stream) { relay_feed(a, data); return; }
   phase_clock(a, SET_BETWEEN_EVENTS);
   if (a->flowing) {
-    x->answer_bytes += data.n;
-    x->sink->calls->write(x->sink, data);
+    exchange_write(x, data);
     if (x->sink->calls->waiting(x->sink) > SINK_HIGH) call_pause(c);
   } else if (a->failing) {
     size_t room = FAILURE_MOST - buf_size(&a->window);
@@ -166,15 +183,47 @@ static void on_body(struct call *c, struct span data) {
   }
 }
 
+/* One piece holds at most max_answer, as does a whole answer, so that a few bytes cannot become gigabytes. */
+static void encoded_piece(struct attempt *a, struct span data) {
+  struct exchange *x = a->exchange;
+  struct buf plain = { 0 };
+  const char *why = NULL;
+  size_t most = (size_t)exchange_setting(x, SET_MAX_ANSWER), had = buf_size(&a->plain);
+  if (a->flowing && a->packed) { plain_piece(a, data); return; }         /* nobody reads it any more */
+  if (!unpack_feed(a->unpack, data, had < most ? most - had : 0, &plain, &why) && !a->failing) {
+    attempt_fault(a, FAULT_PROTOCOL, !a->stream ? "head" : x->committed ? "stream" : "first_event", why);
+  } else if (!a->packed) {
+    if (buf_size(&plain)) plain_piece(a, buf_span(&plain));
+  } else if (a->stream) {
+    if (x->committed) exchange_write(x, data);
+    else buf_add(&a->raw, data);
+    if (buf_size(&a->raw) > most) attempt_fault(a, FAULT_PROTOCOL, "first_event", "too much came before any content");
+    else if (buf_size(&plain)) relay_feed(a, buf_span(&plain));
+  } else {
+    buf_add(&a->plain, buf_span(&plain));
+    plain_piece(a, data);
+  }
+  buf_free(&plain);
+}
+
+static void on_body(struct call *c, struct span data) {
+  struct attempt *a = attempt_of(c);
+  if (a->unpack) encoded_piece(a, data);
+  else plain_piece(a, data);
+}
+
+/* What the answer says, whatever the client gets of it. */
+static struct span text_of(const struct attempt *a) { return buf_span(a->packed ? &a->plain : &a->window); }
+
 static void read_failure(struct attempt *a) {
-  failure_read(a->target.provider->dialect, a->status, a->head, buf_span(&a->window), &a->failure);
+  failure_read(a->target.provider->dialect, a->status, a->head, text_of(a), &a->failure);
   enum fault f = a->failure.fault ? a->failure.fault : FAULT_PROTOCOL;
   attempt_fault(a, f, "head", arena_printf(&a->arena, "status %d", a->status).p);
 }
 
 /* A 2xx to a stream request that is no event stream: an error the provider hid in it, or nothing usable. */
 static void read_unasked(struct attempt *a) {
-  struct span body = buf_span(&a->window);
+  struct span body = text_of(a);
   struct json_error e;
   struct json document;
   if (json_read(body, &document, &e) && json_get(document, SPAN("error")).type > JSON_FALSE)
@@ -184,8 +233,9 @@ static void read_unasked(struct attempt *a) {
 
 static void read_whole(struct attempt *a) {
   struct exchange *x = a->exchange;
-  struct span body = buf_span(&a->window);
+  struct span body = text_of(a);
   struct answer_facts f;
+  if (a->unpack && !unpack_ended(a->unpack)) { attempt_fault(a, FAULT_PROTOCOL, "head", "the encoded answer is cut short"); return; }
   if (!body.n) { attempt_fault(a, FAULT_EMPTY, "head", "the answer is empty"); return; }
   answer_read(x->req.operation, body, &f);
   if (f.has_usage) {
@@ -271,9 +321,8 @@ void attempt_accept(struct attempt *a) {
   if (a->stream) { relay_release(a); return; }
   struct span body = buf_span(&a->window);
   x->committed = x->terminated = true;
-  x->answer_bytes += body.n;
   answer_start(x, a->status, a->head, (int64_t)body.n);
-  x->sink->calls->write(x->sink, body);
+  exchange_write(x, body);
   x->sink->calls->end(x->sink);
   exchange_end(x, SPAN("done"));
 }

@@ -86,7 +86,7 @@ static void write_changed(struct exchange *x, const struct sse_event *e, struct 
   } else {
     sse_write(&out, e->name, buf_span(&whole));
   }
-  x->sink->calls->write(x->sink, buf_span(&out));
+  exchange_write(x, buf_span(&out));
   buf_free(&whole);
   buf_free(&out);
 }
@@ -120,8 +120,9 @@ static bool emit(struct attempt *a, const struct sse_event *e, struct span data,
     exchange_end(x, SPAN("internal"));
     return false;
   }
+  if (after->terminated) answer_trace(x);
   if (c.count) write_changed(x, e, data, &c);
-  else x->sink->calls->write(x->sink, e->raw);
+  else exchange_write(x, e->raw);
   x->events = *after;
   return true;
 }
@@ -135,8 +136,9 @@ static void stop_by_policy(struct attempt *a, const struct decision *d) {
     close_with_error(x, d->kind == DECIDE_DENY ? d->status : 500, d->kind == DECIDE_DENY ? SPAN("internal") : SPAN("stopped"), why);
   } else {
     struct buf out = { 0 };
+    answer_trace(x);
     stop_write(x->req.operation, &x->events, a->chunks->told, d->as, span_cstr(x->id), x->served_model.n ? x->served_model : x->req.model, time(NULL), &out);
-    x->sink->calls->write(x->sink, buf_span(&out));
+    exchange_write(x, buf_span(&out));
     x->sink->calls->end(x->sink);
     buf_free(&out);
   }

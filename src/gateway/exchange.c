@@ -365,7 +365,7 @@ static void pass_failure(struct exchange *x, struct attempt *a) {
   x->target_name = arena_copy(&x->arena, a->target.name);
   struct span body = buf_span(&a->window);
   answer_start(x, a->status, a->head, (int64_t)body.n);
-  x->sink->calls->write(x->sink, body);
+  exchange_write(x, body);
   x->sink->calls->end(x->sink);
 }
 
@@ -471,7 +471,7 @@ static bool fail_visibly(struct exchange *x) {
   if (!chunks_flush(a)) return false;
   if (x->error_forwarded) {
     x->sink->calls->end(x->sink);
-  } else if (a->stream && !x->raw) {
+  } else if (a->stream && !x->raw && !a->packed) {       /* no event of weir's own can stand in what the provider has packed */
     struct error e = { .status = fault_status(a->fault), .fault = a->fault, .message = arena_copy(&x->arena, span_cstr(a->why ? a->why : "")),
                        .tried = x->tried, .tried_count = x->tried_count };
     if (!e.message.n) e.message = arena_printf(&x->arena, "the stream failed: %s", fault_word(a->fault));

@@ -248,6 +248,7 @@ struct exchange {
   bool started;                       /* head was sent (head point) */
   bool committed;                     /* content was sent (content point) */
   bool early;                         /* the head was sent before the provider's */
+  bool trace_told;                    /* what that head could not say has been said */
   bool raw;                           /* streamed through: no failover */
   bool gone;                          /* the client left */
   bool terminated;                    /* the client has its stream's terminator, or the whole answer */
@@ -295,7 +296,8 @@ struct exchange {
   struct event_state events;          /* what the client has seen of its stream */
   struct usage usage;
   bool usage_reported;
-  uint64_t deltas, answer_bytes;
+  uint64_t deltas;
+  uint64_t answer_bytes;              /* of the body, as the client got it */
   int status;                         /* shown to the client; 0: none yet */
   struct span end_word;               /* how it ended */
   struct span served_model, target_name;
@@ -314,6 +316,11 @@ void exchange_begin(struct exchange *x);                 /* the request is here,
 void exchange_body(struct exchange *x, struct span data, bool last);     /* raw: a piece of the request body */
 bool exchange_body_room(const struct exchange *x);
 double exchange_setting(const struct exchange *x, enum setting s);   /* nearest of alias, provider under way, defaults */
+/* Body bytes for the client, counted. */
+static inline void exchange_write(struct exchange *x, struct span body) {
+  x->answer_bytes += body.n;
+  x->sink->calls->write(x->sink, body);
+}
 void exchange_terminated(struct exchange *x);            /* the client has its stream's terminator */
 void exchange_run(struct exchange *x);                   /* the switch: goes on as far as it can */
 void exchange_cut(struct exchange *x);                   /* the drain is over */
@@ -361,6 +368,8 @@ void answer_start(struct exchange *x, int status, const struct http_head *from, 
 void answer_error(struct exchange *x, struct error *e, double retry_after);   /* whole error answer, or the error event of a running stream */
 void answer_text_of_weir(struct exchange *x, struct span text, struct span json);   /* weir.answer, weir.replace */
 void answer_early(struct exchange *x);                   /* head before the provider's, or one more heartbeat */
+/* After an early head, for who asked (x-weir-include: trace): the rest of the headers as a comment, once, before the stream ends. */
+void answer_trace(struct exchange *x);
 void answer_record(struct exchange *x);                  /* metrics and access log */
 
 /* ---- attempt */
@@ -414,6 +423,10 @@ struct attempt {
   struct http_head *head;             /* the response's, in the arena */
   struct buf window;                  /* stream: the unfinished event; whole: the answer so far */
   struct buf held;                    /* stream: events before the content point */
+  struct unpack *unpack;              /* NULL: the answer is not encoded, or goes by unread */
+  bool packed;                        /* the client gets the encoded bytes, and what stands in them is read beside; else it gets the decoded ones */
+  struct buf raw;                     /* packed stream: its bytes before the content point */
+  struct buf plain;                   /* packed whole answer or refusal: decoded */
   struct start *start;                /* what the held start says, for on_response; NULL: nobody asks */
   struct sse sse;
   struct event_state events;          /* as far as it came in; the exchange's is what went out */
@@ -448,6 +461,13 @@ bool start_wanting(const struct attempt *a);
 bool start_enough(const struct attempt *a);
 void start_show(struct attempt *a, struct policy_response *r);
 void start_free(struct start *s);
+/* unpack.c: gzip and deflate, bounded. */
+struct unpack *unpack_new(struct span encoding);         /* NULL: not one of them */
+/* Adds to *out what the piece holds. False and *why: it is broken, or holds more than `most` bytes. */
+bool unpack_feed(struct unpack *u, struct span packed, size_t most, struct buf *out, const char **why);
+bool unpack_ended(const struct unpack *u);
+void unpack_free(struct unpack *u);                      /* NULL is fine */
+
 /* chunks.c: a stream that on_chunk sees. All false when the exchange has ended, and nothing of it may be touched. */
 bool chunks_event(struct attempt *a, const struct sse_event *e, const struct event_facts *f);
 bool chunks_flush(struct attempt *a);                    /* what is held goes out: the stream ends here */

@@ -29,6 +29,11 @@ static void backpressure(struct attempt *a) {
 }
 
 /* ---- after the content point */
+/* What a packed stream says goes to the client in the provider's own bytes, as they come. */
+static void relay_write(struct attempt *a, struct span s) {
+  if (!a->packed) exchange_write(a->exchange, s);
+}
+
 /* Forwards the whole events at the start of `window`; gives the bytes used, or SIZE_MAX when the exchange has ended
    or failed, after which nothing of it may be touched. */
 static size_t relay_events(struct attempt *a, struct span window) {
@@ -43,10 +48,15 @@ static size_t relay_events(struct attempt *a, struct span window) {
     event_read(x->req.operation, &a->events, &e, &w->scratch, &f);
     note_facts(x, &f);
     if (f.class == EVENT_ERROR && f.fault == FAULT_PROTOCOL && !x->terminated) {      /* not the provider's error event: unreadable */
-      x->sink->calls->write(x->sink, span_of(window.p + sent, at - sent));
+      relay_write(a, span_of(window.p + sent, at - sent));
       char *why = f.message.n ? arena_cstr(&a->arena, f.message) : NULL;
       attempt_fault(a, FAULT_PROTOCOL, "stream", why ? why : "an event of the stream is not valid JSON");
       return SIZE_MAX;
+    }
+    if ((f.terminal || f.class == EVENT_ERROR) && x->early && !x->terminated && !judged) {
+      relay_write(a, span_of(window.p + sent, at - sent));
+      sent = at;
+      answer_trace(x);
     }
     at += s.used;
     if (!judged) {
@@ -55,11 +65,11 @@ static size_t relay_events(struct attempt *a, struct span window) {
       if (!chunks_event(a, &e, &f)) return SIZE_MAX;
       sent = at;
     } else {                                             /* behind the end no policy is asked, so nothing that says something is sent */
-      if (!f.real && f.class != EVENT_ERROR) x->sink->calls->write(x->sink, e.raw);
+      if (!f.real && f.class != EVENT_ERROR) relay_write(a, e.raw);
       sent = at;
     }
     if (f.class == EVENT_ERROR && !x->terminated) {      /* said in the provider's own words: forwarded, and the end of it */
-      x->sink->calls->write(x->sink, span_of(window.p + sent, at - sent));
+      relay_write(a, span_of(window.p + sent, at - sent));
       x->error_forwarded = true;
       attempt_fault(a, f.fault ? f.fault : FAULT_OVERLOADED, "stream", "the provider reported an error in its stream");
       return SIZE_MAX;
@@ -67,8 +77,7 @@ static size_t relay_events(struct attempt *a, struct span window) {
     if (f.terminal && !x->terminated) exchange_terminated(x);
     arena_reset(&w->scratch);
   }
-  x->sink->calls->write(x->sink, span_of(window.p + sent, at - sent));
-  x->answer_bytes += at;
+  relay_write(a, span_of(window.p + sent, at - sent));
   if (s.kind == STEP_BAD) {
     attempt_fault(a, FAULT_PROTOCOL, "stream", "an event of the stream is too large");
     return SIZE_MAX;
@@ -212,6 +221,8 @@ void relay_release(struct attempt *a) {
   x->counted_open = true;
   x->deltas = 0;                                         /* counted again as they are released */
   answer_start(x, a->status, a->head, -1);
+  if (a->packed) exchange_write(x, buf_span(&a->raw));
+  buf_free(&a->raw);
   forget_request(x);
   gap_clock(a);
   /* What was held goes the way of every other event, so that on_chunk sees it at its release. */
@@ -246,7 +257,7 @@ void relay_end(struct attempt *a) {
     return;
   }
   x->terminated = true;
-  if (!a->chunks) x->sink->calls->write(x->sink, buf_span(&a->window));   /* what stood behind the last whole event, if anything */
+  if (!a->chunks) relay_write(a, buf_span(&a->window));   /* what stood behind the last whole event, if anything */
   x->sink->calls->end(x->sink);
   exchange_end(x, SPAN("done"));
 }

@@ -129,7 +129,7 @@ def test_faults(h):
         "p/limited": [True, "rate_limited", 429, "p/limited", "head", 30, "slow"],
         "p/empty": [True, "empty", 200, "p/empty", "head", 0, ""],
         "p/broken": [True, "invalid", 200, "p/broken", "head", 0, ""],
-        "p/packed": [True, "invalid", 200, "p/packed", "head", 0, ""],
+        "p/packed": [True, "protocol", 200, "p/packed", "head", 0, ""],
         "p/cut": [True, "connection", 200, "p/cut", "stream", 0, ""],
         "p/large": [True, "invalid", 200, "p/large", "head", 0, ""],
         "down/x": [True, "connection", 0, "down/x", "connect", 0, ""],
