@@ -143,6 +143,11 @@ test-sanitize: deps
 	@$(submake) BUILD=$(BUILD)/sanitize SAN="$(SANITIZE)" CFLAGS="-O1 -g" all units
 	@tests/all $(BUILD)/sanitize
 
+# What threads share, under the thread sanitizer.
+test-threads: deps
+	@$(submake) BUILD=$(BUILD)/threads SAN="-fsanitize=thread" CFLAGS="-O1 -g" all units
+	@tests/threads $(BUILD)/threads
+
 # Storms: seeds for TORTURE_SECONDS, or SEED=n once more, under the same sanitizers.
 TORTURE_SECONDS ?= 60
 torture: deps
@@ -173,5 +178,5 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all units deps deps-build deps-fuzz run test test-sanitize torture tidy fuzz fuzz-targets format bench install clean
+.PHONY: all units deps deps-build deps-fuzz run test test-sanitize test-threads torture tidy fuzz fuzz-targets format bench install clean
 .DELETE_ON_ERROR:

@@ -28,11 +28,6 @@ void attempt_timer(struct attempt *a, uint64_t now_ms) {
     phase_clock(a, SET_BETWEEN_EVENTS);
     return;
   }
-  if (a->failing && a->head) {                           /* its status already says what it is */
-    a->cut = FAULT_TIMEOUT;
-    read_failure(a);
-    return;
-  }
   const char *phase = !a->head ? "head" : x->committed ? "stream" : "first_event";
   attempt_fault(a, FAULT_TIMEOUT, phase,
                 a->deadline_ms && now_ms >= a->deadline_ms ? "the attempt's deadline is over"

@@ -24,6 +24,8 @@ struct house {
   pthread_cond_t stands;
   unsigned standing;
   const char *failed;
+  pthread_t trust_thread;
+  bool trust_loads;                   /* it was started, and is joined at the end */
 };
 static struct house house;
 
@@ -303,8 +305,7 @@ static int house_turns(struct gateway *g, const struct run_options *o, sigset_t 
     timer_set(&l->wheel, &house.watch, l->now_ms + WATCH_MS);
   }
   if (g->newest->conf->use_count) {
-    pthread_t t;
-    if (!pthread_create(&t, NULL, load_system_trust, g)) pthread_detach(t);
+    house.trust_loads = !pthread_create(&house.trust_thread, NULL, load_system_trust, g);
   }
   first_line(g);
   while (__atomic_load_n(&g->workers_left, __ATOMIC_ACQUIRE)) {
@@ -318,6 +319,7 @@ static int house_turns(struct gateway *g, const struct run_options *o, sigset_t 
 /* The workers' loops go last of what may still post to them: a reload, handshakes, names. */
 static void house_end(struct gateway *g) {
   for (unsigned i = 0; i < g->worker_count; i++) pthread_join(g->workers[i].thread, NULL);
+  if (house.trust_loads) pthread_join(house.trust_thread, NULL);         /* a weir that ends at once: it may still read */
   reload_free(g);
   if (g->control) control_close(g->control);
   if (g->admin) admin_close(g->admin);

@@ -157,6 +157,7 @@ void clock_begin(struct clock_call *c, struct vm *vm) {
   c->outer = s->vm;
   if (!vm->depth++) {
     vm->doomed = 0;
+    vm->outgrown = false;
     if (!vm->steps_given) vm->steps_left = (uint64_t)vm->call_ms * STEPS_PER_MS;
     else vm->steps_left = vm->steps_given;
   }

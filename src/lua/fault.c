@@ -70,7 +70,8 @@ void vm_fault_tell(struct vm *vm, lua_State *co, int status, struct buf *out) {
   } else {
     place_tell(co, out);
     if (status == LUA_ERRMEM) lua_pop(co, 1);
-    if (result == VM_MEMORY) buf_printf(out, "over the limit of %zu KB of Lua memory", vm->limit >> 10);
+    if (result == VM_MEMORY && vm->outgrown) buf_printf(out, "a table grew over 8192 fields in a hook");
+    else if (result == VM_MEMORY) buf_printf(out, "over the limit of %zu KB of Lua memory", vm->limit >> 10);
     else if (result == VM_TIMEOUT) buf_printf(out, "stopped after %u ms of CPU time in one call", vm->call_ms);
     else buf_printf(out, "this call may not wait");
   }

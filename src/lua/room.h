@@ -39,6 +39,7 @@ struct vm {
   size_t used, limit, cap;            /* bytes; cap is the limit, or all there is while weir itself must not fail */
   size_t full_at;                     /* bytes in use after the last full collection */
   size_t idle_from;                   /* bytes from which an idle moment is worth a collection */
+  bool outgrown;                      /* the running call was refused a table of too many fields */
   bool collecting;
   bool frozen;
   lua_State *spares[SPARES];

@@ -6,8 +6,25 @@ static const char coroutines_key;
 enum { GC_STEP = 8 };                 /* 2^8 bytes: a turn of the collector takes 20 to 200 us; the total stays the same */
 
 /* ---- the memory account */
+/* The fields of a table lie in a hash whose size doubles. To move them takes Lua the square of their number when a
+   policy has chosen integer keys that meet in one place, and nothing can interrupt that: 65,536 fields take 7 s, the
+   4,096 that move into a hash of 8,192 take 30 ms. So a hash that code of a short call makes larger than that is refused; what C functions make (decoded
+   JSON has text for keys, which nobody can choose so) and what is made while a file loads is not. The new hash is told
+   by its size, a power of two of nodes, and by the Lua function that is running. */
+enum { NODE = 24, MOST_FIELDS = 8192, SHORT_MS = 100 };
+
+static bool outgrown(struct vm *vm, size_t kind, size_t wants) {
+  size_t nodes = wants / NODE;
+  lua_Debug at;
+  if (kind || nodes <= MOST_FIELDS || wants % NODE || nodes & (nodes - 1)) return false;
+  if (!vm->depth || !vm->run || vm->cap == SIZE_MAX || vm->call_ms >= SHORT_MS ) return false;
+  if (!lua_getstack(vm->run->co, 0, &at) || !lua_getinfo(vm->run->co, "S", &at) || *at.what == 'C') return false;
+  return vm->outgrown = true;
+}
+
 static void *account(void *arg, void *p, size_t had, size_t wants) {
   struct vm *vm = arg;
+  if (!p && outgrown(vm, had, wants)) return NULL;
   if (!p) had = 0;                                 /* then it tells the kind of object */
   if (!wants) {
     vm->used -= had;

@@ -60,7 +60,7 @@ static const char *remedy(enum vm_result r) {
   case VM_TIMEOUT:
     return "do less in one call: what is the same for every request belongs in a local of the file, and searching "
            "text to weir.matcher";
-  case VM_MEMORY: return "keep less of a request, or raise lua_memory in weir.lua";
+  case VM_MEMORY: return "keep less in tables, make large ones while the file loads, or raise lua_memory in weir.lua";
   default: return "mend the policy, or write on_error = \"pass\" in it if requests shall go on without it";
   }
 }

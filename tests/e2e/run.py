@@ -181,7 +181,8 @@ def main():
             print(f"{args.build} holds no {name}: build it first (make), or name its folder with --build", file=sys.stderr)
             return 2
     with open(os.path.join(args.build, "weir"), "rb") as f:
-        args.sanitized = b"__asan_init" in f.read()
+        text = f.read()
+        args.sanitized = b"__asan_init" in text or b"__tsan_init" in text
     modules = []
     for path in sorted(glob.glob(os.path.join(HERE, "test_*.py")), key=lambda x: -os.path.getsize(x)):
         module = os.path.basename(path)[:-3]

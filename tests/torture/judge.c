@@ -57,7 +57,7 @@ static void judge_stream(struct storm *s, struct asked *a, struct span body, boo
   struct span rest = without_heartbeats(a->speech, body);
   s->seen.streams++;
   if (!whole && !left) storm_fail(s, "%s: a stream was closed without an end after %zu bytes", a->id, body.n);
-  if (a->answers && span_search(body, SPAN("from the policy")) < body.n) return;
+  if (a->answers && (!whole || span_search(body, SPAN("from the policy")) < body.n)) return;
   if (!rest.n && !whole) return;
   if (is_error_event(a->speech, rest, whole)) { s->seen.errors++; return; }
   for (const struct story *t = a->stories; t; t = t->next)
