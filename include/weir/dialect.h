@@ -68,6 +68,13 @@ void request_text(const struct operation_info *o, const struct json_member *memb
 bool request_wants_json(const struct operation_info *o, const struct json_member *members, size_t count);
 /* The JSON schema that it brings for its answer; JSON_NONE when it brings none. */
 struct json request_schema(const struct operation_info *o, const struct json_member *members, size_t count);
+/* What may be left out of a request with bound state, so that another account can serve it; a bit each. thinking: signed and
+   redacted thinking, encrypted reasoning. Files, containers, references and results of hosted tools are what is asked, and stay. */
+enum loss { LOSS_THINKING, LOSS_PREVIOUS_RESPONSE_ID, LOSS_CONVERSATION, LOSS_COUNT };
+extern const char *const loss_words[LOSS_COUNT];
+/* The body without them. Whether what is left is still bound tells request_read. */
+void loss_write(const struct operation_info *o, const struct json_member *members, size_t count, uint32_t losses, struct buf *out);
+void loss_messages(struct json list, struct buf *out);   /* the list of messages or items alone, without thinking */
 /* The body's member that a policy's word means: messages -> "messages"/"input"/"prompt", max_tokens -> the one the caller used, else the
    operation's own name for it; stop, temperature, top_p, tools likewise. NULL: this operation has none. */
 const char *request_member(const struct operation_info *o, const struct json_member *members, size_t count, struct span word);

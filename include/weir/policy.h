@@ -66,6 +66,7 @@ struct policy_req {
   struct span targets[ROUTE_MOST_TARGETS];               /* names, set by weir.route or req.targets */
   size_t target_count;                                   /* 0: as the model name says */
   uint32_t next_on;                                      /* of weir.route: bits by fault, and FAULT_NONE; 0: not given */
+  uint32_t losses;                                       /* of weir.allow_loss: bits of enum loss */
   unsigned attempts;                                     /* started so far */
   double deadline;                                       /* unix seconds; req.remaining = deadline - now */
   uint64_t random;                                       /* seed of weir.random; it moves on as numbers are drawn */

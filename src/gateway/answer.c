@@ -57,6 +57,7 @@ static void target_headers(struct exchange *x, struct buf *out) {
   size_t attempts = x->tried_count + (a && x->state != X_FAILED && x->state != X_ON_FAILURE ? 1 : 0);
   if (name.n && http_value_ok(name)) http_write_header(out, SPAN("x-weir-target"), name);
   http_write_header_u64(out, SPAN("x-weir-attempts"), attempts ? attempts : 1);
+  if (x->loss.n) http_write_header(out, SPAN("x-weir-loss"), x->loss);
   if (a && a->head) {
     struct span id = http_header(a->head, SPAN("x-request-id"));
     if (!id.p) id = http_header(a->head, SPAN("request-id"));
@@ -259,6 +260,7 @@ static void access_line(struct exchange *x, struct log_sink *log) {
   field(&w, "end", x->end_word);
   field(&w, "target", x->target_name);
   field(&w, "served", x->served_model);
+  field(&w, "loss", x->loss);
   if (x->raw) json_key(&w, SPAN("raw")), json_bool(&w, true);
   if (x->req.stream) json_key(&w, SPAN("stream")), json_bool(&w, true);
   number(&w, "ms", (int64_t)((x->worker->loop->now_ns - x->begun_ns) / 1000000));

@@ -150,7 +150,10 @@ bool ask_compose(struct exchange *x) {
     r->members = arena_alloc(&x->arena, n * sizeof *r->members);
     memcpy(r->members, x->worker->members, n * sizeof *r->members);
     r->member_count = n;
-    if (request_read(o, r->members, n, &r->facts, &why)) return true;
+    if (request_read(o, r->members, n, &r->facts, &why)) {
+      if (r->facts.bound) x->route.count = x->at + 1;    /* by members that the policy added */
+      return true;
+    }
   }
   exchange_fail(x, 400, SPAN("bad_request"), (struct span){ 0 }, why ? why : e.why, NULL);
   return false;

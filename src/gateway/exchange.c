@@ -291,7 +291,8 @@ static bool route(struct exchange *x) {
       exchange_fail(x, status, status == 404 ? SPAN("not_found") : SPAN("bad_request"), status == 404 ? SPAN("model_not_found") : SPAN(""), why, NULL);
       return false;
     }
-    chain_set(x, found.candidates, r->facts.bound ? 1 : found.count);    /* state that lives at one provider goes to that alone */
+    bool stays = r->facts.bound && !request_may_lose(x);                 /* state that lives at one account goes to that alone */
+    chain_set(x, found.candidates, stays ? 1 : found.count);
     x->route.alias = found.alias;
     x->route.next_on = r->next_on ? r->next_on : found.next_on;
   }
@@ -329,6 +330,8 @@ static bool pick(struct exchange *x) {
   if (x->elsewhere.endpoint) t = x->elsewhere;
   else route_pick(&x->route.candidates[x->at], x->worker->health, now_ms(x), worker_random(x->worker), &t);
   x->elsewhere.endpoint = NULL;
+  if (x->req.facts.bound && !x->home) x->home = t.account;
+  else if (x->unbound.n && x->req.facts.bound && t.account != x->home) request_lose(x);
   x->attempts[0] = attempt_new(x, &t);
   x->usage = USAGE_NONE;                                 /* told of the attempt that answers */
   x->usage_reported = false;
@@ -405,7 +408,7 @@ static bool untried(const struct exchange *x, const struct target *t) {
 static bool elsewhere(struct exchange *x) {
   const struct candidate *c = &x->route.candidates[x->at];
   struct target *t = &x->elsewhere;
-  if (x->req.facts.bound) return false;
+  if (x->req.facts.bound && !x->unbound.n) return false;
   route_pick(c, x->worker->health, now_ms(x), worker_random(x->worker), t);
   if (untried(x, t)) return true;
   for (size_t e = 0; e < c->provider->endpoint_count; e++) {
@@ -427,13 +430,17 @@ bool exchange_final(struct exchange *x, enum fault f) {
 
 static bool pause_then_pick(struct exchange *x, uint64_t ms) {
   if (now_ms(x) + ms >= x->deadline_ms) return give_up(x, (struct span){ 0 });
-  if (x->req.facts.bound) x->elsewhere = x->attempts[0]->target;         /* what it refers to lives at that account alone */
   drop_attempt(x);
   x->state = X_BACKOFF;
   if (!ms) return true;
   x->resume_ms = now_ms(x) + ms;
   exchange_clock(x);
   return false;
+}
+
+static bool pause_then_again(struct exchange *x, uint64_t ms) {
+  if (x->req.facts.bound) x->elsewhere = x->attempts[0]->target;         /* what it refers to lives at that account alone */
+  return pause_then_pick(x, ms);
 }
 
 /* What weir does when no policy says otherwise: elsewhere at once; the last target's short retry-after is waited for once. */
@@ -448,7 +455,7 @@ static bool decide_failure(struct exchange *x) {
   double after = a->failure.retry_after;
   if (!x->waited && after >= 0 && after <= WAIT_MOST_S && (a->fault == FAULT_RATE_LIMITED || a->fault == FAULT_OVERLOADED)) {
     x->waited = true;
-    return pause_then_pick(x, (uint64_t)(after * 1000) + worker_random(x->worker) % 100);
+    return pause_then_again(x, (uint64_t)(after * 1000) + worker_random(x->worker) % 100);
   }
   return give_up(x, (struct span){ 0 });
 }
@@ -521,7 +528,7 @@ static bool on_failure(struct exchange *x) {
   case DECIDE_RETRY: {
     if (x->tried_count >= MOST_TRIED) return give_up(x, (struct span){ 0 });
     double after = d->retry_after >= 0 ? d->retry_after : a->failure.retry_after;         /* the policy's, the provider's, weir's own */
-    return pause_then_pick(x, after >= 0 ? (uint64_t)(after * 1000) : route_backoff_ms((unsigned)x->tried_count, worker_random(x->worker)));
+    return pause_then_again(x, after >= 0 ? (uint64_t)(after * 1000) : route_backoff_ms((unsigned)x->tried_count, worker_random(x->worker)));
   }
   case DECIDE_NEXT:
     if (++x->at >= x->route.count || x->tried_count >= MOST_TRIED) return give_up(x, (struct span){ 0 });

@@ -284,6 +284,9 @@ struct exchange {
   const struct endpoint **tried_endpoint;
   const struct account **tried_account;
   size_t tried_count;
+  const struct account *home;         /* of a bound request: the first that was picked */
+  struct span unbound;                /* its body without what a policy lets be lost; empty: it stays at home */
+  struct span loss;                   /* what was left out, as the client is told */
   struct target elsewhere;            /* what the next pick takes; endpoint NULL: as chance and health say */
   enum fault first_fault;
   int first_status;
@@ -347,6 +350,9 @@ void request_choose_id(struct exchange *x);
 bool request_is_whole(const struct http_head *h, struct span path);       /* JSON on a known route */
 /* multipart: the model part is looked for in what came so far; when it is found, or cannot come, the exchange goes on */
 void request_scan(struct exchange *x);
+/* Bound state: whether the request can do without it (weir.allow_loss), and from now on it does. */
+bool request_may_lose(struct exchange *x);
+void request_lose(struct exchange *x);
 /* Head and body parts for a target; gives the number of parts, at most SEND_PARTS - 1. */
 int request_compose(struct exchange *x, struct attempt *a, struct buf *head, struct iovec *body);
 

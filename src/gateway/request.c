@@ -359,6 +359,64 @@ static const struct policy_edit *edit_for(struct exchange *x, struct attempt *a,
   return e ? e : edit_of(x->req.edits, x, member);
 }
 
+/* ---- composing: without bound state */
+static struct span stripped(struct exchange *x, struct buf *text) {
+  struct span s = arena_copy(&x->arena, buf_span(text));
+  buf_free(text);
+  return s;
+}
+
+static bool read_members(struct exchange *x, struct span body, struct request_facts *facts, size_t *count) {
+  const struct operation_info *o = x->req.operation;
+  struct json_error e;
+  const char *why;
+  return json_read_object(body, x->worker->members, MOST_MEMBERS, count, &e) && request_read(o, x->worker->members, *count, facts, &why);
+}
+
+bool request_may_lose(struct exchange *x) {
+  struct policy_req *r = &x->req;
+  struct request_facts facts;
+  struct buf body = { 0 };
+  size_t n = 0;
+  if (!r->losses) return false;
+  loss_write(r->operation, r->members, r->member_count, r->losses, &body);
+  struct span text = stripped(x, &body);
+  if (read_members(x, text, &facts, &n) && !facts.bound) x->unbound = text;
+  return x->unbound.n;
+}
+
+static void loss_tell(struct exchange *x) {
+  struct buf said = { 0 };
+  for (unsigned k = 0; k < LOSS_COUNT; k++)
+    if (x->req.losses >> k & 1) buf_printf(&said, "%s%s", buf_size(&said) ? ", " : "", loss_words[k]);
+  x->loss = stripped(x, &said);
+}
+
+/* From here on the request is another one, for policies too. Messages that a policy has set are treated like the client's. */
+void request_lose(struct exchange *x) {
+  struct policy_req *r = &x->req;
+  struct request_facts facts;
+  size_t n = 0;
+  const char *list = request_member(r->operation, r->members, r->member_count, SPAN("messages"));
+  const struct policy_edit *e = list && r->losses >> LOSS_THINKING & 1 ? edit_of(r->edits, x, span_cstr(list)) : NULL;
+  struct json messages;
+  if (e && e->json.p && json_read(e->json, &messages, NULL)) {
+    struct buf without = { 0 };
+    struct policy_edit *own = arena_alloc(&x->arena, sizeof *own);
+    loss_messages(messages, &without);
+    *own = (struct policy_edit){ r->edits, e->word, stripped(x, &without) };
+    r->edits = own;
+  }
+  if (!check(x->unbound.n) || !check(read_members(x, x->unbound, &facts, &n))) return;
+  x->body = r->body = x->unbound;
+  x->body_size = x->body.n;
+  r->members = arena_alloc(&x->arena, n * sizeof *r->members);
+  memcpy(r->members, x->worker->members, n * sizeof *r->members);
+  r->member_count = n;
+  r->facts = facts;
+  loss_tell(x);
+}
+
 /* Members that an edit names and the body lacks are added at its end. */
 static void add_missing(struct exchange *x, struct attempt *a, const struct policy_edit *list, struct buf *out, bool *first) {
   for (const struct policy_edit *e = list; e; e = e->next) {

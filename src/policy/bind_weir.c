@@ -164,7 +164,7 @@ static void counter_setup(lua_State *L) {
 
 /* ---- the table */
 
-static const char *const later[] = { "budget", "limit", "kv", "allow_loss" };
+static const char *const later[] = { "budget", "limit", "kv" };
 enum { LATER = sizeof later / sizeof *later, MOST_WORDS = 64 };
 
 /* __index of weir and the tables in it; upvalue: what the table is called. */

@@ -3,7 +3,7 @@
 
 /* A choice is checked where it is made, so that a mistake names the line that made it, and taken when the hook
    returns it. Its texts are in the exchange's memory, so it is good only in the call that made it. */
-enum { CHOSE_ROUTE = DECIDE_FAIL + 1, CHOICE_KINDS };
+enum { CHOSE_ROUTE = DECIDE_FAIL + 1, CHOSE_LOSS, CHOICE_KINDS };
 struct choice {
   const void *tag;
   uint64_t serial;                                     /* of the call */
@@ -30,6 +30,7 @@ static const struct { const char *word; unsigned hooks; } words[CHOICE_KINDS] = 
   [DECIDE_DROP] = { "weir.drop", IN_CHUNK },        [DECIDE_STOP] = { "weir.stop", IN_CHUNK },
   [DECIDE_RETRY] = { "weir.retry", IN_FAILURE },    [DECIDE_NEXT] = { "weir.next", IN_FAILURE },
   [DECIDE_FAIL] = { "weir.fail", IN_FAILURE },      [CHOSE_ROUTE] = { "weir.route", IN_REQUEST },
+  [CHOSE_LOSS] = { "weir.allow_loss", IN_REQUEST },
 };
 
 /* ---- made */
@@ -130,6 +131,27 @@ static int route_call(lua_State *L) {
   for (size_t i = 0; i < c->target_count; i++) c->targets[i] = arena_copy(arena_of(L), names[i]);
   if (lua_getfield(L, 1, "next_on") != LUA_TNIL) c->next_on = check_faults(L, lua_gettop(L), "next_on");
   return lua_settop(L, made), 1;
+}
+
+/* weir.allow_loss { "thinking", … }. It holds from the call on, so that a policy may return another decision. */
+static int allow_loss_call(lua_State *L) {
+  struct frame *f = check_phase(L, words[CHOSE_LOSS].word, words[CHOSE_LOSS].hooks);
+  bool chose = f->chose;
+  uint32_t losses = 0;
+  if (!lua_istable(L, 1) || !lua_rawlen(L, 1)) return luaL_error(L, "weir.allow_loss takes a list: weir.allow_loss { \"thinking\" }");
+  check_fields(L, 1, "field of weir.allow_loss", NULL, 0, true);
+  for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, 1); i++) {
+    unsigned k = 0;
+    if (lua_rawgeti(L, 1, i) != LUA_TSTRING) return luaL_error(L, "weir.allow_loss: %d is a %s, not the name of a field", (int)i, luaL_typename(L, -1));
+    while (k < LOSS_COUNT && !span_eq(check_span(L, -1), span_cstr(loss_words[k]))) k++;
+    if (k == LOSS_COUNT) return refuse_unknown(L, "field that may be lost", check_span(L, -1), loss_words, LOSS_COUNT);
+    losses |= 1u << k;
+    lua_pop(L, 1);
+  }
+  f->subject->req->losses |= losses;
+  choice_new(L, CHOSE_LOSS);
+  f->chose = chose;
+  return 1;
 }
 
 static int why_choice(lua_State *L, int kind, const char *what) {
@@ -257,6 +279,7 @@ void choice_setup(lua_State *L) {
     { "retry", retry_call },
     { "next", next_call },
     { "fail", fail_call },
+    { "allow_loss", allow_loss_call },
     { NULL, NULL },
   };
   lua_newtable(L);
@@ -296,6 +319,7 @@ bool choice_take(lua_State *L, int at, struct frame *f, struct decision *out, st
     return false;
   }
   if (c->kind == CHOSE_ROUTE) return route_take(c, f->subject->req);
+  if (c->kind == CHOSE_LOSS) return true;
   *out = (struct decision){ .kind = (enum decision_kind)c->kind,
                             .policy = f->instance->name,
                             .status = c->status,

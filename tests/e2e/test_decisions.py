@@ -239,3 +239,84 @@ def test_no_failure_hook_past_the_content(h):
     a = w.chat("chain", stream=True)
     assert b"one" in a.body and b'"error"' in a.body and b"[DONE]" not in a.body and not o.requests, a
     assert "notes" not in w.record(a.header("x-request-id"))
+
+
+# ---- state that is valid only where it was made
+
+SIGNED = [
+    {"role": "user", "content": "?"},
+    {"role": "assistant", "content": [{"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}, {"type": "text", "text": "Ja \u6c34 \\ 1e2"}]},
+    {"role": "assistant", "content": [{"type": "redacted_thinking", "data": "eA=="}]},
+    {"role": "user", "content": [{"type": "text", "text": "And?"}]},
+]
+ALLOW = 'function p.on_request(req) return weir.allow_loss { "thinking", "previous_response_id" } end'
+
+
+def bound(h, provider, hooks="", keys=""):
+    """Two accounts at the first provider, which fails; another behind it."""
+    p, o = h.upstream(lambda r, peer: peer.answer(b'{"error":{"type":"overloaded_error","message":"busy"}}', 503) or True), h.upstream()
+    first = provider("p", p.url, 'key = { env "KEY_A", env "KEY_B" }').replace(f'key = env "OPENAI_KEY", ', "")
+    config = first + provider("o", o.url) + 'model "chain" { "p/a", "o/b" }\n' + ('use "rule"\n' if hooks else "")
+    w = h.weir(config, policies={"rule": "local p = {}\n" + hooks + "\nreturn p\n"}, env={"KEY_A": "key-a-0123456789", "KEY_B": "key-b-0123456789"})
+    return w, p, o
+
+
+def keys_of(u):
+    return [r.header("x-api-key") or r.header("authorization") for r in u.requests]
+
+
+def test_bound_state_stays_at_its_account(h):
+    w, p, o = bound(h, messages_provider)
+    for messages in (SIGNED, [{"role": "user", "content": [{"type": "document", "source": {"type": "file", "file_id": "file_1"}}]}]):
+        a = w.post("/v1/messages", json.dumps({"model": "chain", "max_tokens": 9, "messages": messages}).encode())
+        assert a.status in (503, 529) and not o.requests and len(set(keys_of(p))) == 1 and a.header("x-weir-loss") is None, (a, keys_of(p))
+        p.requests.clear()
+    w, p, o = bound(h, messages_provider, "function p.on_failure(req) if req.attempts < 6 then return weir.retry { after = 0.01 } end return weir.next() end")
+    a = w.post("/v1/messages", json.dumps({"model": "chain", "max_tokens": 9, "messages": SIGNED}).encode())
+    assert len(p.requests) == 6 and len(set(keys_of(p))) == 1 and not o.requests, (a, keys_of(p))
+
+
+def test_loss_that_a_policy_allows(h):
+    w, p, o = bound(h, messages_provider, ALLOW)
+    body = b'{ "model":"chain", "max_tokens" : 9,"messages":' + json.dumps(SIGNED).encode() + b',"temperature":1.50}'
+    a = w.post("/v1/messages", body)
+    assert a.status == 200 and a.header("x-weir-target") == "o/b" and a.header("x-weir-loss") == "thinking, previous_response_id", a
+    assert w.record(a.header("x-request-id"))["loss"] == "thinking, previous_response_id"
+    assert b"c2ln" in p.requests[0].body and b"c2ln" not in o.one().body and len(set(keys_of(p))) == 2, keys_of(p)
+    assert o.one().json() == {
+        "model": "b", "max_tokens": 9, "temperature": 1.5,
+        "messages": [SIGNED[0], {"role": "assistant", "content": [SIGNED[1]["content"][1]]}, SIGNED[3]],
+    }, o.one().body
+    assert b"1.50" in o.one().body and json.dumps(SIGNED[1]["content"][1]).encode() in o.one().body
+    p.handler = lambda r, peer: peer.answer(json.dumps(messages()[0]).encode()) or True
+    a = w.post("/v1/messages", body)
+    assert a.status == 200 and a.header("x-weir-loss") is None and b"c2ln" in p.requests[-1].body, a
+
+
+def test_loss_of_the_conversation_so_far(h):
+    w, p, o = bound(h, chat_provider, ALLOW)
+    o.handler = lambda r, peer: peer.answer(json.dumps(responses()[0]).encode()) or True
+    asked = {"model": "chain", "input": [{"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "eA=="}, {"role": "user", "content": "?"}], "previous_response_id": "resp_1"}
+    a = w.post("/v1/responses", json.dumps(asked).encode())
+    assert a.status == 200 and a.header("x-weir-loss"), a
+    assert o.one().json() == {"model": "b", "input": [{"role": "user", "content": "?"}]}, o.one().body
+    o.requests.clear()
+    a = w.post("/v1/responses", json.dumps({**asked, "input": [{"type": "item_reference", "id": "i"}, *asked["input"]]}).encode())
+    assert a.status == 503 and not o.requests, "a reference cannot be left out"
+    a = w.post("/v1/responses", json.dumps({**asked, "conversation": "conv_1"}).encode())
+    assert a.status == 503 and not o.requests, "the policy does not allow that"
+
+
+def test_loss_of_what_a_policy_wrote(h):
+    hooks = """function p.on_request(req)
+      weir.allow_loss { "thinking" }
+      local messages = req.messages
+      messages[4].content = "And now?"
+      req.messages = messages
+      return weir.route { "p/a", "o/b" }
+    end"""
+    w, p, o = bound(h, messages_provider, hooks)
+    a = w.post("/v1/messages", json.dumps({"model": "chain", "max_tokens": 9, "messages": SIGNED}).encode())
+    assert a.header("x-weir-target") == "o/b" and a.header("x-weir-loss") == "thinking", a
+    assert o.one().json()["messages"] == [SIGNED[0], {"role": "assistant", "content": [SIGNED[1]["content"][1]]}, {"role": "user", "content": "And now?"}], o.one().body
+    assert b"c2ln" in p.requests[0].body and "no effect" not in w.err, w.err

@@ -245,7 +245,7 @@ def test_helpers_are_there_or_refused(h):
     there, missing = rows()["Policies"]
     words = {a or b: False for a, b in weir_words(there)} | {a or b: True for a, b in weir_words(missing.split(";")[0])}
     words |= {a or b: True for a, b in weir_words(rows()["Between dialects"][1]) if a}
-    assert sum(words.values()) >= 4 and sum(not v for v in words.values()) >= 6, words
+    assert any(words.values()) and sum(not v for v in words.values()) >= 6, words
     for word, is_later in words.items():
         folder = laid_out(h)
         write(os.path.join(folder, "policies", "probe.lua"), f"local probe = weir.{word}\nreturn {{ on_error = 'pass' }}\n")

@@ -180,13 +180,18 @@ static void test_unknown_names(void **state) {
 
 static void test_later_words(void **state) {
   (void)state;
-  static const char *const words[] = { "budget", "limit", "kv", "allow_loss" };
-  for (size_t i = 0; i < 4; i++) {
+  static const char *const words[] = { "budget", "limit", "kv" };
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
     char code[64], said[64];
     snprintf(code, sizeof code, "return weir.%s", words[i]);
     snprintf(said, sizeof said, "weir.%s is not in this version", words[i]);
     rig_raises(code, said);
   }
+  rig_raises("weir.allow_loss 'thinking'", "weir.allow_loss takes a list");
+  rig_raises("weir.allow_loss {}", "weir.allow_loss takes a list");
+  rig_raises("weir.allow_loss { 'thinkng' }", "did you mean 'thinking'");
+  rig_raises("weir.allow_loss { 7 }", "not the name of a field");
+  rig_raises("weir.allow_loss { 'thinking', strict = true }", "strict");
   rig_raises("return req.estimate", "req.estimate is not in this version");
   rig_raises("return usd(1)", "usd, money in a policy, is not in this version");
 }
