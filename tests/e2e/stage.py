@@ -4,8 +4,10 @@ A script is a list of bytes to send, seconds to wait, and how it ends: "close", 
 The request's x-cell header says which one is played; what has none is answered by the good provider's usual words."""
 
 import asyncio
+import fcntl
 import socket
 import struct
+import termios
 import time
 
 import wire
@@ -43,6 +45,13 @@ class Provider(asyncio.Protocol):
         self.acts = list(self.stage.script(self.name, self.cell, head, body))
         self.play()
 
+    def unsent(self):
+        """Bytes that are not in the peer's kernel yet: a reset would take them with it."""
+        if self.t.is_closing():
+            return 0
+        queued = fcntl.ioctl(self.t.get_extra_info("socket").fileno(), termios.TIOCOUTQ, b"\0" * 4)
+        return self.t.get_write_buffer_size() + struct.unpack("i", queued)[0]
+
     def play(self):
         while self.acts:
             act = self.acts.pop(0)
@@ -50,6 +59,10 @@ class Provider(asyncio.Protocol):
                 self.t.write(act)
             elif act == "close":
                 self.t.close()
+            elif act == "reset" and self.unsent():
+                self.acts.insert(0, act)
+                asyncio.get_running_loop().call_later(0.005, self.play)
+                return
             elif act == "reset":
                 self.t.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 self.t.abort()
@@ -83,36 +96,37 @@ class Caller(asyncio.Protocol):
 
 
 def chunks(data):
-    """The payload of a chunked body, and whether its end came."""
+    """The payload of a chunked body, whether its end came, and what stands behind it."""
     parts, at = [], 0
     while True:
         end = data.find(b"\r\n", at)
         if end < 0:
-            return b"".join(parts), False
+            return b"".join(parts), False, b""
         size = int(data[at:end].split(b";")[0], 16)
         if len(data) < end + 4 + size:
-            return b"".join(parts + [data[end + 2 : end + 2 + size]]), False
+            return b"".join(parts + [data[end + 2 : end + 2 + size]]), False, b""
         if not size:
-            return b"".join(parts), len(data) == end + 4
+            return b"".join(parts), True, data[end + 4 :]
         parts.append(data[end + 2 : end + 2 + size])
         at = end + 4 + size
 
 
 def parsed(data, clean=True):
+    """The answer at the start of what came until the connection ended, and the bytes behind it."""
     head, gap, rest = data.partition(b"\r\n\r\n")
     if not gap:
         raise wire.Broken(f"no response head: {data[:200]!r}")
     lines = head.decode("latin-1").split("\r\n")
     a = wire.Answer(int(lines[0].split(" ")[1]), [(k.lower(), v.strip()) for k, _, v in (x.partition(":") for x in lines[1:])], [])
-    length = a.header("content-length")
+    length, behind = a.header("content-length"), b""
     if a.header("transfer-encoding"):
-        body, a.whole = chunks(rest)
+        body, a.whole, behind = chunks(rest)
     elif length is not None:
-        body, a.whole = rest, len(rest) == int(length)
+        body, behind, a.whole = rest[: int(length)], rest[int(length) :], len(rest) >= int(length)
     else:
         body, a.whole = rest, clean
     a.pieces.append((time.monotonic(), body))
-    return a
+    return a, behind
 
 
 class Stage:
@@ -126,21 +140,22 @@ class Stage:
     def url(self, name):
         return f"http://127.0.0.1:{self.ports[name]}/v1"
 
-    async def ask(self, port, path, body, headers, limit=15):
-        """The parsed answer and the seconds it took."""
-        lines = "".join(f"{k}: {v}\r\n" for k, v in headers)
-        request = (
-            f"POST {path} HTTP/1.1\r\nhost: weir.test\r\nconnection: close\r\ncontent-type: application/json\r\n{lines}"
-            f"content-length: {len(body)}\r\n\r\n"
-        ).encode() + body
+    async def ask(self, port, path, body, headers, behind=None, limit=15):
+        """The answer, what came behind it, and the seconds it took. behind: the body of a second request on the same connection."""
+
+        def request(body, close):
+            lines = "".join(f"{k}: {v}\r\n" for k, v in headers + ([("connection", "close")] if close else []))
+            return f"POST {path} HTTP/1.1\r\nhost: weir.test\r\ncontent-type: application/json\r\n{lines}content-length: {len(body)}\r\n\r\n".encode() + body
+
+        sent = request(body, not behind) + (request(behind, True) if behind else b"")
         async with self.gate:
             begun = time.monotonic()
-            transport, caller = await asyncio.get_running_loop().create_connection(lambda: Caller(request), "127.0.0.1", port)
+            transport, caller = await asyncio.get_running_loop().create_connection(lambda: Caller(sent), "127.0.0.1", port)
             try:
                 await asyncio.wait_for(caller.over, limit * self.h.slow)
             finally:
                 transport.abort()
-            return parsed(caller.data, caller.clean), time.monotonic() - begun
+            return *parsed(caller.data, caller.clean), time.monotonic() - begun
 
     async def playing(self, work):
         loop = asyncio.get_running_loop()

@@ -10,7 +10,7 @@ import re
 import wire
 from harness import chat_provider, messages_provider, until
 from speech import DIALECTS, RICH, line
-from stage import Stage
+from stage import Stage, parsed
 
 OK = b"HTTP/1.1 200 OK\r\nconnection: close\r\n"
 SSE, JSON = OK + b"content-type: text/event-stream\r\n", OK + b"content-type: application/json\r\n"
@@ -24,6 +24,21 @@ WATCH = """
 local policy = {}
 function policy.on_response(req, response) local _ = response.text end
 function policy.on_chunk(req, chunk) local _ = chunk.text end
+return policy
+"""
+
+# One that holds back a little of each answer: what is held when it breaks is whole, so it is the client's.
+HOLD = """
+local policy = {}
+function policy.on_chunk(req, chunk) return weir.hold { bytes = 9, seconds = 5 } end
+return policy
+"""
+# One that wants to see all of an answer before any of it goes out: nothing is ever visible.
+ALL = """
+local policy = {}
+function policy.on_response(req, response)
+  if not response.done then return weir.hold { until_done = true } end
+end
 return policy
 """
 
@@ -65,7 +80,7 @@ def ended(head, sent, of, how):
         "closed": ([head + UNTIL_CLOSE + sent, "close"], None),
         "chunks cut": (cut + ["close"], "connection"),
         "length cut": ([head + b"content-length: %d\r\n\r\n" % (of + 1) + sent, "close"], "connection"),
-        "reset": (cut + [0.02, "reset"], "connection"),
+        "reset": (cut + ["reset"], "connection"),
         "stall": (cut + ["stall"], "timeout"),
         "bad chunk": (cut + [b"zz\r\n", "stall"], "protocol"),
         "bad chunk end": ([head + CHUNKED + chunk(sent)[:-2] + b"XX", "stall"] if sent else cut + [b"-1\r\n", "stall"], "protocol"),
@@ -337,6 +352,18 @@ def whole_cells(d):
             yield Cell(f"{how} after {n} bytes", d, False, acts, fault, "cut", big[:n])
 
 
+def behind_cells(d):
+    """Bytes that come behind an answer, in one piece with it: who gets the connection next must not take them for its own."""
+    body, more = d.whole("bad"), b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+    framed = JSON + b"content-length: %d\r\n\r\n" % len(body) + body
+    for i in range(4):
+        for name, junk in (("another answer", more), ("zeros", b"\0" * 50), ("one byte", b"x")):
+            yield Cell(f"{name} behind an answer, {i}", d, False, [framed + junk, "keep"], None, "done", body)
+            yield Cell(f"{name} behind a refusal, {i}", d, False, [refusal(d, 500, d.error("api_error")) + junk, "keep"], "overloaded", status=500)
+            stream = SSE + CHUNKED + chunk(d.stream("bad")) + b"0\r\n\r\n"
+            yield Cell(f"{name} behind a stream, {i}", d, True, [stream + junk, "keep"], None, "done", d.stream("bad"))
+
+
 def early_cells(d):
     """The head is out before the fault: the target can still change, the status cannot."""
     error = d.error_event("overloaded_error" if d.name == "messages" else "server_error")
@@ -364,11 +391,25 @@ def all_cells(d):
 # ---- playing them
 
 
+def kept(acts):
+    """The same on a connection that the provider does not close when its answer is whole."""
+    acts = [x.replace(b"connection: close\r\n", b"") if isinstance(x, bytes) else x for x in acts]
+    data = b"".join(x for x in acts if isinstance(x, bytes))
+    if acts[-1] != "close" or b"\r\n\r\n" not in data:
+        return acts
+    a, _ = parsed(data)
+    framed = a.header("content-length") or a.header("transfer-encoding")
+    return acts[:-1] + ["keep"] if framed and a.whole else acts
+
+
 class Table:
     """Plays cells against one weir, each with { bad, good } and with bad alone, and looks at every answer, then at the books."""
 
-    def __init__(self, h, watched, cells, alone=True):
-        self.h, self.watched, self.wrong, self.cells, self.asked = h, watched, [], {}, {}
+    def __init__(self, h, policy, cells, alone=True, kept=False):
+        self.h, self.policy, self.wrong, self.cells, self.asked = h, policy, [], {}, {}
+        self.under = {WATCH: ", watched", HOLD: ", held back", ALL: ", held to its end"}.get(policy, "")
+        self.followed = {}  # by side: requests that came behind another on its connection
+        self.kept = kept  # connections on both sides go on after what left them in order
         self.ways = (True, False) if alone else (True,)
         self.stage = Stage(h, self.script)
         talker = h.upstream(greeting=b"220 smtp.test ESMTP\r\n")
@@ -382,13 +423,13 @@ class Table:
                 config += f'model "{side}chain-{name}" {{ "{side}{name}/x", "{side}good/y" }}\n'
             config += f'model "{side}early" {{ "{side}bad/x", "{side}good/y", hold_head = 0.15 }}\n'
             config += f'model "{side}early-alone" {{ "{side}bad/x", hold_head = 0.15 }}\n'
-        self.w = h.weir(config + ('use "watch"\n' if watched else ""), policies={"watch": WATCH} if watched else None)
+        self.w = h.weir(config + ('use "looks"\n' if policy else ""), policies={"looks": policy} if policy else None)
         self.todo = list(cells)
 
     def script(self, provider, cell, head, body):
         d, streamed = self.cells[cell].d, self.cells[cell].streamed
         if provider == "bad":
-            return self.cells[cell].acts
+            return kept(self.cells[cell].acts) if self.kept else self.cells[cell].acts
         if streamed:
             return [b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n" + CHUNKED + b"".join(map(chunk, d.events("good"))) + b"0\r\n\r\n", "keep"]
         return [b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(d.whole("good")), d.whole("good")), "keep"]
@@ -403,18 +444,31 @@ class Table:
         number = str(len(self.cells) + 1)
         self.cells[number], self.asked[number] = cell, (cell, chain)
         headers = cell.d.headers + [("x-request-id", number), ("x-cell", number)]
+        body, path = cell.d.request(self.model(cell, chain), cell.streamed), cell.d.path
         try:
-            a, took = await self.stage.ask(self.w.port, cell.d.path, cell.d.request(self.model(cell, chain), cell.streamed), headers)
+            second = cell.d.request(f"{cell.d.side}good/y", cell.streamed) if self.kept else None
+            a, behind, took = await self.stage.ask(self.w.port, path, body, headers, second)
+            if self.kept and a.whole:
+                b, nothing = parsed(behind)
+                self.followed[cell.d.side] = self.followed.get(cell.d.side, 0) + 1
+                assert b.status == 200 and b.whole and b.body == self.good(cell) and not nothing, f"on the same connection then: {b}"
+            elif self.kept:
+                assert not behind, behind
             self.judge(cell, chain, number, a)
             assert took < 3.5 * self.h.slow, f"took {took:.1f} s"
         except (AssertionError, KeyError, ValueError, IndexError, asyncio.TimeoutError, OSError) as e:
-            self.wrong.append(f"{cell} ({'chain' if chain else 'alone'}{', watched' if self.watched else ''}): {type(e).__name__} {str(e)[:400]}")
+            self.wrong.append(f"{cell} ({'chain' if chain else 'alone'}{self.under}): {type(e).__name__} {str(e)[:400]}")
+
+    def good(self, cell):
+        return cell.d.stream("good") if cell.streamed else cell.d.whole("good")
 
     async def all(self):
         await asyncio.gather(*(self.one(c, chain) for c in self.todo for chain in self.ways))
 
     def sees(self, cell):
-        return "hidden" if cell.sees == "cut" and self.watched else cell.sees  # judged answers are held to the end
+        if self.policy == ALL and cell.sees in ("broken", "forwarded") or self.policy in (ALL, WATCH) and cell.sees == "cut":
+            return "hidden"  # what is judged is held to the end
+        return cell.sees
 
     def judge(self, cell, chain, number, a):
         sees, d = self.sees(cell), cell.d
@@ -422,14 +476,15 @@ class Table:
         bad, good = (self.stage.hits.get((name, number), 0) for name in ("bad", "good"))
         shown_good = sees == "hidden" and chain
         tries = min(cell.tries, 1) if chain else cell.tries
-        assert (bad, good) == (tries, int(shown_good)), f"bad was asked {bad} times, good {good}: {a}"
+        stale = self.kept and bad == 2 and cell.fault == "connection" and cell.status is None  # at once on a kept connection: asked on a fresh one
+        assert (bad - stale, good - (self.kept and a.whole)) == (tries, int(shown_good)), f"bad was asked {bad} times, good {good}: {a}"
         body = a.body
         if cell.early:
             beat = b'event: ping\ndata: {"type":"ping"}\n\n' if d.name == "messages" else b": ping\n\n"
             assert a.status == 200 and a.header("x-weir-early") == "1" and body.startswith(beat), a
             body = body[len(beat) :]
         if shown_good:
-            assert a.status == 200 and a.whole and body == (d.stream("good") if cell.streamed else d.whole("good")), a
+            assert a.status == 200 and a.whole and body == self.good(cell), a
             assert cell.early or (a.header("x-weir-target"), a.header("x-weir-attempts")) == (f"{d.side}good/y", "2"), a
         elif cell.early:
             assert a.whole
@@ -497,17 +552,18 @@ class Table:
 
     def books(self):
         """Access log and metrics say what happened, no more and no less."""
-        records = {}
+        records, second = {}, sum(self.followed.values())
 
         def written():
-            records.update((r["id"], r) for r in self.w.records())
-            return len(records) == len(self.asked)
+            lines = self.w.records()
+            records.update((r["id"], r) for r in reversed(lines))
+            return len(lines) == len(self.asked) + second
 
         until(written, 5, "an access line of each exchange", 0.1)
         counts = {}
         for number, (cell, chain) in self.asked.items():
             r, sees, fault = records.get(number), self.sees(cell), self.fault(cell)
-            what = f"{cell} ({'chain' if chain else 'alone'}{', watched' if self.watched else ''})"
+            what = f"{cell} ({'chain' if chain else 'alone'}{self.under})"
             tries = 0 if sees == "done" else 1 if chain else max(cell.tries, 1)
             failed = [(t["target"], t["fault"], t.get("status")) for t in (r or {}).get("failed", ())]
             end = "done" if sees == "done" or (sees == "hidden" and chain) else fault
@@ -517,6 +573,8 @@ class Table:
                 counts[target, kind] = counts.get((target, kind), 0) + n
         lines = dict(x.rsplit(" ", 1) for x in self.w.metrics().splitlines() if x.startswith("weir_attempts_total{"))
         told = {tuple(re.findall(r'(?:target|fault)="([^"]*)"', k)): int(float(v)) for k, v in lines.items()}
+        for side, n in self.followed.items():
+            counts[f"{side}good/y", "none"] = counts.get((f"{side}good/y", "none"), 0) + n
         counts = {k: n for k, n in counts.items() if n}
         if told != counts:
             wrong = {k: (told.get(k, 0), counts.get(k, 0)) for k in {*told, *counts} if told.get(k, 0) != counts.get(k, 0)}
@@ -524,13 +582,22 @@ class Table:
 
 
 def test_every_fault_at_every_moment(h):
-    n = Table(h, False, [c for d in DIALECTS for c in all_cells(d)]).play()
+    n = Table(h, None, [c for d in DIALECTS for c in all_cells(d)]).play()
     assert n > 2000, n
 
 
-def test_every_fault_with_policies_that_look(h):
+def test_every_fault_under_policies(h):
     cells = [c for d in DIALECTS for c in all_cells(d)]
-    Table(h, True, [c for i, c in enumerate(cells) if i % 3 == 0]).play()
+    for i, policy in enumerate((WATCH, HOLD, ALL)):
+        Table(h, policy, cells[i::4]).play()
+
+
+def test_every_fault_on_kept_connections(h):
+    """What broke on a connection, or stood behind an answer, is nobody else's on either side."""
+    cells = [c for d in DIALECTS for c in all_cells(d)]
+    cells = cells[::4] + [c for d in DIALECTS for c in behind_cells(d)]
+    random.Random(1).shuffle(cells)
+    Table(h, None, cells, kept=True).play()
 
 
 # ---- every byte
@@ -544,7 +611,8 @@ def sweep(seed):
         for events, first in ((d.events("bad"), d.first), RICH[d.name]("bad")):
             line_end = rng.choice((b"\n", b"\r", b"\r\n"))
             events = [e.replace(b"\n", line_end) for e in events]
-            for n in range(sum(map(len, events)) + 1):
+            apart = 1 if first == d.first and len(events) == len(d.events()) else 3
+            for n in range(rng.randrange(apart), sum(map(len, events)) + 1, apart):
                 yield cut_cell(d, events, first, n, rng.choice(ends), len(line_end))
         body = d.whole("bad")
         for n in range(len(body)):
@@ -556,7 +624,8 @@ def sweep(seed):
 def test_every_byte(h):
     seed = random.randrange(1 << 30)
     try:
-        Table(h, False, sweep(seed), alone=False).play()
-        Table(h, True, list(sweep(seed + 1))[seed % 4 :: 4], alone=False).play()
+        Table(h, None, sweep(seed), alone=False).play()
+        for i, policy in enumerate((WATCH, HOLD, ALL)):
+            Table(h, policy, list(sweep(seed + 1))[i::8], alone=False).play()
     except AssertionError as e:
         raise AssertionError(f"seed {seed}: {e}") from None
