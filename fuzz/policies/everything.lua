@@ -2,6 +2,12 @@
 local words = weir.matcher { "secret", "weir" }
 local policy = { on_error = "deny" }
 
+local function ask(req, model)
+  if not req.headers["x-ask"] then return end
+  local r, fault = weir.ask { model = model, messages = { { role = "user", content = "?" } }, timeout = 2 }
+  req:note("asked", r and r.text .. #r.thinking .. #r.tools .. (r.finish or "") or fault.kind .. (fault.code or ""))
+end
+
 function policy.on_request(req)
   if words:find(req:text("user")) then req:note("word", "seen") end
   if req.headers["x-answer"] then return weir.answer("from the policy") end
@@ -10,6 +16,7 @@ function policy.on_request(req)
     local r, why = weir.fetch { url = "http://judge.internal/score", json = { text = req.model }, timeout = 1 }
     req:note("judge", r and tostring(r.status) or why)
   end
+  ask(req, "m/j")
   if req.headers["x-cap"] then req.max_tokens = 7 end
 end
 
@@ -18,6 +25,7 @@ function policy.on_attempt(req, attempt)
 end
 
 function policy.on_response(req, response)
+  ask(req, "chain")
   if response.text == "bad" then return weir.reject("bad text") end
   if req.headers["x-start"] and not response.done then
     return weir.hold { tokens = 2, bytes = 20, seconds = 1, until_done = req.headers["x-start"] == "done" }

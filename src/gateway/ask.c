@@ -5,6 +5,7 @@
 
 struct ask {
   struct sink sink;
+  struct worker *worker;
   struct exchange *parent;
   struct exchange *child;             /* NULL: it has ended */
   const struct question *question;    /* the waiting run's */
@@ -28,7 +29,7 @@ static void sink_start(struct sink *s, int status, struct span headers, int64_t 
   http_write_status(&head, status);
   buf_add(&head, headers);
   http_write_end(&head);
-  struct http_head *h = a->parent->worker->head;
+  struct http_head *h = a->worker->head;
   if (check(http_read_response(buf_span(&head), SPAN("POST"), h) == HTTP_OK)) a->head = http_head_keep(h, &a->arena);
   buf_free(&head);
 }
@@ -42,7 +43,7 @@ static const struct sink_calls ask_sink = { sink_start, sink_write, sink_end, si
 
 /* ---- its end */
 static void ask_free(struct ask *a) {
-  timer_stop(&a->parent->worker->loop->wheel, &a->told);
+  timer_stop(&a->worker->loop->wheel, &a->told);
   buf_free(&a->body);
   arena_end(&a->arena);
   mem_free(a);
@@ -55,7 +56,7 @@ static void tell(struct timer *t) {
   bool good = a->response.done;
   struct policy_answer answer = { .ok = good, .response = good ? &a->response : NULL, .fault = good ? NULL : &a->fault };
   parent->ask = NULL;
-  exchange_resume(parent, &answer);
+  exchange_resume(parent, &answer);                      /* it may be gone behind this */
   ask_free(a);
 }
 
@@ -78,7 +79,9 @@ static void read_fault(struct ask *a, const struct exchange *x, struct span word
   struct json document;
   struct span why = { 0 };
   if (json_read(buf_span(&a->body), &document, NULL)) json_unescape(json_at(document, "error.message"), &a->arena, &why);
-  log_warn("%s: weir.ask of the policy '%.*s' failed: %.*s%s%.*s", a->parent->id, SPAN_FMT(a->policy), SPAN_FMT(word), why.n ? ": " : "", SPAN_FMT(why));
+  const char *said = arena_printf(&a->arena, "%s: weir.ask of the policy '%.*s' failed: %.*s%s%.*s", a->parent->id, SPAN_FMT(a->policy), SPAN_FMT(word), why.n ? ": " : "", SPAN_FMT(why)).p;
+  if (kind == FAULT_NOT_FOUND || kind == FAULT_BAD_REQUEST) log_warn("%s", said);        /* a mistake of the policy */
+  else log_info("%s", said);
 }
 
 void ask_ended(struct exchange *x, struct span word) {
@@ -202,6 +205,7 @@ void ask_start(struct exchange *parent) {
   const struct policy_wait *w = &parent->run.wait;
   struct ask *a = mem_zero(sizeof *a);
   a->sink.calls = &ask_sink;
+  a->worker = parent->worker;
   a->parent = parent;
   a->question = w->question;
   a->policy = w->policy;

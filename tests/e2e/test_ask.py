@@ -264,3 +264,70 @@ def test_mistakes_are_told(h):
     assert w.reload()[0] == 0
     w.chat("p/x", stream=True)
     assert "weir.ask waits, and on_chunk may not wait" in w.err and len(u.requests) == 1, w.err[-500:]
+
+
+def test_in_every_hook_that_may_wait(h):
+    hooks = """
+        local function yes(req, what)
+          local r, f = weir.ask { model = "j/x", messages = { { role = "user", content = what } }, timeout = 2 }
+          req:note(what, r and r.text or f.kind)
+          return r and r.text == "yes"
+        end
+        function p.on_request(req) yes(req, "request") end
+        function p.on_attempt(req, attempt) if yes(req, "skip " .. attempt.target) then return weir.skip("as told") end end
+        function p.on_failure(req, attempt, fault) if yes(req, "again") and req.attempts == 1 then return weir.retry { after = 0 } end end
+        function p.on_response(req, response) if yes(req, "reject " .. response.text) then return weir.reject("as told") end end"""
+    said = {"skip a/m": "yes", "again": "yes", "reject first": "yes"}
+    answers = iter(["first", "second"])
+
+    def judge(request, peer):
+        peer.answer(chat_answer(said.get(request.json()["messages"][0]["content"], "no")))
+        return True
+
+    j, a, b = h.upstream(judge), h.upstream(), h.upstream(lambda r, peer: peer.answer(chat_answer(next(answers))) or True)
+    w = asking(h, hooks, chat_provider("j", j.url) + chat_provider("a", a.url) + chat_provider("b", b.url) + 'model "chain" { "a/m", "b/m" }\n')
+    r = w.chat("chain")
+    assert r.text() == "second" and not a.requests and len(b.requests) == 2, r
+    asked = [q.json()["messages"][0]["content"] for q in j.requests]
+    assert asked == ["request", "skip a/m", "skip b/m", "reject first", "again", "skip b/m", "reject second"], asked
+    assert len(children(w, r.header("x-request-id"), 7)) == 7
+
+
+def test_budget_ends_in_every_hook(h):
+    ask = 'weir.ask { model = "j/x", messages = { { role = "user", content = "?" } } }'
+    left = []
+    for hook in ("on_request", "on_attempt", "on_failure", "on_response"):
+        j = h.upstream(lambda r, peer: left.append(peer.gone(5)))
+        u = h.upstream((lambda r, peer: peer.answer(b"{}", 503)) if hook == "on_failure" else None)
+        w = asking(h, f"function p.{hook}() {ask} end", chat_provider("j", j.url) + chat_provider("p", u.url))
+        a = w.chat("p/m", headers=[("x-weir-timeout", "0.2")])
+        assert a.status in (503, 504) and a.weir["fault"] in ("timeout", "overloaded"), (hook, a)
+    until(lambda: len(left) == 4 and None not in left, 3, "the questions' upstreams to be closed")
+
+
+def test_many_questions_and_clients_that_leave(h):
+    """Questions of many requests at once, a third of them given up in the middle: nothing stays open."""
+    j = h.upstream(lambda r, peer: time.sleep(0.02) or peer.answer(chat_answer("9")) or True)
+    p = h.upstream(says("It is so."))
+    w = h.weir(chat_provider("p", p.url) + chat_provider("judge", j.url) + 'use "judge" { model = "judge/small", seconds = 5 }\n', env=SHIPPED)
+    good = []
+
+    def client(n):
+        for i in range(12):
+            if (n + i) % 3:
+                good.append(w.chat("p/m").status)
+                continue
+            with wire.Connection(w.port) as c:
+                c.send(wire.request("POST", "/v1/chat/completions", chat_body("p/m")))
+                time.sleep(0.01 * (i % 4))
+
+    threads = [threading.Thread(target=client, args=(n,)) for n in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(20)
+    assert good == [200] * 64, good
+    until(lambda: len([r for r in w.records() if "parent" not in r]) == 96, 5, "a record of each request")
+    ends = {r["end"] for r in w.records()}
+    assert ends <= {"done", "client_gone"}, ends
+    until(lambda: all(w.metric("weir_upstream_connections", state="busy") == 0 for _ in range(2)), 3, "no busy connection")

@@ -20,10 +20,10 @@ struct visitor {
 
 /* ---- requests */
 static void options(struct storm *s, struct asked *a, struct buf *b) {
-  static const char *const headers[] = { "x-wait: 1\r\n", "x-fetch: 1\r\n", "x-slow: 1\r\n", "x-start: 1\r\n", "x-start: done\r\n", "x-hold: bytes\r\n",
+  static const char *const headers[] = { "x-ask: 1\r\n", "x-wait: 1\r\n", "x-fetch: 1\r\n", "x-slow: 1\r\n", "x-start: 1\r\n", "x-start: done\r\n", "x-hold: bytes\r\n",
                                          "x-hold: time\r\n", "x-weir-timeout: 4\r\n", "x-fail: 1\r\n" };
   if (one_in(s, 15) && a->speech != SPEECH_RAW) a->answers = true, buf_add(b, SPAN("x-answer: 1\r\n"));
-  while (one_in(s, 3)) buf_add(b, span_cstr(headers[chance(s, one_in(s, 6) ? 9 : 7)]));
+  while (one_in(s, 3)) buf_add(b, span_cstr(headers[chance(s, one_in(s, 6) ? 10 : 8)]));
 }
 
 static void body_of(struct storm *s, struct asked *a, struct buf *body) {
