@@ -6,6 +6,7 @@
 
 #include "weir/dialect.h"
 #include "weir/money.h"
+#include "weir/table.h"
 
 /* What is counted. Tokens first: each token stands in one meter alone. Then what is charged beside them. */
 enum meter {
@@ -92,5 +93,29 @@ struct price_bounds {
 };
 #define PRICE_BOUNDS(in, out) ((struct price_bounds){ .input = (in), .output = (out), .meters = ~0u, .tiers = ~0u, .fast = true })
 picodollars price_worst(const struct price *p, const struct price_bounds *b);
+
+/* ---- tables: what a source knows of its models */
+struct price_model {
+  struct span name;                   /* as the source has it: "gpt-5", "azure/eu/gpt-5" */
+  struct span provider;               /* the source's own word for who serves it; empty: unknown */
+  struct price price;                 /* count 0: it states none that can be used */
+  int64_t window, max_output;         /* most tokens in and out; 0 unknown */
+  int8_t reasoning;                   /* 1 it may think, 0 it does not, -1 untold */
+};
+struct price_table {                  /* zeroed: empty. All in the arena it was read into, but for `names`; stays where it was made */
+  struct table names;
+  struct price_model *models;
+  size_t count;
+};
+const struct price_model *price_table_find(const struct price_table *t, struct span name);
+void price_table_free(struct price_table *t);
+/* For a model that nobody prices: of each meter the dearest rate among the models priced by token of that provider (empty, or none
+   of it known: of all). Rates for long input, tiers and hours are in it, so it has none of its own. */
+void price_table_worst(const struct price_table *t, struct span provider, struct arena *a, struct price *out);
+
+/* LiteLLM's model_prices_and_context_window.json: names to objects of prices in USD per unit. false: it is no such file, *why and
+   *at (byte) say where. An entry or a field that makes no sense is left out and told in *odd, one a line ("NAME: what"); a model
+   whose price cannot be made whole is kept without one, and told. Lends from `json`. */
+bool price_file_read(struct span json, struct arena *a, struct price_table *out, struct buf *odd, const char **why, size_t *at);
 
 #endif
