@@ -47,6 +47,9 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(say)$(CC) $(ALLFLAGS) -MMD -MP -c -o $@ $<
 
+# What is taken into an object beside its sources.
+$(BUILD)/obj/src/conf/prices.o $(BUILD)/fuzz/obj/src/conf/prices.o: policies/prices.lua
+
 # The archive of folder $(2) below $(1), which is the build folder or the one of the fuzz targets.
 define folder
 $(1)/lib/$(2).a: $(patsubst %.c,$(1)/obj/%.o,$(wildcard src/$(2)/*.c))

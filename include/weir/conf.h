@@ -8,6 +8,7 @@
 #include "weir/dialect.h"
 #include "weir/keys.h"
 #include "weir/log.h"
+#include "weir/price.h"
 #include "weir/secret.h"
 #include "weir/url.h"
 
@@ -85,9 +86,11 @@ struct endpoint {
   struct span pool_key;               /* equal for those that can share connections: scheme, host, port, TLS name, CA, proxy */
   struct tls_trust *trust;            /* attached by the gateway before the conf is published; it holds the reference */
 };
-struct model_data {                   /* provider { models = { ["gpt-5"] = {…} } } and the catalogue */
+struct model_data {                   /* provider { models = { ["gpt-5"] = {…} } } */
   struct span name;
-  int64_t window, max_output;         /* 0 unknown */
+  int64_t window, max_output;         /* 0: not given */
+  int8_t reasoning, hidden;           /* 1, 0, -1: not given */
+  struct price price;                 /* count 0: not given */
 };
 struct provider {
   struct span name;
@@ -100,6 +103,11 @@ struct provider {
   struct http_header when_absent;     /* added when the client sent none of that name; name empty: none */
   struct model_data *models;
   size_t model_count;
+  struct price price;                 /* of all its models that have none of their own; count 0: not given */
+  uint32_t discount;                  /* its own factor on all prices, in millionths */
+  struct price worst;                 /* what a model without a price is taken to cost; count 0: such a model has no price */
+  const struct catalogue_quirks *quirks;   /* never NULL */
+  int8_t usage_option;                /* 1, 0, -1: as its quirks say */
   struct settings settings;
   unsigned number;                    /* place in conf->providers */
 };
@@ -129,6 +137,20 @@ struct listener {
 };
 struct network { unsigned char ip[16]; unsigned bits; };   /* v4 as v4-mapped */
 
+/* What a request to a model without a known price meets where a budget is to be charged. */
+enum unpriced { UNPRICED_REFUSE, UNPRICED_WORST, UNPRICED_PASS };
+struct prices {
+  struct price_table shipped, file;   /* names of shipped: "openai/gpt-5" */
+  struct span shipped_from;           /* "built in", or the file policies/prices.lua that was read instead */
+  struct span dated;                  /* of the shipped table: "2026-08-01" */
+  struct span path;                   /* of the file; empty: none is named */
+  int64_t modified;                   /* unix time of its last change */
+  size_t priced, odd_count;           /* models with a price in it; lines in odd */
+  struct span odd;                    /* "NAME: what", one a line */
+  double max_age;                     /* seconds; 0: not watched */
+  enum unpriced unpriced;
+};
+
 struct conf {
   int refs;
   struct arena arena;
@@ -149,6 +171,7 @@ struct conf {
   struct auth_secret *secrets;
   size_t secret_count;
   struct keys keys;
+  struct prices prices;
   struct settings defaults;           /* all given */
   unsigned workers;                   /* 0: cores */
   uint64_t memory, lua_memory;        /* 0: default */
@@ -211,9 +234,50 @@ struct catalogue_provider {
   const char *auth_header;            /* "authorization" (Bearer), "x-api-key", "api-key" */
   enum dialect dialect;
   const char *extra_header;           /* "anthropic-version: 2023-06-01" when the client sent none; NULL */
+  const struct catalogue_quirks *quirks;
 };
+/* What must be known of a provider to count and charge rightly. */
+enum thinking { THINKING_HIDDEN, THINKING_SHOWN, THINKING_WHEN_ASKED };  /* of reasoning models: kept back, sent, kept back if asked for */
+struct catalogue_quirks {
+  const char *price_name;             /* how LiteLLM's file calls it; NULL: only by its own name */
+  enum reasoning_rule reasoning;
+  enum thinking thinking;
+  bool usage_option;                  /* takes stream_options.include_usage */
+  bool usage_always;                  /* streams tell their usage unasked */
+  bool tells_cost;                    /* what its usage says it cost is what it charges */
+  bool bills_cancelled;               /* goes on and charges when the connection is closed (or it is not known to stop) */
+  bool free;                          /* runs on machines of one's own: no price per token */
+  bool dated_dashes, dated_digits;    /* "-2025-08-07", "-20250929" behind a name are the same model at the same price */
+};
+extern const struct catalogue_quirks catalogue_no_quirks;                /* of a provider that is not in the catalogue */
 const struct catalogue_provider *catalogue_provider(struct span name);
 const struct catalogue_provider *catalogue_at(size_t i);                /* NULL at the end */
+
+/* ---- what is known of a model */
+enum price_source { PRICED_NOT, PRICED_MODEL, PRICED_PROVIDER, PRICED_FILE, PRICED_SHIPPED, PRICED_FREE, PRICED_WORST };
+struct model_facts {
+  struct price price;                 /* count 0: unknown. With the provider's discount; rates lent from the conf */
+  enum price_source source;           /* WORST: it is unknown, and taken for the dearest (prices { unpriced = "worst" }) */
+  struct span priced_as;              /* FILE, SHIPPED: the entry's name there */
+  int64_t window, max_output;         /* 0 unknown */
+  int8_t reasoning;                   /* 1, 0, -1 unknown */
+  enum thinking thinking;             /* of a model whose output is all visible: SHOWN */
+};
+/* The price is the first of: the model's own in weir.lua, the provider's, the file's, the shipped table's; then those of its family, by
+   the provider's rules for dated names. Sizes and reasoning are each the first that is known. No allocation. */
+void conf_model(const struct conf *c, const struct provider *p, struct span model, struct model_facts *out);
+/* Whether tokens may be charged that the client never sees. */
+static inline bool model_hides(const struct model_facts *m, bool reasoning_asked) {
+  return m->thinking == THINKING_HIDDEN || (m->thinking == THINKING_WHEN_ASKED && reasoning_asked);
+}
+/* Settles the last usage of an attempt: adds reasoning that the provider counts apart (u changes), takes the provider's own word on
+   the cost where it is known to be good, else prices it. PRICE_UNKNOWN when nothing does. */
+picodollars conf_cost(const struct provider *p, const struct model_facts *m, struct usage *u, int64_t now);
+static inline bool provider_takes_usage_option(const struct provider *p) {
+  return p->dialect == DIALECT_CHAT && (p->usage_option >= 0 ? p->usage_option : p->quirks->usage_option);
+}
+/* "prices 'x.json' are 40 days old, older than max_age (30 days)" into *out; false when they are not. */
+bool conf_prices_old(const struct conf *c, int64_t now, struct buf *out);
 
 /* "unknown field 'modle'; did you mean 'model'?" into *out; with none that is near, the known words. */
 void unknown_word(struct buf *out, const char *what, struct span word, const char *const *known, size_t count);

@@ -18,6 +18,7 @@ static void explain_target(const struct conf *c, const struct route *r, const st
   for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) printf(" %s %g", setting_words[shown[i]], conf_setting(c, r->alias, p, shown[i]));
   printf("\n");
   if (r->alias && r->alias->latency_budget > 0) printf("    latency_budget %g over all attempts\n", r->alias->latency_budget);
+  explain_price(c, p, k->model);
 }
 
 /* ---- a saved request run through on_request: what the policies decide, without sending anything */
@@ -94,7 +95,7 @@ static int explain(struct generation *gen, const char *model, const char *reques
     printf("the next one is tried on:");
     for (int f = 1; f < FAULT_COUNT; f++)
       if (next_on & 1u << f) printf(" %s", fault_word((enum fault)f));
-    printf("\nprices are not in this version\n");
+    printf("\nprices are in USD per million tokens, those that begin with per_ for one; ?: nobody states it, so it is taken from the like\n");
   }
   arena_end(&a);
   if (why) return 1;
@@ -120,6 +121,7 @@ int cmd_check(struct args *a) {
   if (gen && model) code = explain(gen, model, request);
   else if (gen) printf("%.*s: good: %zu provider(s), %zu alias(es), %zu policy use(s)\n", SPAN_FMT(gen->conf->file.n ? gen->conf->file : SPAN("(no file)")),
                        gen->conf->provider_count, gen->conf->alias_count, gen->conf->use_count);
+  if (gen && !model) check_prices(gen->conf);
   if (gen) generation_free(gen);
   buf_free(&errors);
   buf_free(&warnings);

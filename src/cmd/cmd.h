@@ -4,8 +4,11 @@
 
 #include <stdbool.h>
 
+#include "weir/span.h"
+
 struct buf;
 struct conf;
+struct provider;
 
 struct args {
   int count;
@@ -23,6 +26,9 @@ int cmd_check(struct args *a);
 /* weir check --system and --providers: 0 good, 1 not. */
 int check_system(const char *file);
 int check_providers(const char *file);
+/* What weir check prints of prices: of one model, indented; of all. */
+void explain_price(const struct conf *c, const struct provider *p, struct span model);
+void check_prices(const struct conf *c);
 int cmd_test(struct args *a);
 /* Runs x.test.lua beside each policy file x.lua that the configuration uses. */
 bool test_policies_of(const struct conf *c, struct buf *errors);

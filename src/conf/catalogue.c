@@ -3,26 +3,49 @@
 
 #define BEARER "authorization"
 
+/* Who stops charging when a connection is closed is as OpenRouter lists it (openrouter.ai/docs, streaming); whoever is not in that list
+   is taken to go on. */
+const struct catalogue_quirks catalogue_no_quirks = { .usage_option = true, .bills_cancelled = true };
+static const struct catalogue_quirks
+  quirks_openai = { "openai", .usage_option = true, .dated_dashes = true },
+  quirks_azure = { "azure", .usage_option = true, .dated_dashes = true },
+  quirks_anthropic = { "anthropic", .thinking = THINKING_WHEN_ASKED, .usage_always = true, .dated_digits = true },
+  quirks_mistral = { "mistral", .thinking = THINKING_SHOWN, .usage_always = true, .bills_cancelled = true },
+  quirks_deepseek = { "deepseek", .thinking = THINKING_SHOWN, .usage_option = true },
+  quirks_qwen = { "dashscope", .thinking = THINKING_SHOWN, .usage_option = true, .bills_cancelled = true },
+  quirks_groq = { "groq", .thinking = THINKING_SHOWN, .usage_always = true, .bills_cancelled = true },
+  quirks_xai = { "xai", REASONING_OUTSIDE, .usage_option = true, .usage_always = true, .tells_cost = true },
+  quirks_openrouter = { "openrouter", .usage_option = true, .usage_always = true, .tells_cost = true, .bills_cancelled = true },
+  quirks_moonshot = { "moonshot", .thinking = THINKING_SHOWN, .usage_option = true, .bills_cancelled = true },
+  quirks_together = { "together_ai", .thinking = THINKING_SHOWN, .usage_option = true },
+  quirks_fireworks = { "fireworks_ai", .thinking = THINKING_SHOWN, .usage_option = true },
+  quirks_perplexity = { "perplexity", REASONING_ALWAYS_OUTSIDE, .usage_always = true, .tells_cost = true, .bills_cancelled = true },
+  quirks_cerebras = { "cerebras", .thinking = THINKING_SHOWN, .usage_option = true, .bills_cancelled = true },
+  quirks_ollama = { "ollama", .thinking = THINKING_SHOWN, .usage_option = true, .free = true },
+  quirks_vllm = { .thinking = THINKING_SHOWN, .usage_option = true, .free = true },
+  quirks_llamacpp = { .thinking = THINKING_SHOWN, .usage_option = true, .free = true },
+  quirks_lmstudio = { .thinking = THINKING_SHOWN, .usage_option = true, .free = true };
+
 static const struct catalogue_provider providers[] = {
-  { "openai", "https://api.openai.com/v1", "OPENAI_API_KEY", BEARER, DIALECT_CHAT, NULL },
+  { "openai", "https://api.openai.com/v1", "OPENAI_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_openai },
   { "anthropic", "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY", "x-api-key", DIALECT_MESSAGES,
-    "anthropic-version: 2023-06-01" },
-  { "azure", NULL, "AZURE_OPENAI_API_KEY", "api-key", DIALECT_CHAT, NULL },
-  { "mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY", BEARER, DIALECT_CHAT, NULL },
-  { "deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", BEARER, DIALECT_CHAT, NULL },
-  { "qwen", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY", BEARER, DIALECT_CHAT, NULL },
-  { "groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY", BEARER, DIALECT_CHAT, NULL },
-  { "xai", "https://api.x.ai/v1", "XAI_API_KEY", BEARER, DIALECT_CHAT, NULL },
-  { "openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", BEARER, DIALECT_CHAT, NULL },
-  { "moonshot", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY", BEARER, DIALECT_CHAT, NULL },
-  { "together", "https://api.together.xyz/v1", "TOGETHER_API_KEY", BEARER, DIALECT_CHAT, NULL },
-  { "fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY", BEARER, DIALECT_CHAT, NULL },
-  { "perplexity", "https://api.perplexity.ai", "PERPLEXITY_API_KEY", BEARER, DIALECT_CHAT, NULL },
-  { "cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY", BEARER, DIALECT_CHAT, NULL },
-  { "ollama", "http://127.0.0.1:11434/v1", NULL, BEARER, DIALECT_CHAT, NULL },
-  { "vllm", "http://127.0.0.1:8000/v1", NULL, BEARER, DIALECT_CHAT, NULL },
-  { "llamacpp", "http://127.0.0.1:8080/v1", NULL, BEARER, DIALECT_CHAT, NULL },
-  { "lmstudio", "http://127.0.0.1:1234/v1", NULL, BEARER, DIALECT_CHAT, NULL },
+    "anthropic-version: 2023-06-01", &quirks_anthropic },
+  { "azure", NULL, "AZURE_OPENAI_API_KEY", "api-key", DIALECT_CHAT, NULL, &quirks_azure },
+  { "mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_mistral },
+  { "deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_deepseek },
+  { "qwen", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_qwen },
+  { "groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_groq },
+  { "xai", "https://api.x.ai/v1", "XAI_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_xai },
+  { "openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_openrouter },
+  { "moonshot", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_moonshot },
+  { "together", "https://api.together.xyz/v1", "TOGETHER_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_together },
+  { "fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_fireworks },
+  { "perplexity", "https://api.perplexity.ai", "PERPLEXITY_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_perplexity },
+  { "cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_cerebras },
+  { "ollama", "http://127.0.0.1:11434/v1", NULL, BEARER, DIALECT_CHAT, NULL, &quirks_ollama },
+  { "vllm", "http://127.0.0.1:8000/v1", NULL, BEARER, DIALECT_CHAT, NULL, &quirks_vllm },
+  { "llamacpp", "http://127.0.0.1:8080/v1", NULL, BEARER, DIALECT_CHAT, NULL, &quirks_llamacpp },
+  { "lmstudio", "http://127.0.0.1:1234/v1", NULL, BEARER, DIALECT_CHAT, NULL, &quirks_lmstudio },
 };
 
 /* Their dialects or ways to sign are not in this version. */

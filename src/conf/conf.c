@@ -68,6 +68,8 @@ struct conf *conf_ref(struct conf *c) {
 
 void conf_drop(struct conf *c) {
   if (!c || __atomic_sub_fetch(&c->refs, 1, __ATOMIC_ACQ_REL)) return;
+  price_table_free(&c->prices.shipped);
+  price_table_free(&c->prices.file);
   arena_end(&c->arena);
   arena_end(&c->sources.arena);
   mem_free(c);

@@ -170,6 +170,7 @@ void conf_finish(struct load *l) {
   listeners_finish(l);
   proxies_read(l);
   providers_finish(l);
+  prices_finish(l);
   default_finish(l);
   aliases_finish(l);
   uses_finish(l);

@@ -78,7 +78,7 @@ struct key_draft {
 /* Words that may stand once. */
 enum once {
   ONCE_ADMIN, ONCE_DEFAULT_PROVIDER, ONCE_WORKERS, ONCE_MEMORY, ONCE_LUA_MEMORY, ONCE_STATE, ONCE_RUNTIME,
-  ONCE_TRUSTED_PROXIES, ONCE_LOG, ONCE_COUNT
+  ONCE_TRUSTED_PROXIES, ONCE_LOG, ONCE_PRICES, ONCE_COUNT
 };
 
 struct load {
@@ -140,6 +140,8 @@ bool require_next(struct span text, size_t *at, struct span *name);
 
 /* ---- run.c */
 void load_run(struct load *l, const struct source *main);
+/* Runs a file that returns a value, with the words of weir.lua, in a state of its own; take finds the value on top of the stack. */
+void load_table(struct load *l, const struct source *source, void (*take)(struct load *l));
 struct load *load_of(lua_State *L);
 /* The start of each word: notes where it stands. */
 struct load *word_enter(lua_State *L);
@@ -211,6 +213,7 @@ int word_days(lua_State *L);
 int word_kb(lua_State *L);
 int word_mb(lua_State *L);
 int word_usd(lua_State *L);
+int word_prices(lua_State *L);
 
 /* ---- secrets.c */
 /* The secret at the top of the stack, lent; NULL when it is none, or one that could not be had (*bad). */
@@ -228,6 +231,13 @@ struct secret *command_secret(char *const *arguments, unsigned limit_ms, const c
 bool value_read(struct load *l, int index, struct value *out);
 bool money_at(lua_State *L, int index, picodollars *out);
 
+/* ---- price.c */
+bool read_price(struct load *l, const struct field *f, void *into);        /* a struct price at f->offset */
+bool read_discount(struct load *l, const struct field *f, void *into);     /* millionths, a uint32_t */
+
+/* ---- prices.c */
+void prices_finish(struct load *l);                     /* after the providers */
+
 /* ---- defaults.c */
 void settings_fill(struct settings *s);
 /* Whether `word` is a setting (or one of the words beside them); reads it from the top of the stack. */
@@ -236,6 +246,8 @@ bool setting_read(struct load *l, struct span word, struct settings *s);
 const char *const *setting_names(size_t *count);
 
 /* ---- provider.c, target.c, model.c, use.c, key.c, finish.c: drafts to the conf */
+/* The table on top of the stack, names to { window, max_output, reasoning, hidden, price }, into a list in conf's arena. */
+bool models_read(struct load *l, const char *what, struct model_data **models, size_t *count);
 size_t provider_draft_add(struct load *l, struct span name);
 void providers_finish(struct load *l);
 void aliases_finish(struct load *l);

@@ -135,30 +135,43 @@ static bool read_tokens(struct load *l, const struct field *f, void *into) {
   return true;
 }
 
-static bool read_models(struct load *l, const struct field *f, void *into) {
+static bool read_whether(struct load *l, const struct field *f, void *into) {
+  bool yes;
+  struct field plain = { f->name, read_bool, 0 };
+  if (!read_bool(l, &plain, &yes)) return false;
+  *(int8_t *)((char *)into + f->offset) = yes;
+  return true;
+}
+
+bool models_read(struct load *l, const char *what, struct model_data **models, size_t *model_count) {
   static const struct field fields[] = {
-    { "window", read_tokens, offsetof(struct model_data, window) },
-    { "max_output", read_tokens, offsetof(struct model_data, max_output) }, { "price", NULL, 0 },
+    { "window", read_tokens, offsetof(struct model_data, window) }, { "max_output", read_tokens, offsetof(struct model_data, max_output) },
+    { "reasoning", read_whether, offsetof(struct model_data, reasoning) }, { "hidden", read_whether, offsetof(struct model_data, hidden) },
+    { "price", read_price, offsetof(struct model_data, price) },
   };
-  struct provider *p = &((struct provider_draft *)into)->provider;
   lua_State *L = l->lua;
   size_t count;
-  if (!lua_istable(L, -1))
-    return problem_type(l, f->name, "a table such as { [\"gpt-5\"] = { window = 400000 } }"), false;
-  struct span *names = keys_sorted(l, lua_gettop(L), &count);
+  if (!lua_istable(L, -1)) return problem_type(l, what, "a table such as { [\"gpt-5\"] = { window = 400000 } }"), false;
+  struct span *names = keys_sorted(l, lua_gettop(L), &count), within = l->within;
   struct place at = l->at;
-  for (size_t i = 0; i < count; i++, l->at = at) {
+  for (size_t i = 0; i < count; i++, l->at = at, l->within = within) {
     l->at = place_of_key(l, names[i]);
-    p->models = list_add(&l->conf->arena, p->models, &p->model_count, sizeof *p->models);
-    struct model_data *m = &p->models[p->model_count - 1];
-    m->name = names[i];
+    l->within = arena_printf(&l->scratch, "%.*s: model '%.*s'", SPAN_FMT(within), SPAN_FMT(names[i]));
+    *models = list_add(&l->conf->arena, *models, model_count, sizeof **models);
+    struct model_data *m = &(*models)[*model_count - 1];
+    *m = (struct model_data){ .name = names[i], .reasoning = -1, .hidden = -1 };
     lua_pushlstring(L, names[i].p, names[i].n);
     lua_rawget(L, -2);
     if (lua_istable(L, -1)) fields_read(l, -1, fields, sizeof fields / sizeof *fields, m, NULL, false);
-    else problem_type(l, arena_printf(&l->scratch, "model '%.*s'", SPAN_FMT(names[i])).p, "a table");
+    else problem_type(l, "it", "a table");
     lua_pop(L, 1);
   }
   return true;
+}
+
+static bool read_models(struct load *l, const struct field *f, void *into) {
+  struct provider *p = &((struct provider_draft *)into)->provider;
+  return models_read(l, f->name, &p->models, &p->model_count);
 }
 
 #define AT(member) offsetof(struct provider_draft, member)
@@ -166,7 +179,8 @@ static const struct field provider_fields[] = {
   { "dialect", read_dialect, 0 }, { "url", read_url, AT(self) }, { "key", read_accounts, AT(self.accounts) },
   { "headers", read_headers, 0 }, { "models", read_models, 0 }, { "region", read_span, AT(self.region) },
   { "tls_name", read_span, AT(self.tls_name) }, { "ca", read_ca, AT(self.ca) },
-  { "proxy", read_proxy, AT(self.proxy) }, { "price", NULL, 0 },
+  { "proxy", read_proxy, AT(self.proxy) }, { "price", read_price, AT(provider.price) }, { "discount", read_discount, AT(provider.discount) },
+  { "usage_option", read_whether, AT(provider.usage_option) },
 };
 #undef AT
 
@@ -213,6 +227,9 @@ size_t provider_draft_add(struct load *l, struct span name) {
   d->at = d->self.at = l->at;
   d->provider.name = name;
   d->known = catalogue_provider(name);
+  d->provider.quirks = d->known ? d->known->quirks : &catalogue_no_quirks;
+  d->provider.discount = PRICE_PPM;
+  d->provider.usage_option = -1;
   d->self.weight = 1;
   return l->provider_count - 1;
 }

@@ -19,9 +19,9 @@ static const struct word words[] = {
   { "log", word_log, false }, { "env", word_env, false }, { "credential", word_credential, false },
   { "file", word_file, false }, { "command", word_command, false }, { "minutes", word_minutes, true },
   { "hours", word_hours, true }, { "days", word_days, true }, { "kb", word_kb, true }, { "mb", word_mb, true },
-  { "usd", word_usd, true }, { "prices", NULL, false },
+  { "usd", word_usd, true }, { "prices", word_prices, false },
 };
-enum { WORDS = sizeof words / sizeof *words, LATER_WORDS = 1 };       /* those stand last */
+enum { WORDS = sizeof words / sizeof *words, LATER_WORDS = 0 };       /* those stand last */
 
 static const char environment_key, sink_key, handle_name[] = "weir.word", sink_name[] = "weir.sink";
 
@@ -178,7 +178,8 @@ static void lua_problem(struct load *l, const struct source *source) {
   problem_add(l, "%.*s", SPAN_FMT(text));
 }
 
-static void file_run(struct load *l, const struct source *source) {
+/* results: 0, or 1 for what a file returns, left for `take`. */
+static void file_run_for(struct load *l, const struct source *source, int results, void (*take)(struct load *l)) {
   lua_State *L = l->lua;
   struct frame frame = { l->frame, source, 0, 0 };
   struct stat st;
@@ -187,13 +188,16 @@ static void file_run(struct load *l, const struct source *source) {
   l->frame = &frame;
   lua_rawgetp(L, LUA_REGISTRYINDEX, &environment_key);
   bool well = vm_load(L, source->bytes, source->path.p, top + 1);
-  if (well && !frame.outer) well = vm_call(L, 0, 0) == VM_OK;
-  else if (well) well = lua_pcall(L, 0, 0, 0) == LUA_OK;
+  if (well && !frame.outer) well = vm_call(L, 0, results) == VM_OK;
+  else if (well) well = lua_pcall(L, 0, results, 0) == LUA_OK;
   l->frame = frame.outer;
   l->lua = L;
   if (!well) lua_problem(l, source);
+  else if (take) take(l);
   lua_settop(L, top);
 }
+
+static void file_run(struct load *l, const struct source *source) { file_run_for(l, source, 0, NULL); }
 
 static bool runs_already(const struct load *l, struct span path) {
   struct stat st;
@@ -251,7 +255,7 @@ int word_include(lua_State *L) {
   return 0;
 }
 
-void load_run(struct load *l, const struct source *source) {
+static void vm_begin(struct load *l) {
   struct vm_limits limits = { .memory = LOAD_MEMORY, .call_ms = LOAD_MS };
   vm_thread_enter();
   l->vm = vm_new(&limits);
@@ -259,9 +263,23 @@ void load_run(struct load *l, const struct source *source) {
   vm_set_owner(l->vm, l);
   sink_make(l->lua);
   environment_make(l->lua);
-  file_run(l, source);
-  include_keys(l, source);
+}
+
+static void vm_end(struct load *l) {
   vm_free(l->vm);
   l->vm = NULL;
   l->lua = NULL;
+}
+
+void load_run(struct load *l, const struct source *source) {
+  vm_begin(l);
+  file_run(l, source);
+  include_keys(l, source);
+  vm_end(l);
+}
+
+void load_table(struct load *l, const struct source *source, void (*take)(struct load *l)) {
+  vm_begin(l);
+  file_run_for(l, source, 1, take);
+  vm_end(l);
 }

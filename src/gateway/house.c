@@ -10,13 +10,13 @@
 #include <unistd.h>
 #include "weir/vm.h"
 
-enum { BEAT_MS = 1000, WATCH_MS = 300, GONE_MS = 2000 };
+enum { BEAT_MS = 1000, WATCH_MS = 300, PRICES_MS = 3600 * 1000, GONE_MS = 2000 };
 
 struct house {
   struct gateway *gateway;
   struct op signals;
   int signal_fd;
-  struct timer watch, drain;
+  struct timer watch, drain, prices;
   const struct conf *watched;
   uint64_t fingerprint;
   bool changed;
@@ -174,6 +174,15 @@ static void on_signal(struct op *op, int result, struct span data, bool more) {
   if (!more) g->house->calls->poll(g->house, op, house.signal_fd, POLLIN);
 }
 
+/* The load has warned already; a file grows old while weir runs, too. */
+static void prices_age(struct timer *t) {
+  struct gateway *g = house.gateway;
+  struct buf old = { 0 };
+  if (conf_prices_old(g->newest->conf, time(NULL), &old)) log_warn("%.*s", SPAN_FMT(buf_span(&old)));
+  buf_free(&old);
+  timer_set(&g->house->wheel, t, g->house->now_ms + PRICES_MS);
+}
+
 /* Files are looked at every 300 ms; a change is acted on once they have rested that long. */
 static void watch(struct timer *t) {
   struct gateway *g = house.gateway;
@@ -304,6 +313,8 @@ static int house_turns(struct gateway *g, const struct run_options *o, sigset_t 
     house.watch.done = watch;
     timer_set(&l->wheel, &house.watch, l->now_ms + WATCH_MS);
   }
+  house.prices.done = prices_age;
+  timer_set(&l->wheel, &house.prices, l->now_ms + PRICES_MS);
   if (g->newest->conf->use_count) {
     house.trust_loads = !pthread_create(&house.trust_thread, NULL, load_system_trust, g);
   }
@@ -326,6 +337,7 @@ static void house_end(struct gateway *g) {
   g->house->calls->cancel(g->house, &house.signals);
   timer_stop(&g->house->wheel, &house.watch);
   timer_stop(&g->house->wheel, &house.drain);
+  timer_stop(&g->house->wheel, &house.prices);
   loop_turn(g->house);
   tls_pool_free(g->shakes);
   resolver_free(g->resolver);

@@ -160,15 +160,36 @@ static void hours_read(struct reader *r, struct json block) {
     if (v.type == JSON_NUMBER) charge_read(r, plain(r, key), v, 0, hours);
 }
 
+static bool mentions(struct span name, struct span word) { return span_search(name, word) < name.n; }
+
+/* Models whose every request is a search and whose usage does not tell of it: Perplexity's, but for deep research, and OpenAI's that
+   are made for it. */
+static bool always_searches(const struct reader *r) {
+  if (span_eq(r->model.provider, SPAN("perplexity"))) return !mentions(r->name, SPAN("deep-research"));
+  return mentions(r->name, SPAN("search-preview")) || mentions(r->name, SPAN("search-api"));
+}
+
 /* By how much context a search brings: the middle one is what providers take when a request does not say. */
 static void search_read(struct reader *r, struct json sizes) {
   picodollars rate;
+  enum meter meter = always_searches(r) ? METER_REQUEST : METER_SEARCH;
   struct json medium = sizes.type == JSON_OBJECT ? json_get(sizes, SPAN("search_context_size_medium")) : sizes;
   struct json_iter i = json_iter(sizes);
   struct json key;
   if (medium.type == JSON_NONE && sizes.type == JSON_OBJECT) json_next(&i, &key, &medium);
   if (medium.type == JSON_NONE) return;
-  if (rate_read(r, SPAN("search_context_cost_per_query"), medium, &rate)) price_set(&r->draft, METER_SEARCH, 0, TIER_STANDARD, 0, rate);
+  if (rate_read(r, SPAN("search_context_cost_per_query"), medium, &rate)) price_set(&r->draft, meter, 0, TIER_STANDARD, 0, rate);
+}
+
+/* OpenAI and Anthropic charge 10 USD for a thousand searches whatever the model, and not each entry says so. */
+static void search_usual(struct reader *r) {
+  static const struct span same[] = { SPAN("openai"), SPAN("azure"), SPAN("anthropic") };
+  bool tokens = false;
+  for (size_t i = 0; i < r->draft.count; i++) {
+    if (r->draft.items[i].meter == METER_SEARCH) return;
+    tokens |= r->draft.items[i].meter == METER_INPUT;
+  }
+  if (r->talks && tokens && one_of(r->model.provider, same, 3)) price_set(&r->draft, METER_SEARCH, 0, TIER_STANDARD, 0, MONEY_USD / 100 * PRICE_PPM);
 }
 
 static void factor_read(struct reader *r, struct json entry, struct span name, uint32_t *out) {
@@ -218,6 +239,7 @@ static bool entry_read(struct reader *r, struct json entry) {
   r->talks = !mode.n || one_of(mode, talking, sizeof talking / sizeof *talking);
   r->inclusive = span_eq(r->model.provider, SPAN("xai"));
   while (json_next(&i, &key, &v)) field_read(r, plain(r, key), v);
+  search_usual(r);
   if (!r->draft.count) return true;                      /* a model of which only sizes are known */
   if (!price_make(&r->draft, !r->talks, r->arena, &r->model.price, &why)) odd(r, SPAN(""), why);
   return true;

@@ -71,7 +71,7 @@ def test_a_broken_file_changes_nothing(h):
         (good + 'use "nothing"\n', "nothing"),
         (good + 'default_provider "pp"\n', "did you mean 'p'"),
         (good + "while true do end\n", "weir.lua:"),
-        (good + 'prices "x.json"\n', "not in this version"),
+        (good + 'prices "x.json"\n', "No such file"),
         (good + 'provider "g" { dialect = "gemini", url = "https://x" }\n', "not in this version"),
     ]
     for config, says in broken:

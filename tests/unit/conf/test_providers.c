@@ -202,13 +202,13 @@ static void wrong_providers(void **state) {
       "weir.lua:1: provider 'vllm': header 'x-weir-tags' never goes to a provider\n" },
     { "provider \"vllm\" { headers = { a = env \"SECRET_A\" } }", "weir.lua:1: provider 'vllm': header 'a' must be a "
       "string, not a secret\n" },
-    { "provider \"vllm\" { price = {} }", "weir.lua:1: provider 'vllm': 'price' is not in this version\n" },
+    { "provider \"vllm\" { price = {} }", "weir.lua:1: provider 'vllm': price: it names no price (a price of nothing is usd(0))\n" },
     { "provider \"vllm\" { models = {\n [\"m\"] = { windw = 1 },\n n = { price = {} },\n o = 7,\n p = { max_output = "
       "0 } } }",
-      "weir.lua:2: provider 'vllm': unknown field 'windw'; did you mean 'window'?\n"
-      "weir.lua:3: provider 'vllm': 'price' is not in this version\n"
-      "weir.lua:4: provider 'vllm': model 'o' must be a table, not a number\n"
-      "weir.lua:5: provider 'vllm': max_output must be from 1 to 1000000000 tokens, not 0\n" },
+      "weir.lua:2: provider 'vllm': model 'm': unknown field 'windw'; did you mean 'window'?\n"
+      "weir.lua:3: provider 'vllm': model 'n': price: it names no price (a price of nothing is usd(0))\n"
+      "weir.lua:4: provider 'vllm': model 'o': it must be a table, not a number\n"
+      "weir.lua:5: provider 'vllm': model 'p': max_output must be from 1 to 1000000000 tokens, not 0\n" },
     { "provider \"vllm\" { models = { \"m\" } }", "weir.lua:1: provider 'vllm': a value stands here without a name: "
       "write [\"name\"] = …\n" },
     { "provider \"vllm\" { \"http://h\" }", "weir.lua:1: provider 'vllm': a string stands here without the name of "

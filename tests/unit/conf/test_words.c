@@ -259,8 +259,6 @@ static void unknown_and_later_words(void **state) {
   static const struct bad list[] = {
     { "provder \"openai\" { key = env \"SECRET_A\" }", "weir.lua:1: unknown word 'provder'; did you mean "
       "'provider'?\n" },
-    { "prices \"p.json\"\nprices { \"p.json\", max_age = days(30) }", "weir.lua:1: 'prices' is not in this version\n"
-      "weir.lua:2: 'prices' is not in this version\n" },
     { "x = 3", "weir.lua:1: 'x' is assigned as a global; write 'local x'\n" },
     { "listn = 3", "weir.lua:1: unknown word 'listn'; did you mean 'listen', without '='?\n" },
     { "function f() end", "weir.lua:1: 'f' is assigned as a global; write 'local f'\n" },
@@ -288,7 +286,7 @@ static void unknown_and_later_words(void **state) {
     "default_provider, key, model, use, include, "
           "defaults, secret, workers, memory, lua_memory, state, runtime, trusted_proxies, log, env, credential, "
             "file, command, minutes, "
-          "hours, days, kb, mb, usd\n");
+          "hours, days, kb, mb, usd, prices\n");
 }
 
 static void many_errors_in_order(void **state) {

@@ -57,9 +57,11 @@ static void fields(void **state) {
        " \"input_cost_per_token_above_128k_tokens\": 2e-6, \"input_cost_per_token_cache_hit\": 1e-7 }, \"w\": { \"mode\": \"audio_transcription\", \"input_cost_per_second\": 0.0001 },"
        "\"q\": { \"mode\": \"chat\", \"tiered_pricing\": [{ \"range\": [0, 32000.0], \"input_cost_per_token\": 1e-6, \"output_cost_per_token\": 5e-6 }, { \"range\": [32000.0, 1e6], \"input_cost_per_token\": 2e-6, \"output_cost_per_token\": 9e-6 }] },"
        "\"n\": { \"mode\": \"chat\", \"input_cost_per_token\": 2e-6, \"output_cost_per_token\": 3e-6, \"off_peak_pricing\": { \"hours_utc\": \"16:30-00:30\", \"output_cost_per_token\": 1e-6 } },"
+       "\"o\": { \"litellm_provider\": \"openai\", \"input_cost_per_token\": 1e-6, \"output_cost_per_token\": 2e-6 },"
+       "\"s-search-preview\": { \"litellm_provider\": \"openai\", \"input_cost_per_token\": 1e-6, \"output_cost_per_token\": 2e-6, \"search_context_cost_per_query\": { \"search_context_size_medium\": 0.025 } },"
        "\"sizes\": { \"max_input_tokens\": 10 } }");
   odd_is("");
-  assert_int_equal(table.count, 7);
+  assert_int_equal(table.count, 9);
   assert_int_equal(model("a")->window, 272000);
   assert_int_equal(model("a")->max_output, 128000);
   assert_int_equal(model("a")->reasoning, 1);
@@ -76,6 +78,7 @@ static void fields(void **state) {
   rate_is("e", METER_INPUT, 1, TIER_STANDARD, "0.02"), rate_is("e", METER_OUTPUT, 1, TIER_STANDARD, "0");
   rate_is("xai/x", METER_INPUT, 127999, TIER_STANDARD, "1"), rate_is("xai/x", METER_INPUT, 128000, TIER_STANDARD, "2");
   rate_is("xai/x", METER_CACHE_READ, 1, TIER_STANDARD, "0.1");
+  rate_is("o", METER_SEARCH, 1, TIER_STANDARD, "10000"), rate_is("s-search-preview", METER_REQUEST, 1, TIER_STANDARD, "25000");
   rate_is("w", METER_SECOND_IN, 0, TIER_STANDARD, "100");
   rate_is("q", METER_INPUT, 32000, TIER_STANDARD, "1"), rate_is("q", METER_OUTPUT, 32001, TIER_STANDARD, "9");
   rate_is("n", METER_OUTPUT, 1, TIER_STANDARD, "3");

@@ -8,7 +8,7 @@
 #include "weir/route.h"
 
 /* A configuration by hand: route is pure and knows no files. */
-static struct model_data models[] = { { SPAN("gpt-5"), 0, 0 } };
+static struct model_data models[] = { { .name = SPAN("gpt-5") } };
 static struct provider providers[] = {
   { .name = SPAN("claude"), .dialect = DIALECT_MESSAGES, .number = 0 },
   { .name = SPAN("openai"), .dialect = DIALECT_CHAT, .number = 1, .models = models, .model_count = 1 },

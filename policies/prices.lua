@@ -1,0 +1,156 @@
+-- prices.lua: what the usual models cost and hold, so that weir can count money before anybody has given it a price list.
+--
+-- USD per million tokens, as the providers' own price pages and LiteLLM's list had them on the day below. Prices go stale: name a newer
+-- list in weir.lua with `prices "file.json"`, or state a model's price in its provider. This table comes last. It is part of the binary;
+-- a policies/prices.lua beside weir.lua takes its place. Words: doc/configuration.md, "Prices".
+
+local thinks, talks = true, false
+
+-- input, cache read, output
+local function openai(window, output, reasoning, i, r, o, more)
+  local price = { input = usd(i), cache_read = r and usd(r), output = usd(o), per_search = usd(0.01) }
+  for k, v in pairs(more or {}) do price[k] = v end
+  return { window = window, max_output = output, reasoning = reasoning, price = price }
+end
+-- another service tier, or long input
+local function rates(i, r, o, more)
+  local t = { input = usd(i), cache_read = r and usd(r), output = usd(o) }
+  for k, v in pairs(more or {}) do t[k] = v end
+  return t
+end
+-- input, cache read, cache written for 5 minutes and for 1 hour, output
+local function claude(window, output, i, r, w, h, o, more)
+  local price = { input = usd(i), cache_read = usd(r), cache_write = usd(w), cache_write_1h = usd(h), output = usd(o), per_search = usd(0.01) }
+  for k, v in pairs(more or {}) do price[k] = v end
+  return { window = window, max_output = output, reasoning = thinks, price = price }
+end
+local function plain(window, output, reasoning, i, r, o, more)
+  local m = openai(window, output, reasoning, i, r, o, more)
+  m.price.per_search = more and more.per_search
+  return m
+end
+local function embedding(window, i) return { window = window, reasoning = talks, price = { input = usd(i), output = usd(0) } } end
+local function steps(...) return { ... } end
+
+local long_sonnet = { above = 200000, input = usd(6), cache_read = usd(0.6), cache_write = usd(7.5), cache_write_1h = usd(12), output = usd(22.5) }
+
+return {
+  dated = "2026-08-01",
+
+  openai = {
+    ["gpt-5.6"] = openai(1050000, 128000, thinks, 5, 0.5, 30, { cache_write = usd(6.25),
+      long = rates(10, 1, 45, { above = 272000, cache_write = usd(12.5) }), priority = rates(10, 1, 60, { cache_write = usd(12.5) }),
+      flex = rates(2.5, 0.25, 15, { cache_write = usd(3.125), long = rates(5, 0.5, 22.5, { above = 272000, cache_write = usd(6.25) }) }) }),
+    ["gpt-5.6-sol"] = openai(1050000, 128000, thinks, 5, 0.5, 30, { cache_write = usd(6.25),
+      long = rates(10, 1, 45, { above = 272000, cache_write = usd(12.5) }), priority = rates(10, 1, 60, { cache_write = usd(12.5) }) }),
+    ["gpt-5.6-terra"] = openai(1050000, 128000, thinks, 2, 0.2, 12, { cache_write = usd(2.5),
+      long = rates(4, 0.4, 18, { above = 272000, cache_write = usd(5) }), priority = rates(4, 0.4, 24, { cache_write = usd(5) }) }),
+    ["gpt-5.6-luna"] = openai(1050000, 128000, thinks, 0.2, 0.02, 1.2, { cache_write = usd(0.25),
+      long = rates(0.4, 0.04, 1.8, { above = 272000, cache_write = usd(0.5) }), priority = rates(0.4, 0.04, 2.4, { cache_write = usd(0.5) }) }),
+    ["gpt-5.5"] = openai(1050000, 128000, thinks, 5, 0.5, 30, { long = rates(10, 1, 45, { above = 272000 }), priority = rates(10, 1, 60), flex = rates(2.5, 0.25, 15) }),
+    ["gpt-5.4"] = openai(1050000, 128000, thinks, 2.5, 0.25, 15, { long = rates(5, 0.5, 22.5, { above = 272000 }), priority = rates(5, 0.5, 30), flex = rates(1.25, 0.13, 7.5) }),
+    ["gpt-5.4-mini"] = openai(272000, 128000, thinks, 0.75, 0.075, 4.5, { priority = rates(1.5, 0.15, 9), flex = rates(0.375, 0.0375, 2.25) }),
+    ["gpt-5.4-nano"] = openai(272000, 128000, thinks, 0.2, 0.02, 1.25, { flex = rates(0.1, 0.01, 0.625) }),
+    ["gpt-5.3-codex"] = openai(272000, 128000, thinks, 1.75, 0.175, 14, { priority = rates(3.5, 0.35, 28) }),
+    ["gpt-5.2"] = openai(272000, 128000, thinks, 1.75, 0.175, 14, { priority = rates(3.5, 0.35, 28) }),
+    ["gpt-5.1"] = openai(272000, 128000, thinks, 1.25, 0.125, 10, { priority = rates(2.5, 0.25, 20) }),
+    ["gpt-5"] = openai(272000, 128000, thinks, 1.25, 0.125, 10, { priority = rates(2.5, 0.25, 20), flex = rates(0.625, 0.0625, 5) }),
+    ["gpt-5-codex"] = openai(272000, 128000, thinks, 1.25, 0.125, 10),
+    ["gpt-5-mini"] = openai(272000, 128000, thinks, 0.25, 0.025, 2, { priority = rates(0.45, 0.045, 3.6), flex = rates(0.125, 0.0125, 1) }),
+    ["gpt-5-nano"] = openai(272000, 128000, thinks, 0.05, 0.005, 0.4, { flex = rates(0.025, 0.0025, 0.2) }),
+    ["gpt-4.1"] = openai(1047576, 32768, talks, 2, 0.5, 8, { priority = rates(3.5, 0.875, 14) }),
+    ["gpt-4.1-mini"] = openai(1047576, 32768, talks, 0.4, 0.1, 1.6, { priority = rates(0.7, 0.175, 2.8) }),
+    ["gpt-4.1-nano"] = openai(1047576, 32768, talks, 0.1, 0.025, 0.4, { priority = rates(0.2, 0.05, 0.8) }),
+    ["gpt-4o"] = openai(128000, 16384, talks, 2.5, 1.25, 10, { priority = rates(4.25, 2.125, 17) }),
+    ["gpt-4o-mini"] = openai(128000, 16384, talks, 0.15, 0.075, 0.6, { priority = rates(0.25, 0.125, 1) }),
+    ["gpt-audio"] = openai(128000, 16384, talks, 2.5, nil, 10, { audio_in = usd(32), audio_out = usd(64) }),
+    ["gpt-4o-audio-preview"] = openai(128000, 16384, talks, 2.5, nil, 10, { audio_in = usd(40), audio_out = usd(80) }),
+    ["gpt-3.5-turbo"] = openai(16385, 4096, talks, 0.5, nil, 1.5),
+    ["o3"] = openai(200000, 100000, thinks, 2, 0.5, 8, { priority = rates(3.5, 0.875, 14), flex = rates(1, 0.25, 4) }),
+    ["o4-mini"] = openai(200000, 100000, thinks, 1.1, 0.275, 4.4, { priority = rates(2, 0.5, 8), flex = rates(0.55, 0.1375, 2.2) }),
+    ["o3-mini"] = openai(200000, 100000, thinks, 1.1, 0.55, 4.4),
+    ["text-embedding-3-small"] = embedding(8191, 0.02),
+    ["text-embedding-3-large"] = embedding(8191, 0.13),
+  },
+
+  anthropic = {
+    ["claude-opus-5"] = claude(1000000, 128000, 5, 0.5, 6.25, 10, 25, { us = 1.1, fast = 2 }),
+    ["claude-fable-5"] = claude(1000000, 128000, 10, 1, 12.5, 20, 50, { us = 1.1 }),
+    ["claude-sonnet-5"] = claude(1000000, 128000, 2, 0.2, 2.5, 4, 10, { us = 1.1 }),
+    ["claude-opus-4-8"] = claude(1000000, 128000, 5, 0.5, 6.25, 10, 25, { us = 1.1, fast = 2 }),
+    ["claude-opus-4-7"] = claude(1000000, 128000, 5, 0.5, 6.25, 10, 25, { us = 1.1, fast = 6 }),
+    ["claude-opus-4-6"] = claude(1000000, 128000, 5, 0.5, 6.25, 10, 25, { us = 1.1, fast = 6 }),
+    ["claude-opus-4-5"] = claude(200000, 64000, 5, 0.5, 6.25, 10, 25),
+    ["claude-opus-4-1"] = claude(200000, 32000, 15, 1.5, 18.75, 30, 75),
+    ["claude-sonnet-4-6"] = claude(1000000, 64000, 3, 0.3, 3.75, 6, 15),
+    ["claude-sonnet-4-5"] = claude(200000, 64000, 3, 0.3, 3.75, 6, 15, { long = long_sonnet }),
+    ["claude-sonnet-4"] = claude(1000000, 64000, 3, 0.3, 3.75, 6, 15, { long = long_sonnet }),
+    ["claude-haiku-4-5"] = claude(200000, 64000, 1, 0.1, 1.25, 2, 5),
+  },
+
+  deepseek = {
+    ["deepseek-v4-pro"] = plain(1000000, 8192, thinks, 0.435, 0.003625, 0.87),
+    ["deepseek-v4-flash"] = plain(1000000, 8192, thinks, 0.14, 0.0028, 0.28),
+    ["deepseek-chat"] = plain(131072, 8192, talks, 0.28, 0.028, 0.42),
+    ["deepseek-reasoner"] = plain(131072, 65536, thinks, 0.28, 0.028, 0.42),
+  },
+
+  mistral = {
+    ["mistral-large-latest"] = plain(262144, 262144, talks, 0.5, nil, 1.5),
+    ["mistral-medium-latest"] = plain(262144, 262144, thinks, 1.5, nil, 7.5),
+    ["mistral-small-latest"] = plain(131072, 131072, talks, 0.06, nil, 0.18),
+    ["magistral-medium-latest"] = plain(40000, 40000, thinks, 2, nil, 5),
+    ["codestral-latest"] = plain(32000, 8191, talks, 1, nil, 3),
+    ["ministral-8b-latest"] = plain(262144, 262144, talks, 0.15, nil, 0.15),
+    ["mistral-embed"] = embedding(8192, 0.1),
+  },
+
+  qwen = {
+    ["qwen3.7-max"] = plain(991808, 65536, thinks, 2.5, 0.5, 7.5),
+    ["qwen3-max"] = plain(258048, 65536, thinks, 1.2, nil, 6, { long = steps(rates(2.4, nil, 12, { above = 32000 }), rates(3, nil, 15, { above = 128000 })) }),
+    ["qwen-plus"] = plain(129024, 16384, thinks, 0.4, nil, 1.2),
+    ["qwen-flash"] = plain(997952, 32768, thinks, 0.05, nil, 0.4, { long = rates(0.25, nil, 2, { above = 256000 }) }),
+    ["qwen3-coder-plus"] = plain(997952, 65536, talks, 1, 0.1, 5, { long = steps(rates(1.8, 0.18, 9, { above = 32000 }),
+      rates(3, 0.3, 15, { above = 128000 }), rates(6, 0.6, 60, { above = 256000 })) }),
+  },
+
+  groq = {
+    ["llama-3.3-70b-versatile"] = plain(128000, 32768, talks, 0.59, nil, 0.79),
+    ["llama-3.1-8b-instant"] = plain(128000, 8192, talks, 0.05, nil, 0.08),
+    ["openai/gpt-oss-120b"] = plain(131072, 32766, thinks, 0.15, 0.075, 0.6),
+    ["openai/gpt-oss-20b"] = plain(131072, 32768, thinks, 0.075, 0.0375, 0.3),
+    ["qwen/qwen3-32b"] = plain(131000, 131000, thinks, 0.29, nil, 0.59),
+  },
+
+  -- long input begins at the number itself here, not above it
+  xai = {
+    ["grok-4.5"] = plain(500000, 500000, thinks, 2, 0.5, 6, { long = rates(4, 1, 12, { above = 199999 }) }),
+    ["grok-4.3"] = plain(1000000, 1000000, thinks, 1.25, 0.2, 2.5, { long = rates(2.5, 0.4, 5, { above = 199999 }) }),
+    ["grok-4"] = plain(256000, 256000, thinks, 3, nil, 15),
+    ["grok-4-1-fast-reasoning"] = plain(2000000, 2000000, thinks, 0.2, 0.05, 0.5, { long = rates(0.4, nil, 1, { above = 127999 }) }),
+    ["grok-4-1-fast-non-reasoning"] = plain(2000000, 2000000, talks, 0.2, 0.05, 0.5, { long = rates(0.4, nil, 1, { above = 127999 }) }),
+    ["grok-code-fast-1"] = plain(256000, 256000, thinks, 0.2, 0.02, 1.5),
+    ["grok-3"] = plain(131072, 131072, talks, 3, 0.75, 15),
+    ["grok-3-mini"] = plain(131072, 131072, thinks, 0.3, 0.075, 0.5),
+  },
+
+  moonshot = {
+    ["kimi-k2.6"] = plain(262144, 262144, thinks, 0.95, 0.16, 4),
+    ["kimi-k2.5"] = plain(262144, 262144, thinks, 0.6, 0.1, 3),
+    ["kimi-k2-thinking"] = plain(262144, 262144, thinks, 0.6, 0.15, 2.5),
+  },
+
+  -- each request is a search, charged by how much context it brings: here the middle one
+  perplexity = {
+    ["sonar"] = plain(128000, nil, talks, 1, nil, 1, { per_request = usd(0.008) }),
+    ["sonar-pro"] = plain(200000, 8000, talks, 3, nil, 15, { per_request = usd(0.01) }),
+    ["sonar-reasoning-pro"] = plain(128000, nil, thinks, 2, nil, 8, { per_request = usd(0.01) }),
+    ["sonar-deep-research"] = plain(128000, nil, thinks, 2, nil, 8, { reasoning = usd(3), per_search = usd(0.005) }),
+  },
+
+  cerebras = {
+    ["gpt-oss-120b"] = plain(131072, 32768, thinks, 0.35, nil, 0.75),
+    ["llama-3.3-70b"] = plain(128000, 128000, talks, 0.85, nil, 1.2),
+    ["zai-glm-4.7"] = plain(128000, 128000, thinks, 2.25, nil, 2.75),
+  },
+}
