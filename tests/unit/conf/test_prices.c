@@ -138,7 +138,7 @@ static void wrong_words(void **state) {
   rig_bad("prices(7)", "weir.lua:1: prices: the file must be a string, not a number\n");
   rig_bad("prices { unpriced = \"pass\" }\nprices { unpriced = \"pass\" }", "weir.lua:2: prices: 'prices' stands twice; the first is at weir.lua:1\n");
   rig_write("bad.json", "{ \"a\":\n {]} }");
-  rig_bad("prices \"bad.json\"", "weir.lua:1: prices: 'bad.json' is no price file: a key must be a string (line 2)\n");
+  rig_bad("prices \"bad.json\"", "weir.lua:1: prices: 'bad.json' is no price file: key expected (line 2)\n");
   rig_write("bad.json", "{}");
   rig_bad("prices \"bad.json\"", "weir.lua:1: prices: 'bad.json' holds no price\n");
 }
