@@ -8,7 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-enum { CELLS = 6, TOTALS = 3, PROCESSES = 2, THREADS = 2, WORKERS = PROCESSES * THREADS, OPEN = 5, ROUNDS = 24 };
+enum { CELLS = 6, TOTALS = 3, ROLLING = 4, PROCESSES = 2, THREADS = 2, WORKERS = PROCESSES * THREADS, OPEN = 5, ROUNDS = 24 };
 
 /* What this worker's reservations come to if it is killed now: all that is settled, and what is open in full. `with`: if the
    step under way has happened. Two copies and which of them is valid, so that a kill finds one whole. */
@@ -21,7 +21,7 @@ struct worker {
   struct cells *c;
   struct journal *j;
   uint64_t seed;
-  struct { uint64_t slot; struct cells_scope scope[CELLS]; size_t place[CELLS], count; int64_t held; } open[OPEN];
+  struct { uint64_t slot; struct cells_scope scope[CELLS]; size_t place[CELLS], count; int64_t held; char user[20]; } open[OPEN];
 };
 
 static uint64_t chance(uint64_t *seed, uint64_t below) {
@@ -64,6 +64,9 @@ static void reserve(struct worker *w, int n, int64_t now) {
     if (!chance(&w->seed, 2)) continue;
     w->open[n].place[w->open[n].count] = i;
     w->open[n].scope[w->open[n].count++] = scopes[i];
+    if (i != ROLLING || chance(&w->seed, 2)) continue;     /* one of many users, so that cells are made and evicted too */
+    snprintf(w->open[n].user, sizeof w->open[n].user, "user %d", (int)chance(&w->seed, 6000));
+    w->open[n].scope[w->open[n].count - 1].id.value = span_cstr(w->open[n].user);
   }
   w->open[n].held = 1 + (int64_t)chance(&w->seed, 1000);
   struct cells_amount a = all(w->open[n].held);
@@ -202,8 +205,8 @@ static void model(void **state) {
   for (int w = 0; w < WORKERS; w++) steps += shared->of[w].steps, refusals += shared->of[w].refusals;
   struct cells_figures f;
   cells_figures(cells, &f);
-  print_message("%lu steps, %lu refused, %lu busy, spent %ld of %ld\n", steps, refusals, f.busy,
-                state_at(cells, &scopes[0], shared->now).spent, scopes[0].cap);
+  print_message("%lu steps, %lu refused, %lu busy, %zu cells, %lu evicted, spent %ld of %ld\n", steps, refusals, f.busy, f.cells,
+                f.evicted, state_at(cells, &scopes[0], shared->now).spent, scopes[0].cap);
   assert_true(steps > 1000 && refusals > 0);
   assert_int_equal(f.slots, 0);
 }
