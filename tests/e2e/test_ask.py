@@ -243,6 +243,21 @@ def test_drain_while_asking(h):
     assert w.wait(5) == 0
 
 
+def test_drain_is_over_while_asking(h):
+    left = []
+    more = JUDGED.replace("seconds = 2", "seconds = 20") + "defaults { drain = 0.3 }\n"
+    w, p, other, j = judged(h, lambda request, peer: left.append(peer.gone(5)), more)
+    got = []
+    t = threading.Thread(target=lambda: got.append(w.chat("chain")))
+    t.start()
+    j.one()
+    w.signal(15)
+    t.join(5)
+    assert got and got[0].status == 503 and got[0].weir["fault"] == "drained", got
+    assert w.wait(5) == 0
+    until(lambda: left and left[0] is not None, 3, "the question's upstream to be closed")
+
+
 def test_mistakes_are_told(h):
     cases = {
         "weir.ask { messages = { { role = 'user', content = 'x' } } }": "model is the name of a model",
