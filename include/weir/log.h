@@ -10,6 +10,8 @@ void log_set_level(enum log_level level);
 bool log_level_named(struct span name, enum log_level *out);
 bool log_wants(enum log_level level);
 void log_mute_thread(bool muted);     /* for simulations run beside the real thing */
+/* This thread's messages go to tap as well, whatever level is wanted (from info on) and muted or not. NULL: no more. */
+void log_tap_thread(void (*tap)(void *arg, enum log_level level, struct span text), void *arg);
 void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...)  log_line(LOG_INFO, __VA_ARGS__)

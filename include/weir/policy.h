@@ -205,5 +205,10 @@ void policy_req_end(struct policy_req *req);
 /* ---- process-wide, outlive generations: weir.shared maps, weir.counter, error counts */
 /* weir_policy_errors_total{policy,hook}, weir_policy_NAME_total */
 void policy_metrics_write(struct buf *out);
+/* Between the two this thread's policies count and share apart from the process's, for tests that run beside a gateway at work. Their vms
+   are closed before the end. */
+void policy_world_begin(void);
+void policy_world_end(void);
+uint64_t policy_counter(struct span name);               /* of weir.counter, in this thread's world or the process's; 0: none */
 
 #endif

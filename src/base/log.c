@@ -11,11 +11,17 @@
 
 static enum log_level threshold = LOG_INFO;
 static __thread bool thread_muted;
+static __thread void (*thread_tap)(void *arg, enum log_level level, struct span text);
+static __thread void *tap_arg;
 static const char *const names[] = { "debug", "info", "warn", "error", "off" };
 
 void log_set_level(enum log_level level) { threshold = level; }
-bool log_wants(enum log_level level) { return level >= threshold && !thread_muted; }
+bool log_wants(enum log_level level) { return (level >= threshold && !thread_muted) || (thread_tap && level >= LOG_INFO); }
 void log_mute_thread(bool muted) { thread_muted = muted; }
+void log_tap_thread(void (*tap)(void *arg, enum log_level level, struct span text), void *arg) {
+  thread_tap = tap;
+  tap_arg = arg;
+}
 
 bool log_level_named(struct span name, enum log_level *out) {
   for (int i = LOG_DEBUG; i <= LOG_OFF; i++)
@@ -26,7 +32,7 @@ bool log_level_named(struct span name, enum log_level *out) {
 /* One write per line, so that lines of several threads do not mix. Control bytes are shown as '?':
    a message may quote what a peer sent. */
 void log_line(enum log_level level, const char *fmt, ...) {
-  if (level < threshold || thread_muted) return;
+  if (!log_wants(level)) return;
   char line[2048];
   struct timespec t;
   struct tm tm;
@@ -42,6 +48,8 @@ void log_line(enum log_level level, const char *fmt, ...) {
   if (m > 0) n += (size_t)m < sizeof line - n - 1 ? (size_t)m : sizeof line - n - 2;
   for (size_t i = head; i < n; i++)
     if ((unsigned char)line[i] < 0x20 && line[i] != '\t') line[i] = line[i] == '\n' ? ' ' : '?';
+  if (thread_tap && level >= LOG_INFO) thread_tap(tap_arg, level, span_of(line + head, n - head));
+  if (level < threshold || thread_muted) return;
   line[n++] = '\n';
   while (write(STDERR_FILENO, line, n) < 0 && errno == EINTR) {}
 }

@@ -20,6 +20,7 @@ struct peer {                         /* one connection to a server */
   struct buf in, out;
   struct timer timer;                 /* a delayed reply */
   struct scene_reply reply;
+  size_t part;                        /* next of its parts */
   bool waiting, close;
 };
 struct scene {
@@ -124,19 +125,61 @@ static void peer_write(struct peer *p) {
   }
 }
 
+struct scene_part *scene_part(struct scene_reply *r, double after) {
+  r->parts = mem_grow(r->parts, (r->part_count + 1) * sizeof *r->parts);
+  struct scene_part *part = &r->parts[r->part_count++];
+  *part = (struct scene_part){ .after = after };
+  return part;
+}
+
+static void reply_free(struct scene_reply *r) {
+  for (size_t i = 0; i < r->part_count; i++) buf_free(&r->parts[i].bytes);
+  mem_free(r->parts);
+  buf_free(&r->bytes);
+  *r = (struct scene_reply){ 0 };
+}
+
+static void peer_break(struct peer *p) {
+  sim_reset(p->scene->loop, p->fd);
+  p->scene->loop->calls->close(p->scene->loop, p->fd);
+  p->fd = -1;
+}
+
+static void part_next(struct timer *t);
+
+/* The clock of the next part, or the end of the reply. */
+static void part_wait(struct peer *p) {
+  if (p->part < p->reply.part_count) {
+    p->timer.done = part_next;
+    timer_set(&p->scene->loop->wheel, &p->timer, p->scene->loop->now_ms + (uint64_t)(p->reply.parts[p->part].after * 1000));
+    return;
+  }
+  p->waiting = false;
+  p->close = p->reply.close;
+  bool reset = p->reply.reset;
+  reply_free(&p->reply);
+  peer_write(p);
+  if (reset && p->fd >= 0) peer_break(p);
+}
+
+static void part_next(struct timer *t) {
+  struct peer *p = container(t, struct peer, timer);
+  buf_add(&p->out, buf_span(&p->reply.parts[p->part++].bytes));
+  peer_write(p);
+  part_wait(p);
+}
+
 static void peer_reply(struct timer *t) {
   struct peer *p = container(t, struct peer, timer);
-  p->waiting = false;
   if (p->reply.kind == REPLY_RESET) {
-    sim_reset(p->scene->loop, p->fd);
-    p->scene->loop->calls->close(p->scene->loop, p->fd);
-    p->fd = -1;
-  } else if (p->reply.kind == REPLY_BYTES) {
-    buf_add(&p->out, buf_span(&p->reply.bytes));
-    p->close = p->reply.close;
-    peer_write(p);
+    p->waiting = false;
+    reply_free(&p->reply);
+    peer_break(p);
+    return;
   }
-  buf_free(&p->reply.bytes);
+  buf_add(&p->out, buf_span(&p->reply.bytes));
+  peer_write(p);
+  part_wait(p);
 }
 
 /* Whole requests only: length-framed or without a body, as weir sends them on parsed routes; chunked ones are decoded. */
@@ -178,6 +221,8 @@ static void peer_look(struct peer *p) {
   if (!p->waiting && p->fd >= 0 && whole_request(p, &a, &body, &used)) {
     p->waiting = true;
     p->reply = (struct scene_reply){ 0 };
+    p->part = 0;
+    p->timer.done = peer_reply;
     p->server->answer(p->server->arg, p->scene->head, body, &p->reply);
     buf_consume(&p->in, used);
     if (p->reply.kind != REPLY_SILENCE) timer_set(&p->scene->loop->wheel, &p->timer, p->scene->loop->now_ms + (uint64_t)(p->reply.delay * 1000));
@@ -207,7 +252,17 @@ struct reader {
   struct buf body;
   struct http_body decoder;
   bool headed;
+  struct scene_piece *pieces;
+  size_t piece_count;
 };
+
+/* When how much of the body was there. */
+static void note_piece(struct reader *r, double at) {
+  size_t had = r->piece_count ? r->pieces[r->piece_count - 1].upto : 0, have = buf_size(&r->body);
+  if (have == had) return;
+  r->pieces = mem_grow(r->pieces, (r->piece_count + 1) * sizeof *r->pieces);
+  r->pieces[r->piece_count++] = (struct scene_piece){ at, have };
+}
 
 /* True when the response is whole, or broken beyond reading on. */
 static bool read_response(struct scene *s, struct reader *r, struct span method, struct arena *a, struct scene_answer *out) {
@@ -242,7 +297,7 @@ void scene_ask(struct scene *s, struct span request, struct arena *a, struct sce
   struct reader r = { 0 };
   struct span method;
   int fd = sim_connect(l, CLIENT_PORT);
-  uint64_t limit = l->now_ms + LONGEST_S * 1000ull;
+  uint64_t limit = l->now_ms + LONGEST_S * 1000ull, begun = l->now_ns;
   *out = (struct scene_answer){ 0 };
   span_cut(request, ' ', &method);
   for (unsigned turn = 0; turn < TURNS_MOST && l->now_ms < limit; turn++) {
@@ -251,7 +306,9 @@ void scene_ask(struct scene *s, struct span request, struct arena *a, struct sce
     if (request.n) request = span_from(request, sim_write(l, fd, request));
     size_t n;
     while ((n = sim_read(l, fd, bytes, sizeof bytes, &ended))) buf_add(&r.in, span_of(bytes, n));
-    if (read_response(s, &r, method, a, out)) break;
+    bool whole = read_response(s, &r, method, a, out);
+    note_piece(&r, (double)(l->now_ns - begun) / 1e9);
+    if (whole) break;
     if (ended) {
       out->closed = true;
       out->complete = r.headed && http_body_may_end(&r.decoder);
@@ -262,6 +319,10 @@ void scene_ask(struct scene *s, struct span request, struct arena *a, struct sce
     if (!sim_busy(l) && wheel_next(&l->wheel) == UINT64_MAX && !request.n) break;      /* nothing will ever happen */
   }
   out->body = arena_copy(a, buf_span(&r.body));
+  out->pieces = arena_alloc(a, r.piece_count * sizeof *r.pieces + 1);
+  if (r.piece_count) memcpy(out->pieces, r.pieces, r.piece_count * sizeof *r.pieces);
+  out->piece_count = r.piece_count;
+  mem_free(r.pieces);
   buf_free(&r.body);
   buf_free(&r.in);
   l->calls->close(l, fd);
@@ -298,7 +359,7 @@ void scene_free(struct scene *s) {
     if (p->fd >= 0) s->loop->calls->close(s->loop, p->fd);
     buf_free(&p->in);
     buf_free(&p->out);
-    buf_free(&p->reply.bytes);
+    reply_free(&p->reply);
     mem_free(p);
   }
   while (s->servers) {

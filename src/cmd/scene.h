@@ -20,8 +20,12 @@ struct scene_reply {
   enum { REPLY_BYTES, REPLY_SILENCE, REPLY_RESET } kind;
   struct buf bytes;                   /* raw HTTP response, taken over */
   double delay;                       /* seconds before it */
+  struct scene_part { double after; struct buf bytes; } *parts;          /* further bytes, each so long behind the one before; taken over */
+  size_t part_count;
   bool close;                         /* ends the connection behind it */
+  bool reset;                         /* breaks it off */
 };
+struct scene_part *scene_part(struct scene_reply *r, double after);      /* one more, empty, good until the next */
 typedef void scene_answer_fn(void *arg, const struct http_head *head, struct span body, struct scene_reply *out);
 void scene_serve(struct scene *s, uint16_t port, scene_answer_fn *answer, void *arg);
 
@@ -32,6 +36,8 @@ struct scene_answer {
   int status;
   struct http_head *head;             /* in the arena */
   struct span body;                   /* decoded */
+  struct scene_piece { double at; size_t upto; } *pieces;                /* seconds after the request, by which so much of the body was there */
+  size_t piece_count;
 };
 /* One request on a connection of its own; the answer lies in the arena. Gives up after an hour of the simulation's time. */
 void scene_ask(struct scene *s, struct span request, struct arena *a, struct scene_answer *out);

@@ -3,297 +3,9 @@
 #include "test_lua.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include "scene.h"
-#include "weir/vm.h"
-
-enum { FIRST_PORT = 20000, MOST_PROVIDERS = 32, CALL_MS = 1000, MOST_DEPTH = 64 };
-
-struct reply_to { struct reply_to *next; struct url url; struct span text; int answer; };   /* answer: registry reference */
-struct upstream_script { struct upstream_script *next; struct span target; int answers; unsigned at; };
-struct test {
-  struct arena arena;
-  struct vm *vm;
-  lua_State *L;                       /* registry access */
-  const char *folder;
-  struct scene *scene;
-  struct buf uses;                    /* lines of weir.lua */
-  struct span providers[MOST_PROVIDERS];
-  size_t provider_count;
-  struct upstream_script *scripts;
-  struct reply_to *replies;
-  struct buf ended_notes;             /* of the exchange that ended last, as JSON */
-  struct span ended_word;
-  struct span failure;                /* first failure of t.equal or t.ok */
-};
+#include "test_room.h"
 
 static struct test *test_of(lua_State *L) { return vm_owner(L); }
-
-/* ---- Lua values as text of weir.lua */
-static void write_value(lua_State *L, int i, struct buf *out, int depth) {
-  if (depth > MOST_DEPTH) luaL_error(L, "options are nested too deeply");
-  i = lua_absindex(L, i);
-  switch (lua_type(L, i)) {
-  case LUA_TBOOLEAN: buf_add(out, lua_toboolean(L, i) ? SPAN("true") : SPAN("false")); return;
-  case LUA_TNUMBER:
-    if (lua_isinteger(L, i)) buf_printf(out, "%lld", (long long)lua_tointeger(L, i));
-    else buf_printf(out, "%.17g", lua_tonumber(L, i));
-    return;
-  case LUA_TSTRING: {
-    size_t n;
-    const char *s = lua_tolstring(L, i, &n);
-    buf_byte(out, '"');
-    for (size_t k = 0; k < n; k++) buf_printf(out, "\\%03u", (unsigned char)s[k]);
-    buf_byte(out, '"');
-    return;
-  }
-  case LUA_TTABLE:
-    buf_byte(out, '{');
-    for (lua_pushnil(L); lua_next(L, i); lua_pop(L, 1)) {
-      buf_byte(out, '[');
-      write_value(L, -2, out, depth + 1);
-      buf_add(out, SPAN("]="));
-      write_value(L, -1, out, depth + 1);
-      buf_byte(out, ',');
-    }
-    buf_byte(out, '}');
-    return;
-  default: luaL_error(L, "options are plain data, not a %s", luaL_typename(L, i));
-  }
-}
-
-/* Runs outside of any protected call, so it raises nothing: what JSON cannot say is null. */
-static void write_json(lua_State *L, int i, struct buf *out, int depth) {
-  if (depth > MOST_DEPTH || lua_isfunction(L, i) || !lua_checkstack(L, 8)) {
-    buf_add(out, SPAN("null"));
-    return;
-  }
-  i = lua_absindex(L, i);
-  if (lua_type(L, i) != LUA_TTABLE) {
-    size_t n;
-    const char *s = lua_type(L, i) == LUA_TSTRING ? lua_tolstring(L, i, &n) : NULL;
-    if (s) json_write_string(out, span_of(s, n));
-    else if (lua_isnil(L, i)) buf_add(out, SPAN("null"));
-    else write_value(L, i, out, depth);
-    return;
-  }
-  bool array = lua_rawlen(L, i) > 0, first = true;
-  buf_byte(out, array ? '[' : '{');
-  for (lua_Unsigned k = 1; array && k <= lua_rawlen(L, i); k++) {
-    if (k > 1) buf_byte(out, ',');
-    lua_rawgeti(L, i, (lua_Integer)k);
-    write_json(L, -1, out, depth + 1);
-    lua_pop(L, 1);
-  }
-  if (!array) lua_pushnil(L);
-  for (; !array && lua_next(L, i); lua_pop(L, 1)) {
-    if (!first) buf_byte(out, ',');
-    first = false;
-    lua_pushvalue(L, -2);
-    size_t n;
-    const char *s = lua_tolstring(L, -1, &n);
-    json_write_string(out, span_of(s, n));
-    lua_pop(L, 1);
-    buf_byte(out, ':');
-    write_json(L, -1, out, depth + 1);
-  }
-  buf_byte(out, array ? ']' : '}');
-}
-
-static void push_json(lua_State *L, struct json v, struct arena *a) {
-  double d;
-  int64_t n;
-  struct span s;
-  luaL_checkstack(L, 6, "JSON too deep");
-  switch (v.type) {
-  case JSON_TRUE: case JSON_FALSE: lua_pushboolean(L, v.type == JSON_TRUE); return;
-  case JSON_NUMBER:
-    if (json_i64(v, &n)) lua_pushinteger(L, n);
-    else lua_pushnumber(L, json_f64(v, &d) ? d : 0);
-    return;
-  case JSON_STRING:
-    json_unescape(v, a, &s);
-    lua_pushlstring(L, s.p, s.n);
-    return;
-  case JSON_ARRAY: case JSON_OBJECT: {
-    struct json_iter it = json_iter(v);
-    struct json key, item;
-    lua_newtable(L);
-    for (lua_Integer i = 1; json_next(&it, &key, &item); i++) {
-      push_json(L, item, a);
-      if (v.type == JSON_ARRAY) { lua_rawseti(L, -2, i); continue; }
-      json_unescape(key, a, &s);
-      lua_pushlstring(L, s.p, s.n);
-      lua_insert(L, -2);
-      lua_rawset(L, -3);
-    }
-    return;
-  }
-  default: lua_pushnil(L);
-  }
-}
-
-/* ---- fields of an answer table, at stack index i */
-static bool field_text(lua_State *L, int i, const char *name, struct arena *a, struct span *out) {
-  lua_getfield(L, i, name);
-  size_t n;
-  bool there = lua_type(L, -1) == LUA_TSTRING;
-  const char *s = there ? lua_tolstring(L, -1, &n) : NULL;
-  if (there) *out = arena_copy(a, span_of(s, n));
-  lua_pop(L, 1);
-  return there;
-}
-
-static double field_number(lua_State *L, int i, const char *name, double absent) {
-  lua_getfield(L, i, name);
-  double d = lua_isnumber(L, -1) ? lua_tonumber(L, -1) : absent;
-  lua_pop(L, 1);
-  return d;
-}
-
-/* ---- scripted providers */
-static void add_head(struct buf *out, int status, const char *type, double retry_after, size_t length) {
-  http_write_status(out, status);
-  http_write_header(out, SPAN("content-type"), span_cstr(type));
-  if (retry_after >= 0) buf_printf(out, "retry-after: %g\r\n", retry_after);
-  http_write_header_u64(out, SPAN("content-length"), length);
-  http_write_end(out);
-}
-
-static void chat_event(struct buf *b, struct span model, struct span text, const char *finish) {
-  buf_add(b, SPAN("data: {\"id\":\"chatcmpl-test\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":"));
-  json_write_string(b, model);
-  buf_add(b, SPAN(",\"choices\":[{\"index\":0,\"delta\":{"));
-  if (text.p) buf_add(b, SPAN("\"content\":")), json_write_string(b, text);
-  buf_printf(b, "},\"finish_reason\":%s}]}\n\n", finish);
-}
-
-static void stream_body(lua_State *L, int answer, struct span model, struct arena *a, struct buf *b) {
-  lua_getfield(L, answer, "stream");
-  struct span text;
-  if (lua_istable(L, -1)) {
-    for (lua_Unsigned k = 1; k <= lua_rawlen(L, -1); k++) {
-      lua_rawgeti(L, -1, (lua_Integer)k);
-      size_t n;
-      const char *s = lua_tolstring(L, -1, &n);
-      if (s) chat_event(b, model, span_of(s, n), "null");
-      lua_pop(L, 1);
-    }
-  } else if (field_text(L, answer, "text", a, &text)) {
-    chat_event(b, model, text, "null");
-  }
-  lua_pop(L, 1);
-  chat_event(b, model, (struct span){ 0 }, "\"stop\"");
-  buf_add(b, SPAN("data: [DONE]\n\n"));
-}
-
-static void whole_body(lua_State *L, int answer, struct span model, struct arena *a, struct buf *b) {
-  struct buf text = { 0 };
-  struct span one;
-  lua_getfield(L, answer, "stream");
-  if (field_text(L, answer, "text", a, &one)) buf_add(&text, one);
-  for (lua_Unsigned k = 1; lua_istable(L, -1) && k <= lua_rawlen(L, -1); k++) {
-    lua_rawgeti(L, -1, (lua_Integer)k);
-    buf_add(&text, span_cstr(lua_tostring(L, -1)));
-    lua_pop(L, 1);
-  }
-  lua_pop(L, 1);
-  buf_add(b, SPAN("{\"id\":\"chatcmpl-test\",\"object\":\"chat.completion\",\"created\":1700000000,\"model\":"));
-  json_write_string(b, model);
-  buf_add(b, SPAN(",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":"));
-  json_write_string(b, buf_span(&text));
-  buf_add(b, SPAN("},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5,\"total_tokens\":8}}"));
-  buf_free(&text);
-}
-
-static int status_of_fault(struct span word) {
-  static const struct { const char *word; int status; } map[] = {
-    { "auth", 401 }, { "quota", 402 }, { "rate_limited", 429 }, { "overloaded", 503 }, { "bad_request", 400 }, { "not_found", 404 },
-  };
-  for (size_t i = 0; i < sizeof map / sizeof *map; i++)
-    if (span_eq(word, span_cstr(map[i].word))) return map[i].status;
-  return 0;
-}
-
-static void script_reply(struct test *t, int answer, struct span body, bool stream, struct scene_reply *out) {
-  lua_State *L = t->L;
-  struct json document;
-  struct json_error e;
-  struct span model = SPAN("model"), given = { 0 }, fault = { 0 };
-  struct buf b = { 0 };
-  if (json_read(body, &document, &e)) json_unescape(json_get(document, SPAN("model")), &t->arena, &model);
-  int status = (int)field_number(L, answer, "status", 200);
-  out->delay = field_number(L, answer, "delay", 0);
-  if (field_text(L, answer, "fault", &t->arena, &fault)) {
-    if (span_eq(fault, SPAN("timeout"))) out->kind = REPLY_SILENCE;
-    else if (span_eq(fault, SPAN("connection")) || span_eq(fault, SPAN("tls"))) out->kind = REPLY_RESET;
-    else if (span_eq(fault, SPAN("protocol"))) buf_add(&out->bytes, SPAN("HTTP/1.1 two hundred\r\n\r\n")), out->close = true;
-    if (out->kind != REPLY_BYTES || out->close) return;
-    if (status_of_fault(fault)) status = status_of_fault(fault);
-    if (span_eq(fault, SPAN("invalid"))) given = SPAN("this is no JSON");
-    if (span_eq(fault, SPAN("context_too_long"))) status = 400, given = SPAN("{\"error\":{\"message\":\"too long\",\"type\":\"invalid_request_error\",\"code\":\"context_length_exceeded\"}}");
-    if (span_eq(fault, SPAN("content_filtered"))) given = SPAN("{\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":\"content_filter\"}]}");
-  }
-  bool sse = stream && status == 200 && !given.p;
-  if (field_text(L, answer, "body", &t->arena, &given) || given.p) buf_add(&b, given);
-  else if (status != 200) buf_printf(&b, "{\"error\":{\"message\":\"scripted\",\"type\":\"server_error\",\"code\":null}}");
-  else if (sse) stream_body(L, answer, model, &t->arena, &b);
-  else whole_body(L, answer, model, &t->arena, &b);
-  add_head(&out->bytes, status, sse ? "text/event-stream" : "application/json", field_number(L, answer, "retry_after", -1), buf_size(&b));
-  buf_add(&out->bytes, buf_span(&b));
-  buf_free(&b);
-}
-
-/* The next scripted answer for the target that this request is for; past the last one, the last one again. */
-static void provider_answers(void *arg, const struct http_head *head, struct span body, struct scene_reply *out) {
-  struct test *t = arg;
-  lua_State *L = t->L;
-  struct json document;
-  struct json_error e;
-  struct span model = { 0 }, provider = http_header(head, SPAN("x-test-provider"));
-  bool stream = false;
-  if (json_read(body, &document, &e)) {
-    json_unescape(json_get(document, SPAN("model")), &t->arena, &model);
-    stream = json_get(document, SPAN("stream")).type == JSON_TRUE;
-  }
-  struct span target = arena_printf(&t->arena, "%.*s/%.*s", SPAN_FMT(provider), SPAN_FMT(model));
-  for (struct upstream_script *u = t->scripts; u; u = u->next) {
-    if (!span_eq(u->target, target)) continue;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, u->answers);
-    lua_Unsigned n = lua_rawlen(L, -1);
-    lua_rawgeti(L, -1, u->at < n ? (lua_Integer)++u->at : (lua_Integer)n);
-    if (lua_istable(L, -1)) script_reply(t, lua_gettop(L), body, stream, out);
-    lua_pop(L, 2);
-    return;
-  }
-  struct span text = arena_printf(&t->arena, "{\"error\":{\"message\":\"the test scripts no upstream for %.*s\",\"type\":\"invalid_request_error\",\"code\":null}}", SPAN_FMT(target));
-  add_head(&out->bytes, 400, "application/json", -1, text.n);
-  buf_add(&out->bytes, text);
-}
-
-static void fetch_answers(void *arg, const struct http_head *head, struct span body, struct scene_reply *out) {
-  struct test *t = arg;
-  lua_State *L = t->L;
-  struct span host, path, given = { 0 };
-  (void)body;
-  span_cut(head->host, ':', &host);
-  span_cut(head->target, '?', &path);
-  for (struct reply_to *r = t->replies; r; r = r->next) {
-    if (!span_ieq(r->url.host, host) || !span_eq(r->url.path.n ? r->url.path : SPAN("/"), path)) continue;
-    struct buf b = { 0 };
-    lua_rawgeti(L, LUA_REGISTRYINDEX, r->answer);
-    int i = lua_gettop(L);
-    out->delay = field_number(L, i, "delay", 0);
-    lua_getfield(L, i, "json");
-    if (!lua_isnil(L, -1)) write_json(L, -1, &b, 0);
-    else if (field_text(L, i, "body", &t->arena, &given)) buf_add(&b, given);
-    add_head(&out->bytes, (int)field_number(L, i, "status", 200), "application/json", -1, buf_size(&b));
-    buf_add(&out->bytes, buf_span(&b));
-    lua_settop(L, i - 1);
-    buf_free(&b);
-    return;
-  }
-  out->kind = REPLY_RESET;
-}
 
 /* ---- the words of t that answer at once */
 static struct span check_text(lua_State *L, int i) {
@@ -306,34 +18,53 @@ static int t_use(lua_State *L) {
   struct test *t = test_of(L);
   if (t->scene) return luaL_error(L, "t.use comes before the first request");
   buf_printf(&t->uses, "use \"%.*s\" ", SPAN_FMT(check_text(L, 1)));
-  if (lua_istable(L, 2)) write_value(L, 2, &t->uses, 0);
+  if (lua_istable(L, 2)) test_write_value(L, 2, &t->uses, 0);
   buf_byte(&t->uses, '\n');
   return 0;
 }
 
-static bool add_provider(struct test *t, struct span name) {
+/* Lines of weir.lua: aliases, keys, clocks, secrets. */
+static int t_config(lua_State *L) {
+  struct test *t = test_of(L);
+  if (t->scene) return luaL_error(L, "t.config comes before the first request");
+  buf_add(&t->uses, check_text(L, 1));
+  buf_byte(&t->uses, '\n');
+  return 0;
+}
+
+static bool known_provider(const struct test *t, struct span name) {
   for (size_t i = 0; i < t->provider_count; i++)
     if (span_eq(t->providers[i], name)) return true;
+  return false;
+}
+
+static bool add_provider(struct test *t, struct span name) {
+  if (known_provider(t, name)) return true;
   if (t->provider_count == MOST_PROVIDERS) return false;
   t->providers[t->provider_count++] = arena_copy(&t->arena, name);
   return true;
+}
+
+/* The tables from stack index `from` on as a list in the registry. */
+static int answers_ref(lua_State *L, int from) {
+  int top = lua_gettop(L);
+  lua_createtable(L, top - from + 1, 0);
+  for (int i = from; i <= top; i++) {
+    luaL_checktype(L, i, LUA_TTABLE);
+    lua_pushvalue(L, i);
+    lua_rawseti(L, -2, i - from + 1);
+  }
+  return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
 static int t_upstream(lua_State *L) {
   struct test *t = test_of(L);
   struct span target = check_text(L, 1), provider;
   if (!span_cut(target, '/', &provider).n) return luaL_error(L, "t.upstream names a target: \"provider/model\"");
-  if (t->scene && !add_provider(t, provider)) return luaL_error(L, "too many providers");
-  if (!t->scene && !add_provider(t, provider)) return luaL_error(L, "too many providers");
+  if (t->scene && !known_provider(t, provider)) return luaL_error(L, "t.upstream of a new provider comes before the first request");
+  if (!add_provider(t, provider)) return luaL_error(L, "too many providers");
   struct upstream_script *u = arena_zero(&t->arena, sizeof *u);
-  *u = (struct upstream_script){ t->scripts, arena_copy(&t->arena, target), 0, 0 };
-  lua_createtable(L, lua_gettop(L) - 1, 0);
-  for (int i = 2; i < lua_gettop(L); i++) {
-    luaL_checktype(L, i, LUA_TTABLE);
-    lua_pushvalue(L, i);
-    lua_rawseti(L, -2, i - 1);
-  }
-  u->answers = luaL_ref(L, LUA_REGISTRYINDEX);
+  *u = (struct upstream_script){ t->scripts, arena_copy(&t->arena, target), answers_ref(L, 2), 0 };
   t->scripts = u;
   return 0;
 }
@@ -341,17 +72,21 @@ static int t_upstream(lua_State *L) {
 static int t_reply_to(lua_State *L) {
   struct test *t = test_of(L);
   const char *why;
+  bool new_port = true;
   luaL_checktype(L, 2, LUA_TTABLE);
   struct reply_to *r = arena_zero(&t->arena, sizeof *r);
   r->text = arena_copy(&t->arena, check_text(L, 1));
   if (!url_split(r->text, &r->url, &why)) return luaL_error(L, "t.reply_to: %s", why);
-  lua_pushvalue(L, 2);
-  r->answer = luaL_ref(L, LUA_REGISTRYINDEX);
+  if (r->url.tls) return luaL_error(L, "t.reply_to: a test has no TLS: use http://");
+  for (struct reply_to *q = t->replies; q; q = q->next) new_port &= q->url.port != r->url.port;
+  if (t->scene && new_port) return luaL_error(L, "t.reply_to of a new port comes before the first request");
+  r->answers = answers_ref(L, 2);
   r->next = t->replies;
   t->replies = r;
-  if (t->scene) return luaL_error(L, "t.reply_to comes before the first request");
   return 0;
 }
+
+static int t_counter(lua_State *L) { return lua_pushinteger(L, (lua_Integer)policy_counter(check_text(L, 1))), 1; }
 
 static bool same(lua_State *L, int a, int b, int depth) {
   if (lua_rawequal(L, a, b)) return true;
@@ -372,8 +107,13 @@ static bool same(lua_State *L, int a, int b, int depth) {
 }
 
 static const char *shown(lua_State *L, int i) {
-  if (lua_type(L, i) == LUA_TSTRING) return lua_pushfstring(L, "\"%s\"", lua_tostring(L, i));
-  return luaL_tolstring(L, i, NULL);
+  if (!lua_istable(L, i)) return lua_type(L, i) == LUA_TSTRING ? lua_pushfstring(L, "\"%s\"", lua_tostring(L, i)) : luaL_tolstring(L, i, NULL);
+  char text[400];                                        /* an error may end this function: nothing is held */
+  struct buf b = { 0 };
+  test_write_json(L, i, &b, 0);
+  snprintf(text, sizeof text, "%.*s%s", (int)(buf_size(&b) < 380 ? buf_size(&b) : 380), b.p + b.at, buf_size(&b) < 380 ? "" : "…");
+  buf_free(&b);
+  return lua_pushstring(L, text);
 }
 
 static int t_equal(lua_State *L) {
@@ -393,12 +133,14 @@ static int t_ok(lua_State *L) {
 static int t_yield(lua_State *L) {
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);
-  lua_settop(L, 2);
-  return lua_yield(L, 2);
+  lua_settop(L, 3);
+  return lua_yield(L, 3);
 }
 
 static void push_t(lua_State *L) {
-  static const luaL_Reg at_once[] = { { "use", t_use }, { "upstream", t_upstream }, { "reply_to", t_reply_to }, { "equal", t_equal }, { "ok", t_ok }, { NULL, NULL } };
+  static const luaL_Reg at_once[] = {
+    { "use", t_use }, { "config", t_config }, { "counter", t_counter }, { "upstream", t_upstream }, { "reply_to", t_reply_to }, { "equal", t_equal }, { "ok", t_ok }, { NULL, NULL },
+  };
   static const char *const later[] = { "request", "stream", "advance" };
   luaL_newlib(L, at_once);
   for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
@@ -448,11 +190,11 @@ static bool start_scene(struct test *t, struct buf *why) {
   t->scene = scene_new(buf_span(&text), t->folder, 0, why);
   buf_free(&text);
   if (!t->scene) return false;
-  for (size_t i = 0; i < t->provider_count; i++) scene_serve(t->scene, (uint16_t)(FIRST_PORT + i), provider_answers, t);
+  for (size_t i = 0; i < t->provider_count; i++) scene_serve(t->scene, (uint16_t)(FIRST_PORT + i), test_provider_answers, t);
   for (struct reply_to *r = t->replies; r; r = r->next) {
     bool again = false;
     for (struct reply_to *q = t->replies; q != r; q = q->next) again |= q->url.port == r->url.port;
-    if (!again) scene_serve(t->scene, r->url.port, fetch_answers, t);
+    if (!again) scene_serve(t->scene, r->url.port, test_fetch_answers, t);
   }
   scene_worker(t->scene)->on_end = note_end;
   scene_worker(t->scene)->on_end_arg = t;
@@ -465,16 +207,18 @@ static void compose(lua_State *L, int i, struct buf *out) {
   bool first = true;
   buf_byte(&body, '{');
   for (lua_pushnil(L); lua_next(L, i); lua_pop(L, 1)) {
-    const char *name = lua_tostring(L, -2);
+    const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
+    if (lua_type(L, -2) != LUA_TSTRING) continue;
     if (!strcmp(name, "headers")) {
-      for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) buf_printf(&headers, "%s: %s\r\n", lua_tostring(L, -2), lua_tostring(L, -1));
+      for (lua_pushnil(L); lua_istable(L, -2) && lua_next(L, -2); lua_pop(L, 1))
+        if (lua_type(L, -2) == LUA_TSTRING && lua_tostring(L, -1)) buf_printf(&headers, "%s: %s\r\n", lua_tostring(L, -2), lua_tostring(L, -1));
       continue;
     }
     if (!first) buf_byte(&body, ',');
     first = false;
     json_write_string(&body, span_cstr(name));
     buf_byte(&body, ':');
-    write_json(L, -1, &body, 0);
+    test_write_json(L, -1, &body, 0);
   }
   buf_byte(&body, '}');
   buf_printf(out, "POST /v1/chat/completions HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: %zu\r\n%.*s\r\n", buf_size(&body), SPAN_FMT(buf_span(&headers)));
@@ -507,6 +251,48 @@ static void set_text(lua_State *L, const char *name, struct span s) {
   lua_setfield(L, -2, name);
 }
 
+static void set_list(struct test *t, lua_State *L, const char *name, const struct buf *items) {
+  struct buf whole = { 0 };
+  struct json v;
+  struct json_error e;
+  buf_printf(&whole, "[%.*s]", SPAN_FMT(buf_span(items)));
+  if (json_read(buf_span(&whole), &v, &e)) {
+    test_push_json(L, v, &t->arena);
+    lua_setfield(L, -2, name);
+  }
+  buf_free(&whole);
+}
+
+/* What the client had when: { at = seconds, body = "…", text = "…" }. */
+static void set_pieces(struct test *t, lua_State *L, const struct scene_answer *a) {
+  size_t from = 0;
+  lua_createtable(L, (int)a->piece_count, 0);
+  for (size_t i = 0; i < a->piece_count; i++) {
+    struct span piece = span_of(a->body.p + from, a->pieces[i].upto - from), finish = { 0 }, error = { 0 };
+    struct buf text = { 0 };
+    from = a->pieces[i].upto;
+    lua_createtable(L, 0, 3);
+    lua_pushnumber(L, a->pieces[i].at);
+    lua_setfield(L, -2, "at");
+    set_text(L, "body", piece);
+    read_stream(t, piece, &text, &finish, &error);
+    set_text(L, "text", buf_size(&text) ? buf_span(&text) : SPAN(""));
+    buf_free(&text);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  lua_setfield(L, -2, "pieces");
+}
+
+static void set_headers(lua_State *L, const struct http_head *h) {
+  lua_newtable(L);
+  for (size_t i = 0; h && i < h->count; i++) {
+    lua_pushlstring(L, h->headers[i].name.p, h->headers[i].name.n);
+    lua_pushlstring(L, h->headers[i].value.p, h->headers[i].value.n);
+    lua_rawset(L, -3);
+  }
+  lua_setfield(L, -2, "headers");
+}
+
 static void push_answer(struct test *t, lua_State *L, const struct scene_answer *a) {
   struct json v;
   struct json_error e;
@@ -523,7 +309,7 @@ static void push_answer(struct test *t, lua_State *L, const struct scene_answer 
   } else if (json_read(a->body, &v, &e)) {
     struct json content = json_at(v, "choices.0.message.content"), reason = json_at(v, "choices.0.finish_reason"), message = json_at(v, "error.message");
     struct span s;
-    push_json(L, v, &t->arena);
+    test_push_json(L, v, &t->arena);
     lua_setfield(L, -2, "json");
     if (content.type == JSON_STRING) json_unescape(content, &t->arena, &s), buf_add(&text, s);
     if (reason.type == JSON_STRING) json_unescape(reason, &t->arena, &finish);
@@ -541,11 +327,16 @@ static void push_answer(struct test *t, lua_State *L, const struct scene_answer 
   lua_setfield(L, -2, "attempts");
   set_text(L, "decision", t->ended_word);
   if (json_read(buf_span(&t->ended_notes), &v, &e)) {
-    push_json(L, json_get(v, SPAN("notes")), &t->arena);
+    test_push_json(L, json_get(v, SPAN("notes")), &t->arena);
     lua_setfield(L, -2, "notes");
-    push_json(L, json_get(v, SPAN("tried")), &t->arena);
+    test_push_json(L, json_get(v, SPAN("tried")), &t->arena);
     lua_setfield(L, -2, "tried");
   }
+  set_headers(L, a->head);
+  set_pieces(t, L, a);
+  set_list(t, L, "sent", &t->sent);
+  set_list(t, L, "fetched", &t->fetched);
+  set_list(t, L, "log", &t->log);
   buf_free(&text);
 }
 
@@ -553,6 +344,9 @@ static void ask(struct test *t, lua_State *co, int i) {
   struct buf request = { 0 };
   struct scene_answer answer;
   buf_clear(&t->ended_notes);
+  buf_clear(&t->sent);
+  buf_clear(&t->fetched);
+  buf_clear(&t->log);
   t->ended_word = (struct span){ 0 };
   compose(co, i, &request);
   scene_ask(t->scene, buf_span(&request), &t->arena, &answer);
@@ -561,11 +355,14 @@ static void ask(struct test *t, lua_State *co, int i) {
   push_answer(t, co, &answer);
 }
 
-/* t.stream{…}: an upstream of its own that streams these pieces, asked once. */
+/* t.stream(pieces, fields): an upstream of its own that streams these pieces, asked once; fields of the request and of the answer
+   (`ends`) may follow. */
 static bool stream(struct test *t, lua_State *co, struct buf *why) {
   lua_createtable(co, 0, 1);
   lua_pushvalue(co, 2);
   lua_setfield(co, -2, "stream");
+  if (lua_istable(co, 3) && lua_getfield(co, 3, "ends") == LUA_TSTRING) lua_setfield(co, -2, "ends");
+  lua_settop(co, 4);
   lua_createtable(co, 1, 0);
   lua_insert(co, -2);
   lua_rawseti(co, -2, 1);
@@ -575,21 +372,31 @@ static bool stream(struct test *t, lua_State *co, struct buf *why) {
   *u = (struct upstream_script){ t->scripts, target, answers, 0 };
   t->scripts = u;
   if (!start_scene(t, why)) return false;
-  lua_settop(co, 0);
   lua_newtable(co);
+  int request = lua_gettop(co);
+  for (lua_pushnil(co); lua_istable(co, 3) && lua_next(co, 3); lua_pop(co, 1)) {
+    if (lua_type(co, -2) == LUA_TSTRING && !strcmp(lua_tostring(co, -2), "ends")) continue;
+    lua_pushvalue(co, -2);
+    lua_pushvalue(co, -2);
+    lua_rawset(co, request);
+  }
+  lua_settop(co, request);
   lua_pushlstring(co, target.p, target.n);
-  lua_setfield(co, 1, "model");
+  lua_setfield(co, request, "model");
   lua_pushboolean(co, 1);
-  lua_setfield(co, 1, "stream");
-  lua_createtable(co, 1, 0);
-  lua_createtable(co, 0, 2);
-  lua_pushliteral(co, "user");
-  lua_setfield(co, -2, "role");
-  lua_pushliteral(co, "hello");
-  lua_setfield(co, -2, "content");
-  lua_rawseti(co, -2, 1);
-  lua_setfield(co, 1, "messages");
-  ask(t, co, 1);
+  lua_setfield(co, request, "stream");
+  if (lua_getfield(co, request, "messages") == LUA_TNIL) {
+    lua_createtable(co, 1, 0);
+    lua_createtable(co, 0, 2);
+    lua_pushliteral(co, "user");
+    lua_setfield(co, -2, "role");
+    lua_pushliteral(co, "hello");
+    lua_setfield(co, -2, "content");
+    lua_rawseti(co, -2, 1);
+    lua_setfield(co, request, "messages");
+  }
+  lua_settop(co, request);
+  ask(t, co, request);
   return true;
 }
 
@@ -612,7 +419,19 @@ static bool perform(struct test *t, lua_State *co, struct buf *why) {
   return true;
 }
 
+static void log_taken(void *arg, enum log_level level, struct span text) {
+  static const char *const words[] = { "debug", "info", "warn", "error" };
+  struct test *t = arg;
+  struct buf line = { 0 };
+  buf_printf(&line, "%s %.*s", words[level], SPAN_FMT(text));
+  if (buf_size(&t->log)) buf_byte(&t->log, ',');
+  json_write_string(&t->log, buf_span(&line));
+  buf_free(&line);
+}
+
 static bool open_test(struct test *t, const char *path, struct span text, struct buf *why) {
+  policy_world_begin();
+  log_tap_thread(log_taken, t);
   struct vm_limits limits = { .memory = 64 << 20, .call_ms = CALL_MS };
   t->vm = vm_new(&limits);
   t->L = vm_state(t->vm);
@@ -628,8 +447,13 @@ static bool open_test(struct test *t, const char *path, struct span text, struct
 static void close_test(struct test *t) {
   if (t->scene) scene_free(t->scene);
   if (t->vm) vm_free(t->vm);
+  log_tap_thread(NULL, NULL);
+  policy_world_end();
   buf_free(&t->uses);
   buf_free(&t->ended_notes);
+  buf_free(&t->sent);
+  buf_free(&t->fetched);
+  buf_free(&t->log);
   arena_end(&t->arena);
 }
 

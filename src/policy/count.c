@@ -1,4 +1,5 @@
 #include "room.h"
+#include "shared.h"
 #include <pthread.h>
 
 /* Entries are made under the lock, never freed, and counted without it. */
@@ -19,11 +20,14 @@ struct counter {
   uint64_t count;
 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct error_count *errors;
-static struct counter *counters;
+struct counts { struct error_count *errors; struct counter *counters; };
+static struct counts process;
+static __thread struct counts *own;    /* of a thread whose policies are only tried */
+
+static struct counts *counts(void) { return own ? own : &process; }
 
 struct error_count *error_count_of(struct span policy, enum hook h) {
-  struct error_count **at = &errors, *found;
+  struct error_count **at = &counts()->errors, *found;
   pthread_mutex_lock(&lock);
   while (*at && ((*at)->hook != h || !span_eq((*at)->policy, policy))) at = &(*at)->next;
   if (!*at) {
@@ -51,7 +55,7 @@ bool error_count_add(struct error_count *c, double now, uint64_t *missed) {
 }
 
 struct counter *counter_of(struct span name) {
-  struct counter **at = &counters, *found;
+  struct counter **at = &counts()->counters, *found;
   size_t n = 0;
   pthread_mutex_lock(&lock);
   for (; *at && !span_eq((*at)->name, name); n++) at = &(*at)->next;
@@ -66,6 +70,41 @@ struct counter *counter_of(struct span name) {
 
 void counter_add(struct counter *c, uint64_t n) { __atomic_fetch_add(&c->count, n, __ATOMIC_RELAXED); }
 
+/* ---- a world of one thread's own */
+uint64_t policy_counter(struct span name) {
+  for (const struct counter *c = counts()->counters; c; c = c->next)
+    if (span_eq(c->name, name)) return __atomic_load_n(&c->count, __ATOMIC_RELAXED);
+  return 0;
+}
+
+static void counts_free(struct counts *c) {
+  for (struct error_count *e = c->errors, *next; e; e = next) {
+    next = e->next;
+    pthread_mutex_destroy(&e->lock);
+    mem_free((char *)e->policy.p);
+    mem_free(e);
+  }
+  for (struct counter *k = c->counters, *next; k; k = next) {
+    next = k->next;
+    mem_free((char *)k->name.p);
+    mem_free(k);
+  }
+  mem_free(c);
+}
+
+void policy_world_begin(void) {
+  require(!own);
+  own = mem_zero(sizeof *own);
+  shared_world_begin();
+}
+
+void policy_world_end(void) {
+  struct counts *ended = own;
+  own = NULL;
+  counts_free(ended);
+  shared_world_end();
+}
+
 static void label_write(struct buf *out, struct span s) {
   for (size_t i = 0; i < s.n; i++) {
     if (s.p[i] == '\\' || s.p[i] == '"') buf_byte(out, '\\');
@@ -76,19 +115,19 @@ static void label_write(struct buf *out, struct span s) {
 
 void policy_metrics_write(struct buf *out) {
   pthread_mutex_lock(&lock);
-  if (errors)
+  if (process.errors)
     buf_add(
         out,
         SPAN(
             "# HELP weir_policy_errors_total Hooks of policies that failed.\n# TYPE weir_policy_errors_total "
             "counter\n"));
-  for (const struct error_count *error = errors; error; error = error->next) {
+  for (const struct error_count *error = process.errors; error; error = error->next) {
     buf_add(out, SPAN("weir_policy_errors_total{policy=\""));
     label_write(out, error->policy);
     buf_printf(out, "\",hook=\"%s\"} %llu\n", hook_words[error->hook],
                (unsigned long long)__atomic_load_n(&error->count, __ATOMIC_RELAXED));
   }
-  for (const struct counter *counter = counters; counter; counter = counter->next)
+  for (const struct counter *counter = process.counters; counter; counter = counter->next)
     buf_printf(out, "# TYPE weir_policy_%.*s_total counter\nweir_policy_%.*s_total %llu\n", SPAN_FMT(counter->name),
                SPAN_FMT(counter->name), (unsigned long long)__atomic_load_n(&counter->count, __ATOMIC_RELAXED));
   pthread_mutex_unlock(&lock);

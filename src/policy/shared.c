@@ -22,10 +22,12 @@ struct shared_map {
   size_t bytes;
 };
 static pthread_mutex_t maps_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct shared_map *maps;
+struct maps { struct shared_map *first; };
+static struct maps process;
+static __thread struct maps *own;      /* of a thread whose policies are only tried */
 
 struct shared_map *shared_map_of(struct span name) {
-  struct shared_map **at = &maps, *found;
+  struct shared_map **at = own ? &own->first : &process.first, *found;
   size_t n = 0;
   pthread_mutex_lock(&maps_lock);
   for (; *at && !span_eq((*at)->name, name); n++) at = &(*at)->next;
@@ -149,4 +151,20 @@ bool shared_delete(struct shared_map *m, struct span key, double now) {
   if (e) entry_free(m, e);
   pthread_mutex_unlock(&m->lock);
   return e;
+}
+
+void shared_world_begin(void) { own = mem_zero(sizeof *own); }
+
+void shared_world_end(void) {
+  struct maps *ended = own;
+  own = NULL;
+  for (struct shared_map *m = ended->first, *next; m; m = next) {
+    next = m->next;
+    while (m->oldest) entry_free(m, m->oldest);
+    table_free(&m->table);
+    pthread_mutex_destroy(&m->lock);
+    mem_free((char *)m->name.p);
+    mem_free(m);
+  }
+  mem_free(ended);
 }

@@ -15,7 +15,7 @@ struct shared_value {
   struct span s;
 };
 struct shared_map;
-struct shared_map *shared_map_of(struct span name);      /* made when there is none; NULL: too many. Never freed */
+struct shared_map *shared_map_of(struct span name);      /* made when there is none; NULL: too many. Never freed, but in a world */
 void shared_configure(struct shared_map *m, size_t entries, double ttl);   /* the newest word counts; ttl 0: none */
 /* A string's bytes are appended to *text. `now` is unix seconds. ttl: -1 the map's, 0 none. */
 bool shared_get(struct shared_map *m, struct span key, double now, struct shared_value *out, struct buf *text);
@@ -23,6 +23,9 @@ void shared_set(struct shared_map *m, struct span key, const struct shared_value
 /* Atomic. An absent entry counts as 0 and begins its ttl; later additions do not prolong it. */
 enum shared_added { SHARED_ADDED, SHARED_NO_INTEGER, SHARED_OVERFLOW };
 enum shared_added shared_add(struct shared_map *m, struct span key, int64_t n, double now, double ttl, int64_t *sum);
+/* From here on this thread finds maps of its own, until the end, when they are freed: nothing may hold one then. */
+void shared_world_begin(void);
+void shared_world_end(void);
 bool shared_delete(struct shared_map *m, struct span key, double now);
 
 #endif
