@@ -108,6 +108,7 @@ struct loop {
   /* posted messages: a lock-free stack, taken whole once per turn */
   struct message *posted;
   bool wake_sent;                     /* true: awake, or on its way there */
+  uint64_t awake_ms;                  /* atomic: when this turn's wait ended; 0: it waits. For who looks whether it still turns */
   unsigned in_flight;                 /* ops of owners; a loop is drained by turning it until this is 0 */
   struct {                            /* for metrics */
     uint64_t turns, enters, completions, no_buffers, short_sends, stale;

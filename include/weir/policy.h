@@ -29,6 +29,7 @@ void policy_vm_free(struct policy_vm *vm);
 bool policy_has(const struct policy_vm *vm, enum hook h);
 size_t policy_memory(const struct policy_vm *vm);
 bool policy_idle(struct policy_vm *vm);                  /* a little garbage collection; true while there is more */
+bool policy_idle_wanted(const struct policy_vm *vm);     /* whether policy_idle would do anything */
 /* The one clock policies see (unix seconds); the real one by default. */
 void policy_set_clock(struct policy_vm *vm, double (*now)(void *arg), void *arg);
 

@@ -32,6 +32,7 @@ struct vm *vm_of(lua_State *L);
 size_t vm_memory(const struct vm *vm);
 /* A little garbage collection, for an idle moment; true while there is more to do. */
 bool vm_idle(struct vm *vm);            /* 20 to 200 us */
+bool vm_idle_wanted(const struct vm *vm);   /* whether vm_idle would do anything */
 /* The owner's pointer, for bindings. */
 void vm_set_owner(struct vm *vm, void *owner);
 void *vm_owner(lua_State *L);

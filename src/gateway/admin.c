@@ -72,8 +72,8 @@ static void reply(struct admin_client *c, int status, struct span type, struct s
 static bool live(struct gateway *g, struct buf *out) {
   bool all = true;
   for (unsigned i = 0; i < g->worker_count; i++) {
-    uint64_t beat = __atomic_load_n(&g->workers[i].beat_ms, __ATOMIC_RELAXED), now = g->house->now_ms;
-    bool well = now < beat + BEAT_LATE_MS;
+    uint64_t awake = __atomic_load_n(&g->workers[i].loop->awake_ms, __ATOMIC_RELAXED), now = g->house->now_ms;
+    bool well = !awake || now < awake + BEAT_LATE_MS;    /* it waits for events, or has just begun with some */
     buf_printf(out, "worker %u: %s\n", i, well ? "alive" : "no heartbeat");
     all &= well;
   }
@@ -84,6 +84,7 @@ static void write_metrics(struct gateway *g, struct buf *out) {
   struct metrics **shards = mem_alloc((g->worker_count + 1) * sizeof *shards);
   for (unsigned i = 0; i < g->worker_count; i++) shards[i] = g->workers[i].metrics;
   shards[g->worker_count] = g->metrics;
+  metrics_memory(g->metrics, "bodies", (int64_t)__atomic_load_n(&g->held, __ATOMIC_RELAXED));
   metrics_write(shards, g->worker_count + 1, out);
   mem_free(shards);
   policy_metrics_write(out);

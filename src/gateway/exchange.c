@@ -40,6 +40,7 @@ struct exchange *exchange_new(struct worker *w, struct sink *sink, struct client
   x->req.ip = c ? span_cstr(c->ip) : (struct span){ 0 };
   x->req.random = worker_random(w);
   __atomic_add_fetch(&w->open_exchanges, 1, __ATOMIC_RELAXED);
+  worker_active(w);
   return x;
 }
 
@@ -61,7 +62,13 @@ void exchange_unpin(void *arg) {
   if (!--x->pins && x->state == X_ENDED) exchange_free(x);
 }
 
+void exchange_waited(struct exchange *x) {
+  if (x->waits) worker_wait_over(x->worker);
+  x->waits = false;
+}
+
 void exchange_wait_over(struct exchange *x) {
+  exchange_waited(x);
   if (x->hook == RUN_WAITS) {
     if (x->fetch) fetch_cancel(x);
     if (x->ask) ask_cancel(x);
@@ -163,6 +170,7 @@ static void clock_run(struct timer *t) {
   }
   if (x->resume_ms && now >= x->resume_ms) {
     x->resume_ms = 0;
+    exchange_waited(x);
     exchange_clock(x);
     if (x->hook == RUN_WAITS) exchange_resume(x, NULL);
     else exchange_run(x);
@@ -179,7 +187,14 @@ static void clock_run(struct timer *t) {
 }
 
 /* ---- hooks */
+/* May end the exchange: only so many of the process wait at a time. */
 static void wait_begin(struct exchange *x) {
+  x->waits = worker_wait(x->worker);
+  if (!x->waits) {
+    policy_run_cancel(&x->run);
+    exchange_fail(x, 503, SPAN("overloaded"), (struct span){ 0 }, "too many requests wait for policies already", NULL);
+    return;
+  }
   x->hook = RUN_WAITS;
   exchange_clock(x);                                     /* the exchange's own goes on */
   if (x->run.wait.kind == WAIT_FETCH) { fetch_start(x); return; }
@@ -206,6 +221,7 @@ static bool hook_ready(struct exchange *x, enum hook h, const struct policy_subj
 }
 
 void exchange_resume(struct exchange *x, const struct policy_answer *answer) {
+  exchange_waited(x);
   if (policy_run_resume(&x->run, answer) == POLICY_WAITS) { wait_begin(x); return; }
   x->hook = RUN_READY;
   exchange_run(x);
@@ -430,6 +446,7 @@ bool exchange_final(struct exchange *x, enum fault f) {
 
 static bool pause_then_pick(struct exchange *x, uint64_t ms) {
   if (now_ms(x) + ms >= x->deadline_ms) return give_up(x, (struct span){ 0 });
+  if (ms && !(x->waits = worker_wait(x->worker))) return give_up(x, (struct span){ 0 });
   drop_attempt(x);
   x->state = X_BACKOFF;
   if (!ms) return true;

@@ -137,7 +137,10 @@ struct worker {
   bool spare_bodies_used;             /* since the last beat: else they are given back */
   unsigned open_clients;              /* atomic: read by who hands over */
   unsigned open_exchanges;            /* atomic */
-  uint64_t beat_ms;                   /* atomic: heartbeat for /livez */
+  struct timer chores;                /* once a second while there is something to do: an idle worker sleeps */
+  struct timer collect;               /* Lua's garbage, in moments when nothing else happens */
+  uint64_t collect_seen;              /* completions when it was armed */
+  unsigned collect_put_off;
   uint64_t random[4];
   struct accept_op *accepts;          /* worker 0: one per listener */
   size_t accept_count;
@@ -175,6 +178,7 @@ void worker_body_back(struct worker *w, char *p, size_t cap);
 /* One more request that waits; false: too many of the process do. */
 bool worker_wait(struct worker *w);
 void worker_wait_over(struct worker *w);
+void worker_active(struct worker *w);                    /* there will be something to tidy up */
 void worker_short(struct worker *w, const char *doing);  /* out of descriptors: said now and then */
 void worker_trim(struct worker *w);                      /* once a second: what was not used goes back */
 
@@ -251,6 +255,7 @@ struct exchange {
   bool trace_told;                    /* what that head could not say has been said */
   bool raw;                           /* streamed through: no failover */
   bool gone;                          /* the client left */
+  bool waits;                         /* counted by worker_wait */
   bool terminated;                    /* the client has its stream's terminator, or the whole answer */
   bool waited;                        /* a retry-after was waited for once */
   bool error_forwarded;               /* the provider's own error event has ended the stream */
@@ -336,6 +341,7 @@ void exchange_clock(struct exchange *x);                 /* arms the timer for t
 bool exchange_has(const struct exchange *x, enum hook h);               /* whether a policy has that hook for it */
 void exchange_wait_over(struct exchange *x);             /* what a policy waits for is given up, and its run with it */
 void exchange_resume(struct exchange *x, const struct policy_answer *a); /* what the waiting policy asked for is here */
+void exchange_waited(struct exchange *x);                /* what it waited for is here, or not wanted any more */
 void exchange_pin(void *x);
 void exchange_unpin(void *x);
 /* From the attempt; each may free the attempt before it returns: */

@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include "weir/vm.h"
 
-enum { BEAT_MS = 1000, WATCH_MS = 300, PRICES_MS = 3600 * 1000, GONE_MS = 2000 };
+enum { WATCH_MS = 300, PRICES_MS = 3600 * 1000, GONE_MS = 2000 };
 
 struct house {
   struct gateway *gateway;
@@ -30,23 +30,6 @@ struct house {
 static struct house house;
 
 /* ---- workers */
-struct beat {
-  struct timer timer;
-  struct worker *worker;
-};
-
-/* An idle loop still turns, so that /livez sees it, and collects a little garbage while nothing else is to do. */
-static void beat(struct timer *t) {
-  struct beat *b = container(t, struct beat, timer);
-  struct worker *w = b->worker;
-  struct policy_vm *vm = w->gen->vms[w->number];
-  for (int i = 0; i < 8 && policy_idle(vm); i++) {}
-  worker_trim(w);
-  if (!w->number) metrics_memory(w->metrics, "bodies", (int64_t)__atomic_load_n(&w->gateway->held, __ATOMIC_RELAXED));
-  metrics_memory(w->metrics, "lua", (int64_t)policy_memory(vm));
-  timer_set(&w->loop->wheel, t, w->loop->now_ms + BEAT_MS);
-}
-
 static void nothing(struct message *m) { (void)m; }
 
 static void stop_worker(struct message *m) {
@@ -97,8 +80,7 @@ static void *worker_main(void *arg) {
     report("no randomness from the kernel");
     return NULL;
   }
-  struct beat b = { .timer = { .done = beat }, .worker = w };
-  timer_set(&l->wheel, &b.timer, l->now_ms + BEAT_MS);
+  worker_active(w);
   report(NULL);
   if (!w->number) {
     wait_for_all(w->gateway);
@@ -106,7 +88,6 @@ static void *worker_main(void *arg) {
   }
   while (!w->stopping && !(w->draining && worker_idle(w))) loop_turn(l);
   worker_end(w);
-  timer_stop(&l->wheel, &b.timer);
   __atomic_sub_fetch(&w->gateway->workers_left, 1, __ATOMIC_RELEASE);
   loop_post(w->gateway->house, &w->ended);
   return NULL;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "weir/vm.h"
 
+enum { CHORES_MS = 1000, COLLECT_MS = 2, COLLECT_PUT_OFF = 20 };
 enum { SHORT_SAY_MS = 10000, ACCEPT_AGAIN_MS = 100 };
 enum { SPARE_BUF = 4096, SPARE_BUF_MOST = 65536, SPARE_BUFS = 32 };
 
@@ -140,11 +141,44 @@ static void flush_all(struct worker *w) {
   }
 }
 
+/* Garbage is collected a step at a time while no completion comes in; where that never happens, seldom and all the same. */
+static void collect(struct timer *t) {
+  struct worker *w = container(t, struct worker, collect);
+  bool quiet = w->loop->stats.completions == w->collect_seen;
+  if (quiet || ++w->collect_put_off > COLLECT_PUT_OFF) {
+    w->collect_put_off = 0;
+    policy_idle(w->gen->vms[w->number]);
+  }                                                      /* worker_turn_end arms it again */
+}
+
+static void collect_arm(struct worker *w) {
+  if (timer_armed(&w->collect) || !policy_idle_wanted(w->gen->vms[w->number])) return;
+  w->collect_seen = w->loop->stats.completions;
+  w->collect.done = collect;
+  timer_set(&w->loop->wheel, &w->collect, w->loop->now_ms + COLLECT_MS);
+}
+
+/* What need not be done at once; not armed again when nothing has happened since. */
+static void chores(struct timer *t) {
+  struct worker *w = container(t, struct worker, chores);
+  bool more = w->open_exchanges || w->spare_bodies_used;
+  worker_trim(w);
+  for (size_t i = 0; i < sizeof w->spare_bodies / sizeof *w->spare_bodies; i++) more |= w->spare_bodies[i].p != NULL;
+  metrics_memory(w->metrics, "lua", (int64_t)policy_memory(w->gen->vms[w->number]));
+  if (more) worker_active(w);
+}
+
+void worker_active(struct worker *w) {
+  if (timer_armed(&w->chores) || w->simulated) return;
+  w->chores.done = chores;
+  timer_set(&w->loop->wheel, &w->chores, w->loop->now_ms + CHORES_MS);
+}
+
 void worker_turn_end(struct loop *l) {
   struct worker *w = l->owner;
   take_offered(w);
   flush_all(w);
-  __atomic_store_n(&w->beat_ms, l->now_ms, __ATOMIC_RELAXED);
+  if (!w->simulated) collect_arm(w);
 }
 
 /* ---- connections in */
@@ -305,6 +339,7 @@ void worker_drain(struct worker *w) {
     next = c->next;
     client_drain(c);
   }
+  timer_stop(&w->loop->wheel, &w->collect);
   for (size_t at = 0;;) {
     struct table_entry *e = table_next(&w->pools, &at);
     if (!e) break;

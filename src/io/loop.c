@@ -39,6 +39,7 @@ void loop_post(struct loop *l, struct message *m) {
 void loop_woke(struct loop *l, uint64_t now_ns) {
   __atomic_store_n(&l->wake_sent, true, __ATOMIC_SEQ_CST);
   time_set(l, now_ns);
+  __atomic_store_n(&l->awake_ms, l->now_ms, __ATOMIC_RELAXED);
 }
 
 /* The stack is taken whole, so what a message posts waits for the next turn; oldest first. */
@@ -69,6 +70,7 @@ void loop_turn(struct loop *l) {
   if (l->turn_end) l->turn_end(l);
   uint64_t most_ms = until_timer(l);
   if (posted_before_sleep(l)) most_ms = 0;
+  __atomic_store_n(&l->awake_ms, 0, __ATOMIC_RELAXED);
   l->calls->turn(l, most_ms);
   wheel_turn(&l->wheel, l->now_ms);
   loop_posted(l);

@@ -40,7 +40,7 @@ struct vm {
   size_t full_at;                     /* bytes in use after the last full collection */
   size_t idle_from;                   /* bytes from which an idle moment is worth a collection */
   bool outgrown;                      /* the running call was refused a table of too many fields */
-  bool collecting;
+  bool collecting, again;             /* a cycle is under way; it is the second one in a row */
   bool frozen;
   lua_State *spares[SPARES];
   unsigned spare_count;

@@ -1,9 +1,14 @@
 #include "room.h"
+#include <time.h>
 
 /* Registry key of the table that keeps the coroutines alive: light userdata of each to itself. */
 static const char coroutines_key;
 
-enum { GC_STEP = 8 };                 /* 2^8 bytes: a turn of the collector takes 20 to 200 us; the total stays the same */
+enum { TIDY_NS = 500000 };            /* of each call's end, while memory is short */
+/* The collector begins when half as much again is in use as its last cycle left, and does a short piece of work (2^8 bytes: 20 to
+   200 us) at a time: 8 units for 16 bytes of new memory, so that a cycle is spread over an eighth of what is in use. By default it
+   is 100: all of 15 MB are then marked within one call, for 5 ms. */
+enum { GC_PAUSE = 150, GC_WORK = 8, GC_STEP = 8 };
 
 /* ---- the memory account */
 /* The fields of a table lie in a hash whose size doubles. To move them takes Lua the square of their number when a
@@ -72,7 +77,7 @@ struct vm *vm_new(const struct vm_limits *limits) {
   lua_atpanic(vm->main, panic);
   lua_pushcfunction(vm->main, open_all);
   lua_call(vm->main, 0, 0);
-  lua_gc(vm->main, LUA_GCINC, 0, 0, GC_STEP);
+  lua_gc(vm->main, LUA_GCINC, GC_PAUSE, GC_WORK, GC_STEP);
   lua_gc(vm->main, LUA_GCCOLLECT);
   vm->full_at = vm->idle_from = vm->used;
   vm->cap = vm->limit;
@@ -101,19 +106,38 @@ void vm_set_call_ms(struct vm *vm, unsigned ms) {
 /* ---- collection */
 /* A cycle is begun when a quarter more is in use than after the last one, and then carried to its end, a
    turn at a time; so most of them are done before the running collector would begin one inside a call. */
+static bool grown(const struct vm *vm) { return vm->used >= vm->idle_from + vm->idle_from / 4 + 65536; }
+bool vm_idle_wanted(const struct vm *vm) { return vm->collecting || grown(vm); }
+
 bool vm_idle(struct vm *vm) {
-  if (vm->depth) return false;
-  if (!vm->collecting && vm->used < vm->idle_from + vm->idle_from / 4 + 65536) return false;
+  if (vm->depth || !vm_idle_wanted(vm)) return false;
   vm->collecting = !lua_gc(vm->main, LUA_GCSTEP, 0);
+  if (vm->collecting) return true;
+  vm->collecting = vm->again = !vm->again && grown(vm);  /* it may have begun inside a call, before what is garbage now was left */
   if (!vm->collecting) vm->idle_from = vm->used;
   return vm->collecting;
 }
 
+static int64_t now_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+/* Above five eighths of the limit a cycle is carried on after each call, a short piece at a time. One in a single piece (7 ms for 8 MB) is
+   left for a state that fills faster than that. */
 void vm_tidy(struct vm *vm) {
-  if (vm->used < vm->limit / 4 * 3 || vm->used < vm->full_at + vm->limit / 8) return;
-  lua_gc(vm->main, LUA_GCCOLLECT);
-  vm->full_at = vm->idle_from = vm->used;
-  vm->collecting = false;
+  if (vm->used < vm->limit / 8 * 5 || (!vm->collecting && vm->used < vm->idle_from + vm->limit / 8)) return;
+  if (vm->used > vm->limit - vm->limit / 16 && vm->used > vm->full_at + vm->limit / 16) {
+    lua_gc(vm->main, LUA_GCCOLLECT);
+    vm->full_at = vm->idle_from = vm->used;
+    vm->collecting = false;
+    return;
+  }
+  int64_t until = now_ns() + TIDY_NS;
+  do vm->collecting = !lua_gc(vm->main, LUA_GCSTEP, 0);
+  while (vm->collecting && now_ns() < until);
+  if (!vm->collecting) vm->idle_from = vm->full_at = vm->used;
 }
 
 /* ---- the pool of coroutines */

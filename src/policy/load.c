@@ -228,3 +228,4 @@ void policy_vm_free(struct policy_vm *pv) {
 
 size_t policy_memory(const struct policy_vm *pv) { return vm_memory(pv->vm); }
 bool policy_idle(struct policy_vm *pv) { return vm_idle(pv->vm); }
+bool policy_idle_wanted(const struct policy_vm *pv) { return vm_idle_wanted(pv->vm); }

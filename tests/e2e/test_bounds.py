@@ -1,15 +1,18 @@
 """Balance over workers, and bounds: connections lent and kept warm, descriptors that run out, memory, waiting requests, quiet."""
 
 import os
+import resource
+import select
 import socket
 import ssl
 import threading
 import time
+import urllib.request
 
 import certs
 import wire
-from harness import chat_body, chat_provider, until
-from upstream import Upstream
+from harness import chat_body, chat_provider, messages_provider, until
+from upstream import Upstream, chat_events
 
 COUNTER = """
 local n = 0
@@ -187,3 +190,145 @@ def test_warming_pauses_while_the_endpoint_is_down(h):
     time.sleep(1.5)
     tries = w.err.count("warming a connection")
     assert 1 <= tries <= 6, f"{tries} tries in 1.5 s"
+
+
+# ---- quiet
+
+
+def wakes(w):
+    """Context switches of all threads so far."""
+    n = 0
+    for task in os.listdir(f"/proc/{w.pid}/task"):
+        with open(f"/proc/{w.pid}/task/{task}/status") as f:
+            n += sum(int(line.split()[1]) for line in f if "ctxt_switches" in line)
+    return n
+
+
+def test_an_idle_weir_sleeps(h):
+    """After its work no thread of it wakes up, and it still counts as alive."""
+    policy = "local policy = {} function policy.on_request(req) req:note('n', 'x') end return policy"
+    u = h.upstream()
+    w = h.weir(chat_provider("p", u.url) + 'use "notes"\n', policies={"notes": policy})
+    two = two_workers(w)
+    for i in range(100):
+        assert ask(two[i % 2]).status == 200
+
+    def quiet():
+        before = wakes(w)
+        time.sleep(1)
+        return wakes(w) - before <= 4
+
+    until(quiet, 15, "a second with hardly a wake-up")
+    with urllib.request.urlopen(f"http://127.0.0.1:{w.admin}/livez", timeout=5) as r:
+        assert r.status == 200, r.read()
+
+
+# ---- descriptors
+
+
+def descriptors(w, more):
+    """Lets it open so many more; None: as many as before."""
+    if not hasattr(w, "usual"):
+        w.usual = resource.prlimit(w.pid, resource.RLIMIT_NOFILE)
+    used = {int(x) for x in os.listdir(f"/proc/{w.pid}/fd")}
+    free = [n for n in range(len(used) + 20) if n not in used]
+    resource.prlimit(w.pid, resource.RLIMIT_NOFILE, w.usual if more is None else (free[more], w.usual[1]))
+
+
+def limited(h, w, n):
+    """The same weir started again with room for n descriptors."""
+    w.end()
+    w.ended = True
+    w.command = ["prlimit", f"--nofile={n}:{n}"] + w.command
+    return h.again(w)
+
+
+def cpu(w):
+    with open(f"/proc/{w.pid}/stat") as f:
+        return sum(int(x) for x in f.read().rsplit(")", 1)[1].split()[11:13]) / os.sysconf("SC_CLK_TCK")
+
+
+def test_out_of_descriptors_at_accept(h):
+    """Who comes then waits; a running stream goes on; weir does not spin, says it once, and serves them when it can."""
+    go = threading.Event()
+
+    def answers(request, peer):
+        if b'"stream": true' not in request.body:
+            peer.answer(b'{"choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}]}')
+            return True
+        pieces = chat_events("Hel", "lo.")
+        peer.stream(*pieces[:2], end=False)
+        go.wait(20)
+        for p in pieces[2:]:
+            peer.chunk(p)
+        peer.send(b"0\r\n\r\n")
+        return True
+
+    u = h.upstream(answers)
+    w = h.weir(chat_provider("p", u.url))
+    assert w.chat("p/m").status == 200
+    w = limited(h, w, len(os.listdir(f"/proc/{w.pid}/fd")) + 12)
+    assert "each stream needs two" in w.err, "a limit that is too small is told of at the start"
+    stream = wire.Connection(w.port)
+    stream.send(wire.request("POST", "/v1/chat/completions", chat_body("p/m", True)))
+    until(lambda: len(u.requests) == 2, 5, "the stream runs")
+    late = [wire.Connection(w.port) for _ in range(30)]
+    until(lambda: "out of file descriptors" in w.err, 5, "it is said")
+    used = cpu(w)
+    time.sleep(1)
+    assert cpu(w) - used < 0.3 * h.slow, "it spins"
+    go.set()
+    a = stream.answer()
+    assert a.status == 200 and a.whole and a.text() == "Hello.", a
+    stream.close()
+    for c in late:  # each that leaves makes room for the next
+        assert ask(c).status == 200
+        c.close()
+    assert w.err.count("out of file descriptors") <= 2, w.err
+
+
+def test_out_of_descriptors_at_connect(h):
+    """A request waits for one within its connect clock; then it is refused as overload, and a later one is served."""
+    u = h.upstream()
+    w = h.weir(chat_provider("p", u.url) + "defaults { connect = 0.3 }\n")
+    c = wire.Connection(w.port)
+    until(lambda: sum(w.metric("weir_worker_clients", worker=str(i)) for i in range(2)) == 1, 5, "it is accepted")
+    time.sleep(0.1)
+    descriptors(w, 0)
+    c.send(wire.request("POST", "/v1/chat/completions", chat_body("p/m")))
+    a = c.answer()
+    assert a.status == 503 and a.weir["fault"] == "overloaded" and a.header("retry-after") == "1", a
+    assert "descriptors" in a.error["message"], a
+    c.send(wire.request("POST", "/v1/chat/completions", chat_body("p/m")))
+    time.sleep(0.1)
+    descriptors(w, None)
+    assert c.answer().status == 200, "it waited, and there is one again"
+
+
+# ---- waiting
+
+
+def test_waiting_requests_are_bounded(h):
+    """Of those that weir has room for, half may sleep in policies; the next ones are refused in their dialect."""
+    sleeper = "local policy = {} function policy.on_request(req) weir.sleep(30) end return policy"
+    u = h.upstream()
+    w = h.weir(chat_provider("p", u.url) + messages_provider("a", u.url) + 'use "sleeper"\n', policies={"sleeper": sleeper})
+    w = limited(h, w, 260)  # (260 - 128) / 2 = 66 clients, 33 may wait
+    waiting = []
+    for _ in range(33):
+        c = wire.Connection(w.port)
+        c.send(wire.request("POST", "/v1/chat/completions", chat_body("p/m")))
+        waiting.append(c)
+    until(lambda: sum(w.metric("weir_worker_clients", worker=str(i)) for i in range(2)) == 33, 5, "33 wait")
+    time.sleep(0.2)
+    a = w.chat("p/m")
+    assert a.status == 503 and a.weir["fault"] == "overloaded" and a.header("retry-after") == "1", a
+    a = w.post("/v1/messages", chat_body("a/m", max_tokens=1))
+    assert a.status == 503 and a.json()["type"] == "error" and a.weir["fault"] == "overloaded", a
+    for c in waiting:
+        c.close()
+    until(lambda: sum(w.metric("weir_worker_clients", worker=str(i)) for i in range(2)) == 0, 5, "they have left")
+    c = wire.Connection(w.port)
+    c.send(wire.request("POST", "/v1/chat/completions", chat_body("p/m")))
+    time.sleep(0.2)
+    assert not select.select([c.s], [], [], 0)[0], "it waits, as there is room again"
