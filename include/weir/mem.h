@@ -14,6 +14,13 @@ void *mem_grow(void *p, size_t n);    /* realloc, never NULL */
 void mem_free(void *p);
 char *mem_cstr(struct span s);        /* owned copy, NUL at the end */
 
+/* What the process holds, by kind: arenas and bufs are counted by themselves, the rest by who owns it. Each thread gathers its changes,
+   so that a sum is off by up to 32 KB for each of them. */
+enum mem_kind { MEM_ARENAS, MEM_BUFFERS, MEM_HELD, MEM_TLS, MEM_KINDS };      /* MEM_HELD: stream events that policies hold back */
+void mem_note(enum mem_kind k, int64_t change);
+void mem_settle(void);                /* what this thread has gathered is added now */
+int64_t mem_held(enum mem_kind k);
+
 /* An arena: bump memory with one end. Everything in it dies together, after the releases linked
    to it have run, newest first. A zeroed arena is a valid empty one. */
 struct arena_block;

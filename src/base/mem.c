@@ -1,5 +1,6 @@
 #include "weir/mem.h"
 #include "weir/log.h"
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -43,6 +44,46 @@ char *mem_cstr(struct span s) {
   return p;
 }
 
+/* ---- accounts */
+enum { GATHERED_MOST = 32 * 1024 };
+static int64_t held[MEM_KINDS];       /* atomic */
+static _Thread_local int64_t gathered[MEM_KINDS];
+static _Thread_local bool known;      /* that its rest is to be counted when the thread ends */
+static pthread_key_t leaving;
+static pthread_once_t leaving_once = PTHREAD_ONCE_INIT;
+
+static void gathered_add(enum mem_kind k) {
+  __atomic_add_fetch(&held[k], gathered[k], __ATOMIC_RELAXED);
+  gathered[k] = 0;
+}
+
+void mem_settle(void) {
+  for (int k = 0; k < MEM_KINDS; k++) gathered_add((enum mem_kind)k);
+}
+
+static void thread_leaves(void *arg) {
+  (void)arg;
+  mem_settle();
+  known = false;                                   /* another destructor may still free something */
+}
+
+static void leaving_make(void) { require(pthread_key_create(&leaving, thread_leaves) == 0); }
+
+void mem_note(enum mem_kind k, int64_t change) {
+  if (__builtin_expect(!known, 0)) {
+    known = true;
+    pthread_once(&leaving_once, leaving_make);
+    pthread_setspecific(leaving, &known);
+  }
+  gathered[k] += change;
+  if (gathered[k] > GATHERED_MOST || gathered[k] < -GATHERED_MOST) gathered_add(k);
+}
+
+int64_t mem_held(enum mem_kind k) {
+  int64_t n = __atomic_load_n(&held[k], __ATOMIC_RELAXED) + gathered[k];
+  return n > 0 ? n : 0;
+}
+
 struct arena_block {
   struct arena_block *next;
   size_t size;
@@ -61,6 +102,7 @@ static void *arena_block_add(struct arena *a, size_t n) {
   struct arena_block *b = mem_alloc(sizeof *b + size);
   char *p = (char *)(b + 1);
   b->size = size;
+  mem_note(MEM_ARENAS, (int64_t)size);
   b->next = a->blocks;
   a->blocks = b;
   a->total += size;
@@ -116,6 +158,7 @@ void arena_end(struct arena *a) {
   for (struct arena_release *r = a->releases; r; r = r->next) r->run(r->arg);
   for (struct arena_block *b = a->blocks, *next; b; b = next) {
     next = b->next;
+    mem_note(MEM_ARENAS, -(int64_t)b->size);
     mem_free(b);
   }
   *a = (struct arena){ 0 };
@@ -127,8 +170,9 @@ void arena_reset(struct arena *a) {
   struct arena_block *keep = NULL;
   for (struct arena_block *b = a->blocks, *next; b; b = next) {
     next = b->next;
-    if (!keep && b->size <= LARGEST_KEPT) keep = b;
-    else mem_free(b);
+    if (!keep && b->size <= LARGEST_KEPT) { keep = b; continue; }
+    mem_note(MEM_ARENAS, -(int64_t)b->size);
+    mem_free(b);
   }
   *a = (struct arena){ 0 };
   if (!keep) return;
@@ -150,6 +194,7 @@ char *buf_reserve(struct buf *b, size_t n) {
     char *p = mem_alloc(cap);
     if (have) memcpy(p, b->p + b->at, have);
     mem_free(b->p);
+    mem_note(MEM_BUFFERS, (int64_t)(cap - b->cap));
     b->p = p;
     b->cap = cap;
   }
@@ -193,6 +238,7 @@ void buf_printf(struct buf *b, const char *fmt, ...) {
 }
 
 void buf_free(struct buf *b) {
+  if (b->p) mem_note(MEM_BUFFERS, -(int64_t)b->cap);
   mem_free(b->p);
   *b = (struct buf){ 0 };
 }

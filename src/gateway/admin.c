@@ -85,6 +85,8 @@ static void write_metrics(struct gateway *g, struct buf *out) {
   for (unsigned i = 0; i < g->worker_count; i++) shards[i] = g->workers[i].metrics;
   shards[g->worker_count] = g->metrics;
   metrics_memory(g->metrics, "bodies", (int64_t)__atomic_load_n(&g->held, __ATOMIC_RELAXED));
+  static const char *const kinds[MEM_KINDS] = { [MEM_ARENAS] = "arenas", [MEM_BUFFERS] = "buffers", [MEM_HELD] = "held", [MEM_TLS] = "tls" };
+  for (int k = 0; k < MEM_KINDS; k++) metrics_memory(g->metrics, kinds[k], mem_held((enum mem_kind)k));
   metrics_write(shards, g->worker_count + 1, out);
   mem_free(shards);
   policy_metrics_write(out);

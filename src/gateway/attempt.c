@@ -59,6 +59,7 @@ void attempt_stop(struct attempt *a) {
   chunks_free(a->chunks);
   struct worker *w = a->exchange->worker;
   arena_reset(&a->arena);
+  spare_arena(&a->arena, true);
   a->next_spare = w->spare_attempts;
   w->spare_attempts = a;
 }

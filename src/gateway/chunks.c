@@ -57,6 +57,7 @@ static void held_pop(struct chunks *k) {
   if (k->first) k->first->before = NULL;
   else k->last = NULL;
   k->size -= h->size;
+  mem_note(MEM_HELD, -(int64_t)h->size);
   for (size_t i = 0; i < h->piece_count; i++) k->content[slot_of(h->pieces[i].choice)] -= h->pieces[i].bytes;
   held_free(h);
 }
@@ -223,6 +224,7 @@ static void hold(struct attempt *a, const struct sse_event *e, struct span data,
     k->content[slot_of(p->choice)] += p->bytes;
   }
   k->size += h->size;
+  mem_note(MEM_HELD, (int64_t)h->size);
   if (k->last) k->last->next = h;
   else k->first = h;
   k->last = h;

@@ -231,7 +231,9 @@ static bool method_has_body(struct span m) {
 
 /* What the head alone can be refused for. */
 static bool head_acceptable(struct client *c, const struct http_head *h, bool whole) {
-  if (h->upgrade) {
+  if (worker_full(c->worker)) {
+    client_refuse(c, 503, "no memory for another request: weir holds as much as `memory` allows");
+  } else if (h->upgrade) {
     client_refuse(c, 501, "Upgrade is not supported: weir speaks HTTP/1.1 with event streams");
   } else if (whole && method_has_body(h->method) && h->framing == HTTP_NO_BODY) {
     client_refuse(c, 411, "a request body with Content-Length or chunked framing is needed");

@@ -20,6 +20,7 @@ struct exchange *exchange_new(struct worker *w, struct sink *sink, struct client
   if (x) {
     w->spare_exchanges = x->next_spare;
     arena = x->arena;                                    /* with its one block */
+    spare_arena(&arena, false);
   } else {
     x = mem_alloc(sizeof *x);
   }
@@ -49,6 +50,7 @@ static void exchange_free(struct exchange *x) {
   worker_body_back(x->worker, x->body_memory, x->body_memory_cap);
   buf_free(&x->prefix);
   arena_reset(&x->arena);
+  spare_arena(&x->arena, true);
   generation_drop(w->gateway, x->gen);
   x->next_spare = w->spare_exchanges;
   w->spare_exchanges = x;
@@ -325,6 +327,7 @@ static struct attempt *attempt_new(struct exchange *x, const struct target *t) {
   if (a) {
     w->spare_attempts = a->next_spare;
     arena = a->arena;
+    spare_arena(&arena, false);
   } else {
     a = mem_alloc(sizeof *a);
   }

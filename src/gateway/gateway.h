@@ -78,6 +78,7 @@ struct gateway {
   unsigned workers_left;              /* atomic: threads still running */
   uint64_t held;                      /* atomic: bytes of large request bodies */
   uint64_t memory_default;            /* a quarter of RAM */
+  int64_t memory_base;                /* what the newest configuration and the process itself hold */
   unsigned most_clients;              /* what the descriptor limit allows; 0: no limit */
   struct siblings *siblings;          /* pools of all workers by endpoint; lend.c has the lock */
   unsigned waiting, most_waiting;     /* atomic: requests that wait for a connection's turn, a policy or a retry; 0: no limit */
@@ -173,6 +174,8 @@ void worker_close_all(struct worker *w);
 uint64_t worker_random(struct worker *w);
 struct buf worker_buf(struct worker *w);
 void worker_buf_back(struct worker *w, struct buf *b);
+void spare_arena(const struct arena *a, bool spare);
+bool worker_full(const struct worker *w);                /* `memory` is reached: no new work */
 char *worker_body(struct worker *w, size_t n, size_t *cap);            /* NULL: no memory */
 void worker_body_back(struct worker *w, char *p, size_t cap);
 /* One more request that waits; false: too many of the process do. */

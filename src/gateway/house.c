@@ -368,6 +368,7 @@ int gateway_run(const struct run_options *o) {
     return 2;
   }
   g->shakes = tls_pool_new(g->worker_count > 1 ? 2 : 1);
+  for (int k = 0; k < MEM_KINDS; k++) g->memory_base += mem_held((enum mem_kind)k);
   g->workers = mem_zero(g->worker_count * sizeof *g->workers);
   if (!start_workers(g, &why)) {
     log_error("%s", why);

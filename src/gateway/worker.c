@@ -13,8 +13,12 @@ enum { SPARE_BUF = 4096, SPARE_BUF_MOST = 65536, SPARE_BUFS = 32 };
 
 /* ---- memory and chance */
 struct buf worker_buf(struct worker *w) {
-  if (w->spare_buf_count) return w->spare_bufs[--w->spare_buf_count];
   struct buf b = { 0 };
+  if (w->spare_buf_count) {
+    b = w->spare_bufs[--w->spare_buf_count];
+    mem_note(MEM_BUFFERS, (int64_t)b.cap);
+    return b;
+  }
   buf_reserve(&b, SPARE_BUF);
   return b;
 }
@@ -23,6 +27,7 @@ void worker_buf_back(struct worker *w, struct buf *b) {
   if (!b->p) return;
   if (w->spare_buf_count < SPARE_BUFS && b->cap <= SPARE_BUF_MOST) {
     buf_clear(b);
+    mem_note(MEM_BUFFERS, -(int64_t)b->cap);               /* nobody's: what it may hold is not held */
     w->spare_bufs[w->spare_buf_count++] = *b;
     *b = (struct buf){ 0 };
   } else {
@@ -30,13 +35,30 @@ void worker_buf_back(struct worker *w, struct buf *b) {
   }
 }
 
+/* The block of an exchange or attempt that is over, or is made from it: between them it is nobody's. */
+void spare_arena(const struct arena *a, bool spare) { mem_note(MEM_ARENAS, spare ? -(int64_t)a->total : (int64_t)a->total); }
+
 enum { SPARE_BODY_MOST = 2 << 20 };
 
-/* One bound for all large bodies of the process (`memory`); the counter is the sum of what is lent out. */
+/* One bound for all that the process holds of requests and answers (`memory`). `held` is the sum of the large bodies that are lent out;
+   configurations lie in arenas as well, so what there was of them before the first request does not count. */
+static uint64_t others_held(const struct gateway *g) {
+  int64_t n = -g->memory_base;
+  for (int k = 0; k < MEM_KINDS; k++) n += mem_held((enum mem_kind)k);
+  return n > 0 ? (uint64_t)n : 0;
+}
+
+static uint64_t memory_most(const struct worker *w) { return w->gen->conf->memory ? w->gen->conf->memory : w->gateway->memory_default; }
+
+bool worker_full(const struct worker *w) {
+  uint64_t most = memory_most(w);
+  return most && others_held(w->gateway) + __atomic_load_n(&w->gateway->held, __ATOMIC_RELAXED) > most;
+}
+
 static bool memory_take(struct worker *w, size_t n) {
-  uint64_t most = w->gen->conf->memory ? w->gen->conf->memory : w->gateway->memory_default;
+  uint64_t most = memory_most(w);
   uint64_t held = __atomic_add_fetch(&w->gateway->held, n, __ATOMIC_RELAXED);
-  if (!most || held <= most) return true;
+  if (!most || held + others_held(w->gateway) <= most) return true;
   __atomic_sub_fetch(&w->gateway->held, n, __ATOMIC_RELAXED);
   return false;
 }
@@ -164,6 +186,7 @@ static void chores(struct timer *t) {
   bool more = w->open_exchanges || w->spare_bodies_used;
   worker_trim(w);
   for (size_t i = 0; i < sizeof w->spare_bodies / sizeof *w->spare_bodies; i++) more |= w->spare_bodies[i].p != NULL;
+  mem_settle();
   metrics_memory(w->metrics, "lua", (int64_t)policy_memory(w->gen->vms[w->number]));
   if (more) worker_active(w);
 }
@@ -399,18 +422,20 @@ void worker_free(struct worker *w) {
   while (w->spare_exchanges) {
     struct exchange *x = w->spare_exchanges;
     w->spare_exchanges = x->next_spare;
+    spare_arena(&x->arena, false);
     arena_end(&x->arena);
     mem_free(x);
   }
   while (w->spare_attempts) {
     struct attempt *a = w->spare_attempts;
     w->spare_attempts = a->next_spare;
+    spare_arena(&a->arena, false);
     arena_end(&a->arena);
     mem_free(a);
   }
   w->spare_bodies_used = false;
   worker_trim(w);
-  while (w->spare_buf_count) buf_free(&w->spare_bufs[--w->spare_buf_count]);
+  while (w->spare_buf_count) mem_free(w->spare_bufs[--w->spare_buf_count].p);
   health_free(w->health);
   arena_end(&w->scratch);
   mem_free(w->accepts);

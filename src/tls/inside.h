@@ -123,6 +123,7 @@ struct tls {
   bool resumed, by_engine, close_sent;
   uint16_t suite;
   uint16_t lead, trail;                 /* bytes a sealed record has before and after its text */
+  uint32_t noted;                       /* of its memory, in the process's account */
   struct hello *hello;                  /* until the handshake ended */
   struct shake *shake;                  /* during the handshake, and while by_engine */
   struct tls_session *session;          /* until saved */

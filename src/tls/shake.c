@@ -28,6 +28,13 @@ static bool name_is_address(const char *name) {
   return inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
 }
 
+/* Its bufs are counted as such. */
+static void account(struct tls *t) {
+  size_t now = tls_memory(t) - (t->shake ? t->shake->verify.chain.cap + t->shake->late.cap : 0);
+  mem_note(MEM_TLS, (int64_t)now - (int64_t)t->noted);
+  t->noted = (uint32_t)now;
+}
+
 struct tls *tls_new(struct tls_trust *trust, struct span server_name, const struct tls_session *session) {
   require(trust);
   struct tls *t = mem_zero(sizeof *t);
@@ -35,6 +42,7 @@ struct tls *tls_new(struct tls_trust *trust, struct span server_name, const stru
   t->hello->trust = tls_trust_ref(trust);
   if (session) t->hello->session = *session;
   name_copy(t->hello->name, server_name);
+  account(t);
   return t;
 }
 
@@ -64,6 +72,7 @@ static void session_free(struct tls *t) {
 
 void tls_free(struct tls *t) {
   if (!t) return;
+  mem_note(MEM_TLS, -(int64_t)t->noted);
   hello_free(t);
   tls_shake_free(t);
   session_free(t);
@@ -196,7 +205,7 @@ static struct step shake_done(struct tls *t, size_t used) {
   return (struct step){ STEP_DONE, used };
 }
 
-struct step tls_shake(struct tls *t, struct span in, struct buf *out) {
+static struct step shake_on(struct tls *t, struct span in, struct buf *out) {
   if (t->state == TLS_FAILED) return (struct step){ STEP_BAD, 0 };
   if (t->state != TLS_SHAKING) return (struct step){ STEP_DONE, 0 };
   if (!t->hello->name[0]) return tls_fail(t, TLS_WRONG_HOST, 0);
@@ -219,6 +228,12 @@ struct step tls_shake(struct tls *t, struct span in, struct buf *out) {
   }
 }
 
+struct step tls_shake(struct tls *t, struct span in, struct buf *out) {
+  struct step s = shake_on(t, in, out);
+  account(t);
+  return s;
+}
+
 enum tls_failure tls_failure_of(const struct tls *t) { return t->failure; }
 unsigned tls_alert_of(const struct tls *t) { return t->alert; }
 bool tls_resumed(const struct tls *t) { return t->resumed; }
@@ -227,6 +242,7 @@ const char *tls_suite(const struct tls *t) { return tls_suite_name(t->suite); }
 void tls_session_save(struct tls *t, struct tls_session *out) {
   *out = t->session ? *t->session : (struct tls_session){ 0 };
   session_free(t);
+  account(t);
 }
 
 size_t tls_memory(const struct tls *t) {

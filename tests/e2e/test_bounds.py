@@ -12,7 +12,7 @@ import urllib.request
 import certs
 import wire
 from harness import chat_body, chat_provider, messages_provider, until
-from upstream import Upstream, chat_events
+from upstream import Upstream, chat_answer, chat_events, word
 
 COUNTER = """
 local n = 0
@@ -332,3 +332,101 @@ def test_waiting_requests_are_bounded(h):
     c.send(wire.request("POST", "/v1/chat/completions", chat_body("p/m")))
     time.sleep(0.2)
     assert not select.select([c.s], [], [], 0)[0], "it waits, as there is room again"
+
+
+# ---- memory
+
+
+def test_memory_counts_all_that_is_held(h):
+    """Small bodies, held answers: over `memory` new work is refused in its dialect; what runs goes on, and its end makes room."""
+    go = threading.Event()
+    whole = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"' + b"x" * 200_000 + b'"},"finish_reason":"stop"}]}'
+
+    def answers(request, peer):
+        if b"held" in request.body:
+            peer.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(whole) + whole[:-100])
+            go.wait(20)
+            peer.send(whole[-100:])
+        elif b"small" in request.body:
+            go.wait(20)
+            peer.answer(chat_answer())
+        else:
+            peer.answer(chat_answer())
+        return True
+
+    u = h.upstream(answers)
+    w = h.weir(chat_provider("p", u.url) + messages_provider("a", u.url) + "memory(mb(2))\n")
+
+    def kind(name):
+        return w.metric("weir_memory_bytes", kind=name)
+
+    def refused(what, count, body, account):
+        go.clear()
+        clients = []
+        for i in range(count):
+            c = wire.Connection(w.port)
+            c.send(wire.request("POST", "/v1/chat/completions", body))
+            clients.append(c)
+        until(lambda: kind("buffers") + kind("arenas") > 1_900_000, 5, f"{what} are counted")
+        assert kind(account) > 500_000, (what, w.metrics())
+        a = w.chat("p/m")
+        assert a.status == 503 and a.header("retry-after") == "1" and "memory" in a.error["message"], a
+        a = w.post("/v1/messages", chat_body("a/m", max_tokens=1))
+        assert a.status == 503 and a.json()["type"] == "error", a
+        go.set()
+        got = [c.answer().status for c in clients]
+        assert got.count(200) >= 9 and set(got) <= {200, 503}, got
+        for c in clients:
+            c.close()
+        until(lambda: w.chat("p/m").status == 200, 5, f"room again after {what}")
+
+    refused("held answers", 14, chat_body("p/m", note="held"), "buffers")
+    refused("small bodies", 150, chat_body("p/m", note="small", pad="z" * 15_000), "arenas")
+    assert w.post("/v1/chat/completions", chat_body("p/m", pad="z" * 3_000_000)).status == 503
+    until(lambda: kind("bodies") == 0 and kind("buffers") < 300_000 and kind("arenas") < 400_000 and kind("held") == 0, 5, "all is given back")
+
+
+def test_what_a_stream_may_hold(h):
+    """A policy that holds for ever: the oldest events go out above 256 KB. A reader that does not read: its provider is not read on."""
+    hold = """
+    local policy = {}
+    function policy.on_chunk(req, chunk) if req.model == "p/held" then return weir.hold { seconds = 3600, bytes = 1e9 } end end
+    return policy
+    """
+    sent, go = [0], threading.Event()
+
+    def answers(request, peer):
+        peer.stream(chat_events()[0], end=False)
+        piece = word("x" * 4000)
+        for _ in range(150 if b"held" in request.body else 5000):
+            peer.chunk(piece)
+            sent[0] += len(piece)
+        go.wait(20)
+        peer.chunk(chat_events()[-2] + chat_events()[-1])
+        peer.send(b"0\r\n\r\n")
+        return True
+
+    u = h.upstream(answers)
+    w = h.weir(chat_provider("p", u.url) + 'use "hold"\n', policies={"hold": hold})
+    c = wire.Connection(w.port)
+    c.send(wire.request("POST", "/v1/chat/completions", chat_body("p/held", True)))
+    until(lambda: sent[0] > 600_000, 5, "the provider has said it all")
+    until(lambda: 200_000 < w.metric("weir_memory_bytes", kind="held") <= 256 * 1024 + 32 * 1024, 5, "256 KB are held")
+    a = c.head()
+    early = len(c.rest)
+    while early < 300_000:
+        early += len(c.more())  # what is over the bound went out, in order
+    go.set()
+    c.close()
+    until(lambda: w.metric("weir_memory_bytes", kind="held") < 32 * 1024, 5, "nothing is")
+    assert a.status == 200
+    before, sent[0] = w.memory(), 0
+    c = wire.Connection(w.port, receive_buffer=4096)
+    go.clear()
+    c.send(wire.request("POST", "/v1/chat/completions", chat_body("p/slow", True)))
+    at = until(lambda: (n := sent[0]) > 400_000 and not time.sleep(0.4) and n == sent[0] and n, 8, "the provider has to wait")
+    assert at < 5000 * 4000, "all of it was taken"
+    assert w.metric("weir_memory_bytes", kind="buffers") < 256 * 1024 + 2 * 32 * 1024, w.metrics()
+    assert h.slow > 1 or w.memory() - before < 3 << 20, w.memory() - before  # a sanitizer keeps what is freed
+    c.close()
+    go.set()

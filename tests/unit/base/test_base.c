@@ -1,3 +1,4 @@
+#include <pthread.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -178,9 +179,41 @@ static void secrets(void **state) {
   secret_drop(NULL);
 }
 
+static void *counts(void *arg) {
+  struct buf b = { 0 };
+  buf_reserve(&b, 1000);                /* less than a thread gathers: told when it ends */
+  *(struct buf *)arg = b;
+  return NULL;
+}
+
+static void test_accounts(void **state) {
+  (void)state;
+  int64_t arenas = mem_held(MEM_ARENAS), buffers = mem_held(MEM_BUFFERS);
+  struct arena a = { 0 };
+  arena_alloc(&a, 100);
+  arena_alloc(&a, 100000);
+  assert_int_equal(mem_held(MEM_ARENAS) - arenas, (int64_t)a.total);
+  arena_reset(&a);
+  assert_int_equal(mem_held(MEM_ARENAS) - arenas, (int64_t)a.total);
+  arena_end(&a);
+  assert_int_equal(mem_held(MEM_ARENAS), arenas);
+  struct buf b = { 0 }, other = { 0 };
+  for (int i = 0; i < 1000; i++) buf_add(&b, SPAN("0123456789"));
+  assert_int_equal(mem_held(MEM_BUFFERS) - buffers, (int64_t)b.cap);
+  buf_free(&b);
+  buf_free(&b);
+  assert_int_equal(mem_held(MEM_BUFFERS), buffers);
+  pthread_t t;
+  assert_int_equal(pthread_create(&t, NULL, counts, &other), 0);
+  assert_int_equal(pthread_join(t, NULL), 0);
+  assert_int_equal(mem_held(MEM_BUFFERS) - buffers, (int64_t)other.cap);
+  buf_free(&other);
+  assert_int_equal(mem_held(MEM_BUFFERS), buffers);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(match_is_the_naive_search), cmocka_unit_test(table_keeps_what_is_set), cmocka_unit_test(buf_holds_a_queue),
+    cmocka_unit_test(test_accounts), cmocka_unit_test(match_is_the_naive_search), cmocka_unit_test(table_keeps_what_is_set), cmocka_unit_test(buf_holds_a_queue),
     cmocka_unit_test(arena_releases_newest_first), cmocka_unit_test(numbers), cmocka_unit_test(utf8), cmocka_unit_test(words), cmocka_unit_test(secrets),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
