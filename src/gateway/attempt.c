@@ -253,6 +253,10 @@ static void on_end(struct call *c) {
   struct exchange *x = a->exchange;
   a->ended = true;
   if (a->stream) { relay_end(a); return; }
+  if (a->flowing && c->unclosed) {                       /* nothing in it tells whether that was all */
+    attempt_fault(a, FAULT_CONNECTION, "stream", "the connection ended without the close of its TLS");
+    return;
+  }
   if (a->flowing) {
     health_good(x->worker->health, &a->target);
     x->terminated = true;

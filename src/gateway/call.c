@@ -8,7 +8,7 @@ enum {
 
 void call_start(struct call *c) {
   c->conn = NULL;
-  c->sent_all = c->reused = c->retried = c->got_bytes = c->got_head = c->ended = c->paused = false;
+  c->sent_all = c->reused = c->retried = c->got_bytes = c->got_head = c->ended = c->paused = c->unclosed = false;
   pool_lease(c->pool, c, c->streamed);                   /* a streamed body cannot be sent again: no connection that may be stale */
 }
 

@@ -400,6 +400,7 @@ struct call {
   int body_parts;
   bool streamed;                      /* the request body comes piece by piece: no stale retry once a piece went */
   bool sent_all, reused, retried, got_bytes, got_head, ended, paused;
+  bool unclosed;                      /* TLS whose connection ended without a close_notify: a body that lasts until then may be cut (RFC 9112 9.8) */
   uint64_t sent_ms;
   struct http_body decoder;
   double connect_s, tls_s;

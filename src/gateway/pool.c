@@ -691,7 +691,11 @@ static void recv_done(struct op *op, int result, struct span data, bool more) {
   (void)more;
   if (u->state == UP_LENDING) { lend_parted(u, result); return; }
   if (u->state == UP_FAILED) return;                     /* its timer tells the call, and closes it */
-  if (result <= 0) { peer_ended(u, result); return; }
+  if (result <= 0) {
+    if (u->call) u->call->unclosed = u->tls != NULL;
+    peer_ended(u, result);
+    return;
+  }
   if (!take(u, data)) return;
   if (u->state == UP_IDLE || (u->state == UP_BUSY && u->call && !u->call->paused)) upstream_read(u, data.n >= 16384);
 }

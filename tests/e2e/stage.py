@@ -1,11 +1,12 @@
 """Very many exchanges in few processes: scripted providers and clients on one event loop, each exchange with a script of its own.
 
-A script is a list of bytes to send, seconds to wait, and how it ends: "close", "reset", "stall" (the peer has to leave) or "keep".
+A script is a list of bytes to send, seconds to wait, and how it ends: "close", "reset", "drop" (the end of the connection without TLS's own), "stall" (the peer has to leave) or "keep".
 The request's x-cell header says which one is played; what has none is answered by the good provider's usual words."""
 
 import asyncio
 import fcntl
 import socket
+import ssl
 import struct
 import termios
 import time
@@ -59,12 +60,14 @@ class Provider(asyncio.Protocol):
                 self.t.write(act)
             elif act == "close":
                 self.t.close()
-            elif act == "reset" and self.unsent():
+            elif act in ("reset", "drop") and self.unsent():
                 self.acts.insert(0, act)
                 asyncio.get_running_loop().call_later(0.005, self.play)
                 return
             elif act == "reset":
                 self.t.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                self.t.abort()
+            elif act == "drop":
                 self.t.abort()
             elif act == "stall":
                 return
@@ -132,13 +135,16 @@ def parsed(data, clean=True):
 class Stage:
     """script(provider, cell, head, body) gives the acts of one request."""
 
-    def __init__(self, h, script, names=("bad", "good"), at_once=96):
+    def __init__(self, h, script, names=("bad", "good"), at_once=96, tls=None):
         self.h, self.script, self.hits, self.open = h, script, {}, set()
         self.ports = {name: h.port() for name in names}
-        self.gate_size, self.gate = at_once, None
+        self.gate_size, self.gate, self.tls = at_once, None, None
+        if tls:
+            self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self.tls.load_cert_chain(*tls)
 
     def url(self, name):
-        return f"http://127.0.0.1:{self.ports[name]}/v1"
+        return f"https://localhost:{self.ports[name]}/v1" if self.tls else f"http://127.0.0.1:{self.ports[name]}/v1"
 
     async def ask(self, port, path, body, headers, behind=None, limit=15):
         """The answer, what came behind it, and the seconds it took. behind: the body of a second request on the same connection."""
@@ -161,7 +167,7 @@ class Stage:
         loop = asyncio.get_running_loop()
         self.gate = asyncio.Semaphore(self.gate_size)
         servers = [
-            await loop.create_server(lambda n=name: Provider(self, n), "127.0.0.1", port, backlog=512) for name, port in self.ports.items()
+            await loop.create_server(lambda n=name: Provider(self, n), "127.0.0.1", port, backlog=512, ssl=self.tls) for name, port in self.ports.items()
         ]
         try:
             return await work()

@@ -4,9 +4,11 @@ error event. Each failed try stands in the access log, in error.weir.tried and i
 
 import asyncio
 import json
+import os
 import random
 import re
 
+import certs
 import wire
 from harness import chat_provider, messages_provider, until
 from speech import DIALECTS, RICH, line
@@ -78,6 +80,7 @@ def ended(head, sent, of, how):
     return {
         "clean end": (cut + [b"0\r\n\r\n", "close"], None),
         "closed": ([head + UNTIL_CLOSE + sent, "close"], None),
+        "dropped": ([head + UNTIL_CLOSE + sent, "drop"], None),  # TLS could tell; JSON and streams show by themselves whether they are whole
         "chunks cut": (cut + ["close"], "connection"),
         "length cut": ([head + b"content-length: %d\r\n\r\n" % (of + 1) + sent, "close"], "connection"),
         "reset": (cut + ["reset"], "connection"),
@@ -405,20 +408,21 @@ def kept(acts):
 class Table:
     """Plays cells against one weir, each with { bad, good } and with bad alone, and looks at every answer, then at the books."""
 
-    def __init__(self, h, policy, cells, alone=True, kept=False):
+    def __init__(self, h, policy, cells, alone=True, kept=False, tls=None):
         self.h, self.policy, self.wrong, self.cells, self.asked = h, policy, [], {}, {}
         self.under = {WATCH: ", watched", HOLD: ", held back", ALL: ", held to its end"}.get(policy, "")
         self.followed = {}  # by side: requests that came behind another on its connection
         self.kept = kept  # connections on both sides go on after what left them in order
         self.ways = (True, False) if alone else (True,)
-        self.stage = Stage(h, self.script)
+        self.stage = Stage(h, self.script, at_once=24 if tls else 96, tls=tls and tls[:2])
         talker = h.upstream(greeting=b"220 smtp.test ESMTP\r\n")
         urls = {k: self.stage.url("bad") for k in ("bad", "still")}
         urls.update(good=self.stage.url("good"), refused=f"http://127.0.0.1:{h.port()}/v1", name="http://no-such-host.invalid/v1", tls=f"https://127.0.0.1:{talker.port}/v1")
         config = "defaults { connect = 10, head = 20, first_event = 20, between_events = 20, hold_head = 0 }\n"
         quick = "head = 0.6, first_event = 0.6, between_events = 0.6"
         for side, provider in (("", chat_provider), ("m", messages_provider)):
-            config += "".join(provider(side + name, url, quick if name == "still" else "") for name, url in urls.items())
+            trust = f'ca = "{tls[2]}", ' if tls else ""
+            config += "".join(provider(side + name, url, trust + (quick if name == "still" else "")) for name, url in urls.items())
             for name in urls:
                 config += f'model "{side}chain-{name}" {{ "{side}{name}/x", "{side}good/y" }}\n'
             config += f'model "{side}early" {{ "{side}bad/x", "{side}good/y", hold_head = 0.15 }}\n'
@@ -603,10 +607,10 @@ def test_every_fault_on_kept_connections(h):
 # ---- every byte
 
 
-def sweep(seed):
+def sweep(seed, *more):
     """Streams of each dialect and a whole answer, cut after each of their bytes, by an end of the connection or a reset."""
     rng = random.Random(seed)
-    ends = ("chunks cut", "reset", "closed", "clean end", "length cut")
+    ends = ("chunks cut", "reset", "closed", "clean end", "length cut", *more)
     for d in DIALECTS:
         for events, first in ((d.events("bad"), d.first), RICH[d.name]("bad")):
             line_end = rng.choice((b"\n", b"\r", b"\r\n"))
@@ -629,3 +633,18 @@ def test_every_byte(h):
             Table(h, policy, list(sweep(seed + 1))[i::8], alone=False).play()
     except AssertionError as e:
         raise AssertionError(f"seed {seed}: {e}") from None
+
+
+def test_bytes_over_tls(h):
+    """The same through TLS, which has an end of its own: without it what lasts until the end of the connection is not whole."""
+    certs.authority(h.tmp, "root")
+    tls = (*certs.leaf(h.tmp, "good", "root", ["DNS:localhost"]), os.path.join(h.tmp, "root.pem"))
+    cells = list(sweep(7, "dropped", "dropped"))[::24]
+    for d in DIALECTS:
+        body, big = d.whole("bad"), d.whole("bad", BIG)
+        for end in ("close", "drop"):
+            cells.append(Cell(f"{end} after all its bytes", d, False, [JSON + UNTIL_CLOSE + body, end], None, "done", body))
+        cells.append(Cell("dropped above hold_answer", d, False, [JSON + UNTIL_CLOSE + big, "drop"], "connection", "cut", big))
+        cells.append(Cell("closed above hold_answer", d, False, [JSON + UNTIL_CLOSE + big, "close"], None, "done", big))
+        cells += list(stream_cells(d))[::16]
+    Table(h, None, cells, tls=tls).play()
