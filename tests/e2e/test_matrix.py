@@ -52,6 +52,7 @@ class Cell:
     refused    weir's error at once: nothing else is tried for it
     broken     `body`, then weir's error event
     forwarded  `body`, which ends with bad's own error event
+    spent      weir's error: there is no time left for good
     done       `body`, whole; with `more`, and perhaps some of that
     cut        a prefix of `body`, and the connection breaks"""
 
@@ -408,9 +409,10 @@ def kept(acts):
 class Table:
     """Plays cells against one weir, each with { bad, good } and with bad alone, and looks at every answer, then at the books."""
 
-    def __init__(self, h, policy, cells, alone=True, kept=False, tls=None):
+    def __init__(self, h, policy, cells, alone=True, kept=False, tls=None, headers=()):
         self.h, self.policy, self.wrong, self.cells, self.asked = h, policy, [], {}, {}
         self.under = {WATCH: ", watched", HOLD: ", held back", ALL: ", held to its end"}.get(policy, "")
+        self.headers = list(headers)
         self.followed = {}  # by side: requests that came behind another on its connection
         self.kept = kept  # connections on both sides go on after what left them in order
         self.ways = (True, False) if alone else (True,)
@@ -447,7 +449,7 @@ class Table:
     async def one(self, cell, chain):
         number = str(len(self.cells) + 1)
         self.cells[number], self.asked[number] = cell, (cell, chain)
-        headers = cell.d.headers + [("x-request-id", number), ("x-cell", number)]
+        headers = cell.d.headers + self.headers + [("x-request-id", number), ("x-cell", number)]
         body, path = cell.d.request(self.model(cell, chain), cell.streamed), cell.d.path
         try:
             second = cell.d.request(f"{cell.d.side}good/y", cell.streamed) if self.kept else None
@@ -602,6 +604,39 @@ def test_every_fault_on_kept_connections(h):
     cells = cells[::4] + [c for d in DIALECTS for c in behind_cells(d)]
     random.Random(1).shuffle(cells)
     Table(h, None, cells, kept=True).play()
+
+
+def test_the_budget_ends_at_every_moment(h):
+    """A provider that is silent for longer than the whole request may take: told like every fault, and nothing more is tried."""
+    cells = []
+    for d in DIALECTS:
+        for c in all_cells(d):
+            if c.acts and c.acts[-1] == "stall" and (c.fault == "timeout" or "cut, stall" in c.name) and c.sees in ("hidden", "refused", "broken", "cut"):
+                sees = c.sees if c.sees in ("broken", "cut") else "spent"
+                cells.append(Cell(f"{c.name} until the budget is spent", d, c.streamed, c.acts, "timeout", sees, c.body, c.status, via="bad"))
+    Table(h, None, cells[::2], headers=[("x-weir-timeout", "0.6")]).play()
+
+
+PRESETS = ("401", "429", "quota", "500", "503", "529", "empty", "garbage", "html", "drop", "error-first")
+
+
+def test_the_mocks_presets(h):
+    """What weir-mock does on request in place of a good answer is not seen with a good one behind it."""
+    m = h.mock()
+    w = h.weir(
+        "".join(
+            provider(side + "p", m.url) + "".join(f'model "{side}chain-{x}" {{ "{side}p/mock-{x}", "{side}p/mock" }}\n' for x in PRESETS)
+            for side, provider in (("", chat_provider), ("m", messages_provider))
+        )
+    )
+    for d in DIALECTS:
+        for streamed in (False, True):
+            true = wire.post(m.port, d.path, d.request("mock", streamed), d.headers).body
+            for x in PRESETS:
+                a = w.post(d.path, d.request(f"{d.side}chain-{x}", streamed), d.headers)
+                what = f"{d.name} {'stream' if streamed else 'whole'} {x}"
+                if streamed or x != "error-first":  # which a whole answer has none of
+                    assert a.status == 200 and a.body == true and a.header("x-weir-attempts") == "2", f"{what}: {a}"
 
 
 # ---- every byte
