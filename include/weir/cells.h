@@ -42,8 +42,7 @@ struct cell_window {
   const struct zone *zone;            /* NULL: UTC. No part of a cell's identity: another zone counts from the next turn on */
 };
 
-/* What a cell is known by. Names and values of any length; those above 63 and 127 bytes are kept by their start and a
-   hash. Lent for the call. */
+/* What a cell is known by. Names and values of any length; those above 63 and 127 bytes, or with a NUL, are kept by a hash. Lent for the call. */
 struct cell_id {
   struct span name, value;
   enum cell_kind kind;
@@ -69,7 +68,8 @@ enum cells_result {
   CELLS_OK,
   CELLS_CAPPED,                       /* a cap would be exceeded */
   CELLS_UNGRANTED,                    /* a durable cell waits for its grant (cells_want); may be tried again then */
-  CELLS_BUSY,                         /* another process holds the lock and does not move; may be tried again */
+  CELLS_BUSY,                         /* whoever holds the lock did not move for 20 ms; from then on it is told at once, until
+                                         someone had it again. May be tried again */
   CELLS_FULL,                         /* no room for another cell, slot or record, or too many scopes */
   CELLS_GONE,                         /* no such slot: settled before, or another process's */
 };

@@ -4,14 +4,17 @@
 
 enum { NAME_MOST = 63, VALUE_MOST = 127, HASHED = 33, LOOKS = 64 };
 
-/* Texts as they are kept. A long one keeps its start, then '#' and half of its SHA-256. */
+/* Texts as they are kept. A long one keeps its start, then '#' and half of its SHA-256; one with a NUL, which could not be
+   listed as a string, only the latter. */
 struct known { char text[NAME_MOST + VALUE_MOST]; int64_t name_size, value_size, hash, spec; };
 
 static size_t keep(char *to, struct span s, size_t most) {
   unsigned char digest[SHA256_SIZE];
   char hex[SHA256_HEX];
   struct sha256 h;
-  if (s.n <= most) {
+  bool nul = s.n && memchr(s.p, 0, s.n);
+  size_t start = nul ? 0 : most - HASHED;
+  if (s.n <= most && !nul) {
     if (s.n) memcpy(to, s.p, s.n);
     return s.n;
   }
@@ -19,10 +22,10 @@ static size_t keep(char *to, struct span s, size_t most) {
   sha256_feed(&h, s);
   sha256_end(&h, digest);
   sha256_hex(digest, hex);
-  memcpy(to, s.p, most - HASHED);
-  to[most - HASHED] = '#';
-  memcpy(to + most - HASHED + 1, hex, HASHED - 1);
-  return most;
+  memcpy(to, s.p, start);
+  to[start] = '#';
+  memcpy(to + start + 1, hex, HASHED - 1);
+  return start + HASHED;
 }
 
 static void know(const struct cells *c, const struct cell_id *id, struct known *k) {

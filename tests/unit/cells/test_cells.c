@@ -128,6 +128,10 @@ static void identity(void **state) {
   reserved(&a, 1, 7, T0);
   holds(cells, &a, T0, 0, 7);
   holds(cells, &b, T0, 0, 0);
+  a.id.value = SPAN("x\0y"), b.id.value = SPAN("x\0z");
+  reserved(&a, 1, 3, T0);
+  holds(cells, &a, T0, 0, 3);
+  holds(cells, &b, T0, 0, 0);
 }
 
 static void fixed_windows_turn(void **state) {

@@ -67,6 +67,22 @@ static void a_window_has_its_own(void **state) {
   assert_int_equal(reserve(1, next), CELLS_OK);
 }
 
+/* What the list of wishes tells of a cell finds it again, whatever its value was. */
+static void odd_values(void **state) {
+  struct cells_want w;
+  char big[500];
+  (void)state;
+  memset(big, 'x', sizeof big);
+  struct span values[] = { SPAN(""), SPAN("a\0b"), span_of(big, sizeof big), span_of(big, 127), span_of(big, 128) };
+  for (size_t i = 0; i < 5; i++) {
+    scope.id.value = values[i];
+    assert_int_equal(reserve(10, T0), CELLS_UNGRANTED);
+    assert_true(cells_want(cells, &w));
+    assert_int_equal(cells_grant(cells, &w, w.asked), CELLS_OK);
+    assert_int_equal(reserve(10, T0), CELLS_OK);
+  }
+}
+
 static void others_are_undone_with_it(void **state) {
   struct cells_scope s[2] = { scope_of("limit", CELL_TOKENS, WINDOW_ROLLING, 60, 100), scope };
   struct cells_amount a = all(10);
@@ -126,7 +142,7 @@ static void power_loss_of_a_rolling_window(void **state) {
 
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, durable_up, rig_down)
-  const struct CMUnitTest tests[] = { T(waits_for_its_grant), T(a_window_has_its_own), T(others_are_undone_with_it), T(power_loss),
+  const struct CMUnitTest tests[] = { T(waits_for_its_grant), T(a_window_has_its_own), T(odd_values), T(others_are_undone_with_it), T(power_loss),
                                       T(power_loss_of_a_rolling_window) };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,9 +137,35 @@ static void killed_producers(void **state) {
   assert_true(sum > LIVES);
 }
 
+/* Stopped while it holds the ring's lock: others are told, and not held up. */
+static void stopped_producer(void **state) {
+  struct span r;
+  int status;
+  (void)state;
+  pid_t p = fork();
+  if (!p) {
+    struct cells_opened o;
+    const char *why;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    struct cells *c = cells_open(path, &o, &why);
+    if (!c || cells_append(c, SPAN("whole")) != CELLS_OK || !ring_lock_take(c)) _exit(1);
+    raise(SIGSTOP);
+    _exit(1);
+  }
+  assert_int_equal(waitpid(p, &status, WUNTRACED), p);
+  assert_true(WIFSTOPPED(status));
+  for (int i = 0; i < 50; i++) assert_int_equal(cells_append(cells, SPAN("mine")), CELLS_BUSY);
+  assert_true(cells_drain_begin(cells));
+  assert_true(cells_drain(cells, &r) && span_eq(r, SPAN("whole")));          /* the reader needs no lock */
+  kill(p, SIGKILL);
+  waitpid(p, NULL, 0);
+  assert_int_equal(cells_append(cells, SPAN("mine")), CELLS_OK);
+  assert_true(cells_drain(cells, &r) && span_eq(r, SPAN("mine")));
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_up, rig_down)
-  const struct CMUnitTest tests[] = { T(in_order), T(around_and_full), T(one_reader), T(killed_producers) };
+  const struct CMUnitTest tests[] = { T(in_order), T(around_and_full), T(one_reader), T(killed_producers), T(stopped_producer) };
   told = mmap(NULL, PRODUCERS * sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
