@@ -179,6 +179,9 @@ struct conf {
   struct network *trusted;
   size_t trusted_count;
   bool trusted_unix;                  /* "unix" stands among them: whoever comes over a path */
+  struct span *origins;               /* cors: as browsers write them; "*" stands alone */
+  size_t origin_count;
+  bool any_origin;
   const struct proxy *proxy_http, *proxy_https;          /* of the environment; NULL: none */
   struct span proxy_none;             /* $NO_PROXY */
   enum log_level log_level;

@@ -175,6 +175,7 @@ void conf_finish(struct load *l) {
   aliases_finish(l);
   uses_finish(l);
   secrets_finish(l);
+  cors_finish(l);
   folders_finish(c);
   if (!c->access_log.n) c->access_log = SPAN("stdout");
   hash_finish(c);

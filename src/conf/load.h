@@ -78,7 +78,7 @@ struct key_draft {
 /* Words that may stand once. */
 enum once {
   ONCE_ADMIN, ONCE_DEFAULT_PROVIDER, ONCE_WORKERS, ONCE_MEMORY, ONCE_LUA_MEMORY, ONCE_STATE, ONCE_RUNTIME,
-  ONCE_TRUSTED_PROXIES, ONCE_LOG, ONCE_PRICES, ONCE_COUNT
+  ONCE_TRUSTED_PROXIES, ONCE_LOG, ONCE_CORS, ONCE_PRICES, ONCE_COUNT
 };
 
 struct load {
@@ -203,6 +203,7 @@ int word_state(lua_State *L);
 int word_runtime(lua_State *L);
 int word_trusted_proxies(lua_State *L);
 int word_log(lua_State *L);
+int word_cors(lua_State *L);
 int word_env(lua_State *L);
 int word_credential(lua_State *L);
 int word_file(lua_State *L);
@@ -259,6 +260,9 @@ void conf_finish_keys(struct load *l);                  /* after keys_only */
 /* ---- proxy.c */
 bool read_proxy(struct load *l, const struct field *f, void *into);       /* a struct proxy_draft */
 void proxies_read(struct load *l);                      /* the environment's */
+
+/* ---- cors.c */
+void cors_finish(struct load *l);
 
 /* ---- address.c */
 bool network_read(struct span text, struct network *out);

@@ -25,6 +25,7 @@ static bool header_stays(struct span n) {
 static void own_headers(struct exchange *x, struct buf *out) {
   http_write_header(out, SPAN("x-request-id"), span_cstr(x->id));
   if (x->trace[0]) http_write_header(out, SPAN("traceparent"), span_of(x->trace, 55));
+  cors_headers(x, out);
 }
 
 static void milliseconds(struct buf *out, uint64_t us) {
@@ -71,8 +72,12 @@ void answer_start(struct exchange *x, int status, const struct http_head *from, 
   if (x->started) return;                                /* the early head is out: only the body is left to say */
   struct buf out = worker_buf(x->worker);
   bool decoded = a && a->unpack && !a->packed;
-  for (size_t i = 0; i < from->count; i++)
-    if (!header_stays(from->headers[i].name) && !(decoded && is(from->headers[i].name, "content-encoding"))) http_write_header(&out, from->headers[i].name, from->headers[i].value);
+  bool cors = x->gen->conf->origin_count > 0;            /* whom the provider would let in is not the question */
+  for (size_t i = 0; i < from->count; i++) {
+    struct span name = from->headers[i].name;
+    if (header_stays(name) || (decoded && is(name, "content-encoding")) || (cors && span_istarts(name, SPAN("access-control-")))) continue;
+    http_write_header(&out, name, from->headers[i].value);
+  }
   own_headers(x, &out);
   target_headers(x, &out);
   timing_header(x, &out);

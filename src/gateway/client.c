@@ -256,7 +256,7 @@ static void head_understood(struct client *c, struct exchange *x, const struct h
   bool empty = h->framing == HTTP_NO_BODY || (h->framing == HTTP_LENGTH && !h->length);
   c->state = empty ? CLIENT_BUSY : CLIENT_BODY;
   bool whole = request_is_whole(h, h->target);
-  if (!admit_caller(x) || !head_acceptable(c, h, whole)) return;
+  if (cors_preflight(x) || !admit_caller(x) || !head_acceptable(c, h, whole)) return;
   http_body_init(&c->body, h);
   clock_set(c, setting(c, SET_CLIENT_IDLE));
   if (whole && !empty) {

@@ -372,6 +372,10 @@ enum peer_start { PEER_MORE, PEER_PLAIN, PEER_TOLD, PEER_STRANGER, PEER_BROKEN }
 enum peer_start peer_header(struct client *c, struct span window, size_t *used);
 void peer_choose(struct exchange *x);                    /* req.ip, from the head and the client's address */
 
+/* cors.c: calls from web pages */
+void cors_headers(const struct exchange *x, struct buf *out);            /* of an answer; nothing without `cors` */
+bool cors_preflight(struct exchange *x);                 /* true: it was one, and is answered and ended */
+
 /* admit.c: who may ask, and for what. false: refused and ended */
 bool admit_caller(struct exchange *x);                   /* from the head alone: x->head and req.method are set; sets req.key */
 bool admit_model(struct exchange *x, struct span model); /* on a route that is read: req.operation is set */

@@ -296,10 +296,12 @@ static void compose_headers(struct exchange *x, struct attempt *a, struct buf *o
   const struct http_head *h = x->head;
   const struct provider *p = a->target.provider;
   struct span listed = http_header(h, SPAN("connection"));
+  bool cors = x->gen->conf->origin_count > 0;            /* the page is weir's caller, not the provider's */
   bool more = listed.n && !is(listed, "keep-alive") && !is(listed, "close");
   for (size_t i = 0; i < h->count; i++) {
     struct span n = h->headers[i].name;
     if (header_stays(n) || (!x->raw && is(n, "accept-encoding"))) continue;
+    if (cors && is(n, "origin")) continue;
     if (more && http_header_lists(h, SPAN("connection"), n)) continue;
     if ((a->view.headers && policy_sets(a, n)) || (p->header_count && provider_sets(p, n))) continue;
     http_write_header(out, n, h->headers[i].value);
