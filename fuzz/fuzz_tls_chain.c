@@ -28,6 +28,7 @@ static void cert_check(struct span der) {
   MUST(within(c.subject, der) && within(c.issuer, der) && within(c.spki, der) && within(c.extensions, der));
   tls_cert_is_ca(&c);
   tls_cert_is_for_servers(&c);
+  tls_cert_has_address(&c, SPAN("\xC0\x00\x02\x07"));
   bool have_key = tls_cert_key(&c, &key);
   br_x509_decoder_init(&d, add_dn, &dn);
   br_x509_decoder_push(&d, der.p, der.n);

@@ -39,7 +39,7 @@ const char *tls_failure_text(enum tls_failure f);      /* "certificate expired",
 
 struct tls;
 /* server_name: the DNS name that the certificate must bear (case-blind; "*." stands for one label) and that is sent as
-   SNI. An IP address is not sent, and matches no certificate that has it as an address: give such an endpoint a name.
+   SNI. An IP address is not sent, and must stand in the certificate as an address (SAN iPAddress).
    session: resumed from when valid, made under the same name and trust, and not a day old; lent for the call. */
 struct tls *tls_new(struct tls_trust *trust, struct span server_name, const struct tls_session *session);
 void tls_free(struct tls *t);

@@ -2,7 +2,7 @@
 
 enum {
   DER_BOOLEAN = 0x01, DER_INTEGER = 0x02, DER_BITS = 0x03, DER_OCTETS = 0x04, DER_OID = 0x06, DER_UTC_TIME = 0x17,
-  DER_TIME = 0x18, DER_SEQUENCE = 0x30, DER_VERSION = 0xA0, DER_EXTENSIONS = 0xA3,
+  DER_TIME = 0x18, DER_SEQUENCE = 0x30, DER_SAN_ADDRESS = 0x87, DER_VERSION = 0xA0, DER_EXTENSIONS = 0xA3,
 };
 
 /* Takes one element off the start of *from. *whole is the element, *value its contents. */
@@ -146,6 +146,19 @@ bool tls_cert_is_ca(const struct cert *c) {
   struct span value, constraints, flag;
   return cert_extension(c, SPAN("\x55\x1D\x13"), &value) && der_take(&value, DER_SEQUENCE, &constraints) &&
          der_take(&constraints, DER_BOOLEAN, &flag) && flag.n == 1 && flag.p[0];
+}
+
+bool tls_cert_has_address(const struct cert *c, struct span address) {
+  struct span value, names, one;
+  if (!cert_extension(c, SPAN("\x55\x1D\x11"), &value) || !der_take(&value, DER_SEQUENCE, &names)) return false;
+  while (names.n) {
+    if (!der_take(&names, DER_SAN_ADDRESS, &one)) {
+      if (!der_skip(&names)) return false;
+    } else if (span_eq(one, address)) {
+      return true;
+    }
+  }
+  return false;
 }
 
 bool tls_cert_is_for_servers(const struct cert *c) {

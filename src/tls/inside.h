@@ -23,7 +23,8 @@ enum record_type { RECORD_CHANGE = 20, RECORD_ALERT = 21, RECORD_HANDSHAKE = 22,
 enum { ALERT_WARNING = 1, ALERT_FATAL = 2, ALERT_CLOSE_NOTIFY = 0 };
 
 /* der.c: just enough of X.509 to find anchors, order a chain, tell which date was wrong and see what a key is for.
-   Every span lies inside the bytes given. BearSSL judges what a peer sends; this may refuse more, never accept more. */
+   Every span lies inside the bytes given. BearSSL judges what a peer sends; this may refuse more, never accept more, but for
+   one thing that BearSSL cannot read: addresses in a certificate. */
 struct cert {
   struct span issuer, subject;          /* whole encodings, as BearSSL hashes them */
   struct span spki, extensions;         /* contents; extensions may be empty */
@@ -32,6 +33,7 @@ struct cert {
 bool tls_cert_read(struct span der, struct cert *out);
 bool tls_cert_key(const struct cert *c, br_x509_pkey *out);   /* RSA or a NIST curve; lent from the bytes */
 bool tls_cert_is_ca(const struct cert *c);
+bool tls_cert_has_address(const struct cert *c, struct span address);     /* 4 or 16 bytes, among its alternative names */
 bool tls_cert_is_for_servers(const struct cert *c);       /* by its extended key usage, if it has one */
 
 /* chains.c: chains found good, so that their signatures are not checked again within a day. */
@@ -80,6 +82,7 @@ struct verify {
 };
 void tls_verify_init(struct verify *v, struct tls_trust *trust, const char *name);
 void tls_verify_end(struct verify *v);
+size_t tls_address_of(const char *name, unsigned char out[16]);/* 4 or 16 when the name is an IP address, else 0 */
 extern time_t (*tls_verify_clock)(time_t *);   /* the wall clock; tests set it */
 
 /* suite.c: what weir offers, and what went wrong in weir's words. */

@@ -1,6 +1,5 @@
 #include "inside.h"
 #include "weir/secret.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <sys/random.h>
 
@@ -25,7 +24,7 @@ static void name_copy(char *to, struct span name) {
 
 static bool name_is_address(const char *name) {
   unsigned char address[16];
-  return inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1;
+  return tls_address_of(name, address) > 0;
 }
 
 /* Its bufs are counted as such. */

@@ -1,4 +1,5 @@
 #include "inside.h"
+#include <arpa/inet.h>
 
 enum { CANDIDATES_MOST = 16, CHAIN_USUAL = 4096, DAYS_0_TO_1970 = 719528 };
 time_t (*tls_verify_clock)(time_t *) = time;
@@ -79,6 +80,18 @@ static size_t verify_candidates(const struct verify *v, const struct cert certs[
   return n;
 }
 
+size_t tls_address_of(const char *name, unsigned char out[16]) {
+  if (inet_pton(AF_INET, name, out) == 1) return 4;
+  return inet_pton(AF_INET6, name, out) == 1 ? 16 : 0;
+}
+
+/* The name, where it is an address: only an address in the certificate counts (RFC 9525 6.5), never the same text as a DNS name. */
+static bool verify_address(const struct verify *v, const struct cert *leaf) {
+  unsigned char address[16];
+  size_t n = tls_address_of(v->name, address);
+  return !n || tls_cert_has_address(leaf, span_of((const char *)address, n));
+}
+
 static unsigned verify_minimal(struct verify *v, const struct cert certs[], const unsigned path[], unsigned n,
                                int64_t now) {
   br_x509_trust_anchor candidates[CANDIDATES_MOST];
@@ -87,7 +100,8 @@ static unsigned verify_minimal(struct verify *v, const struct cert certs[], cons
   m->trust_anchors = candidates;
   m->trust_anchors_num = verify_candidates(v, certs, candidates);
   br_x509_minimal_set_time(m, (uint32_t)(now / 86400 + DAYS_0_TO_1970), (uint32_t)(now % 86400));
-  m->vtable->start_chain(&m->vtable, v->name);
+  unsigned char address[16];            /* BearSSL knows DNS names alone: without a name it judges the chain */
+  m->vtable->start_chain(&m->vtable, tls_address_of(v->name, address) ? NULL : v->name);
   for (unsigned i = 0; i < n; i++) {
     struct span c = verify_cert(v, path[i]);
     m->vtable->start_cert(&m->vtable, (uint32_t)c.n);
@@ -148,6 +162,7 @@ static unsigned verify_end_chain(const br_x509_class **ctx) {
   for (unsigned i = 1; i < v->count; i++) readable = tls_cert_read(verify_cert(v, i), &certs[i]) && readable;
   unsigned n = verify_path(v, certs, readable, path);
   unsigned error = verify_minimal(v, certs, path, n, now);
+  if (!error && !(leaf && verify_address(v, &certs[0]))) error = BR_ERR_X509_BAD_SERVER_NAME;
   /* BearSSL does not look at what a certificate may be used for beyond its key. */
   if (!error && !(leaf && tls_cert_is_for_servers(&certs[0]))) error = BR_ERR_X509_FORBIDDEN_KEY_USAGE;
   v->failure = error ? verify_failure(certs, path, n, now, error) : TLS_NO_FAILURE;

@@ -67,6 +67,17 @@ def test_connect_for_https(h):
         assert PASSWORD not in w.metrics() and not list(leaks(h.tmp, PASSWORD)) and LOGIN[6:] not in w.metrics()
 
 
+def test_addresses_behind_the_proxy(h):
+    """An IPv6 address has its brackets in CONNECT, and must stand in the certificate."""
+    root = world(h)
+    m = mock_tls(h, *certs.leaf(h.tmp, "v6", "root", ["IP:2001:db8::7"]))
+    proxy = h.upstream(tunnels(int(m.tls.split(":")[2].split("/")[0])))
+    more = f'proxy = "http://127.0.0.1:{proxy.port}", ca = "{root}", warm = 0'
+    w = h.weir(chat_provider("good", "https://[2001:db8::7]/v1", more) + chat_provider("bad", "https://[2001:db8::8]:8443/v1", more))
+    assert w.chat("good/x").status == 200 and proxy.one().target == proxy.one().header("host") == "[2001:db8::7]:443", proxy.one().head
+    assert w.chat("bad/x").weir["fault"] == "tls" and proxy.requests[-1].target == "[2001:db8::8]:8443"
+
+
 def test_absolute_form_for_http(h):
     proxy = h.upstream(tunnels(1, LOGIN))
     w = h.weir(chat_provider("away", f"http://{AWAY}:8000/v1", 'proxy = env "PROXY"'), env={"PROXY": f"user%40corp:{PASSWORD}@127.0.0.1:{proxy.port}"})

@@ -71,6 +71,17 @@ def test_what_is_not_trusted(h):
         assert w.metric("weir_attempts_total", target="bad/x", fault="tls") == 4
 
 
+def test_addresses(h):
+    """https://127.0.0.1: the certificate must have the address as one; a DNS name of that text, or another address, will not do."""
+    root = world(h)
+    for i, (names, good) in enumerate(((["IP:127.0.0.1"], True), (["DNS:x.test", "IP:::1", "IP:127.0.0.1"], True), (["DNS:127.0.0.1"], False), (["IP:127.0.0.2"], False), (["DNS:localhost"], False))):
+        m = mock_tls(h, *certs.leaf(h.tmp, f"ip{i}", "root", names))
+        w = h.weir(chat_provider("p", m.tls.replace("localhost", "127.0.0.1"), f'ca = "{root}"'))
+        for _ in range(2):  # a chain that was found good is remembered with its name
+            a = w.chat()
+            assert (a.status == 200) if good else (a.status == 502 and a.weir["fault"] == "tls"), f"{names}: {a}"
+
+
 def test_no_trust_without_ca(h):
     root = world(h)
     pem, key = certs.leaf(h.tmp, "good", "root", ["DNS:localhost"])

@@ -53,6 +53,13 @@ static const char certs_script[] =
   "issue common ec root $A $Z 'basicConstraints=CA:FALSE' only.common.test\n"
   "issue client_only ec root $A $Z 'subjectAltName=DNS:good.test;extendedKeyUsage=clientAuth'\n"
   "issue server_use ec root $A $Z 'subjectAltName=DNS:good.test;extendedKeyUsage=clientAuth,serverAuth'\n"
+  "issue address ec middle $A $Z 'subjectAltName=DNS:good.test,IP:192.0.2.7,URI:http://192.0.2.9/,IP:2001:db8::7'\n"
+  "issue as_name ec middle $A $Z 'subjectAltName=DNS:192.0.2.7' 192.0.2.7\n"
+  "issue as_common ec middle $A $Z 'basicConstraints=CA:FALSE' 192.0.2.7\n"
+  "issue address_other ec other $A $Z 'subjectAltName=IP:192.0.2.7'\n"
+  "issue address_old ec root $A 20210101000000Z 'subjectAltName=IP:192.0.2.7'\n"
+  "issue address_client ec root $A $Z 'subjectAltName=IP:192.0.2.7;extendedKeyUsage=clientAuth'\n"
+  "issue address_self ec self $A $Z 'subjectAltName=IP:192.0.2.7'\n"
   "issue edwards ed self $A $Z \"$CA\"\n"
   "for i in 1 2 3 4 5 6 7 8 9; do cat other.pem imposter.pem big.pem; done > many.pem; cat root.pem >> many.pem\n"
   "cat root.pem rsaroot.pem big.pem > anchors.pem\n";

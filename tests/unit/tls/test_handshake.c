@@ -79,6 +79,24 @@ static void names(void **state) {
   assert_int_equal(outcome("good middle", "127.0.0.1"), TLS_WRONG_HOST);
 }
 
+/* An address must stand in the certificate as one. */
+static void addresses(void **state) {
+  NEED_CERTS();
+  assert_int_equal(outcome("address middle", "192.0.2.7"), TLS_NO_FAILURE);
+  assert_int_equal(outcome("address middle", "2001:db8::7"), TLS_NO_FAILURE);
+  assert_int_equal(outcome("address middle", "2001:DB8:0::0:7"), TLS_NO_FAILURE);
+  assert_int_equal(outcome("address middle", "good.test"), TLS_NO_FAILURE);
+  assert_int_equal(outcome("address middle", "192.0.2.8"), TLS_WRONG_HOST);
+  assert_int_equal(outcome("address middle", "192.0.2.9"), TLS_WRONG_HOST);
+  assert_int_equal(outcome("address middle", "2001:db8::8"), TLS_WRONG_HOST);
+  assert_int_equal(outcome("address middle", "::ffff:192.0.2.7"), TLS_WRONG_HOST);
+  assert_int_equal(outcome("as_name middle", "192.0.2.7"), TLS_WRONG_HOST);
+  assert_int_equal(outcome("as_common middle", "192.0.2.7"), TLS_WRONG_HOST);
+  assert_int_equal(outcome("address_other", "192.0.2.7"), TLS_UNKNOWN_CA);
+  assert_int_equal(outcome("address_old", "192.0.2.7"), TLS_EXPIRED);
+  assert_int_equal(outcome("address_client", "192.0.2.7"), TLS_BAD_CHAIN);
+}
+
 /* Nothing is said to a peer when there is no name that its certificate could bear. */
 static void names_that_are_none(void **state) {
   NEED_CERTS();
@@ -124,6 +142,10 @@ static void own_anchors(void **state) {
   assert_int_equal(outcome_with(selfca, "selfca", "good.test"), TLS_NO_FAILURE);
   assert_int_equal(outcome_with(middle, "good middle", "good.test"), TLS_NO_FAILURE);
   assert_int_equal(outcome_with(middle, "good", "good.test"), TLS_NO_FAILURE);
+  struct tls_trust *address = certs_trust("address_self");
+  assert_int_equal(outcome_with(address, "address_self", "192.0.2.7"), TLS_NO_FAILURE);
+  assert_int_equal(outcome_with(address, "address_self", "192.0.2.8"), TLS_WRONG_HOST);
+  tls_trust_drop(address);
   struct tls_trust *many = certs_trust("many");
   assert_int_equal(tls_trust_count(many), 28);
   assert_int_equal(outcome_with(many, "good middle", "good.test"), TLS_NO_FAILURE);
@@ -355,6 +377,7 @@ static void early_end(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(good_chains), cmocka_unit_test(disordered_chains), cmocka_unit_test(names),
+    cmocka_unit_test(addresses),
     cmocka_unit_test(names_that_are_none),
     cmocka_unit_test(bad_chains), cmocka_unit_test(own_anchors), cmocka_unit_test(every_suite),
     cmocka_unit_test(hello_contents), cmocka_unit_test(nothing_in_common), cmocka_unit_test(every_split),
