@@ -17,7 +17,7 @@ static bool check_endpoint(const struct conf *c, const struct provider *p, const
   struct link_to to = { .tls_name = e->tls_name };
   struct link k = { .fd = -1 };
   uint64_t begun = link_now_ns();
-  bool good = names_find(names, e->url.host, e->url.port, &to, why, sizeof why);
+  bool good = names_find_endpoint(names, e, &to, why, sizeof why);
   double name_ms = (double)(link_now_ns() - begun) / 1e6;
   printf("  %.*s%s%.*s\n", SPAN_FMT(e->text), e->region.n ? "  region " : "", SPAN_FMT(e->region));
   print_account(e);
@@ -31,8 +31,9 @@ static bool check_endpoint(const struct conf *c, const struct provider *p, const
     snprintf(why, sizeof why, "%s", k.why);
     good = false;
   }
+  if (e->proxy) printf("    through the proxy %.*s\n", SPAN_FMT(e->proxy->name));
   if (!good) printf("    FAILED: %s\n", why);
-  else printf("    connected: %.1f ms for the name (%d address%s), %.1f ms for TCP\n", name_ms, to.count, to.count == 1 ? "" : "es", k.connect_ms);
+  else printf("    connected%s: %.1f ms for the name (%d address%s), %.1f ms for TCP\n", e->proxy ? " to the proxy" : "", name_ms, to.count, to.count == 1 ? "" : "es", k.connect_ms);
   if (good && k.tls) {
     struct buf bye = { 0 };
     printf("    TLS 1.2, %s, chain good for %.*s, %.1f ms\n", tls_suite(k.tls), SPAN_FMT(e->tls_name), k.tls_ms);

@@ -94,7 +94,9 @@ static void add_usual(struct buf *out, size_t length) {
 static void compose_direct(struct compare *c, struct span body, struct buf *out) {
   const struct endpoint *e = c->target.endpoint;
   const struct provider *p = c->target.provider;
+  bool absolute = e->proxy && !e->url.tls;
   buf_add(out, SPAN("POST "));
+  if (absolute) buf_add(out, SPAN("http://")), buf_add(out, e->host_header);
   buf_add(out, e->url.path);
   if (p->dialect == DIALECT_MESSAGES && !span_ends(e->url.path, SPAN("/v1"))) buf_add(out, SPAN("/v1"));
   buf_add(out, span_cstr(c->operation->suffix));
@@ -102,6 +104,7 @@ static void compose_direct(struct compare *c, struct span body, struct buf *out)
   buf_add(out, SPAN(" HTTP/1.1\r\nhost: "));
   buf_add(out, e->host_header);
   buf_add(out, SPAN("\r\n"));
+  if (absolute && e->proxy->auth_line) buf_add(out, secret_use(e->proxy->auth_line));
   if (c->target.account && c->target.account->auth_line) buf_add(out, secret_use(c->target.account->auth_line));
   for (size_t i = 0; i < p->header_count; i++) http_write_header(out, p->headers[i].name, p->headers[i].value);
   if (p->when_absent.name.n) http_write_header(out, p->when_absent.name, p->when_absent.value);
@@ -186,7 +189,7 @@ static bool find_provider(struct compare *c, struct names *names) {
   const struct endpoint *e = c->target.endpoint;
   char why[256];
   struct link_to *to = &c->to[SIDE_DIRECT];
-  if (!names_find(names, e->url.host, e->url.port, to, why, sizeof why)) return refuse("%.*s: %s", SPAN_FMT(e->text), why);
+  if (!names_find_endpoint(names, e, to, why, sizeof why)) return refuse("%.*s: %s", SPAN_FMT(e->text), why);
   if (!e->url.tls) return true;
   c->trusts[SIDE_DIRECT] = to->trust = tls_trust_load(e->ca.n ? arena_cstr(&c->arena, e->ca) : NULL, why, sizeof why);
   to->tls_name = e->tls_name;

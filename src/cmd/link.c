@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
-#include "weir/log.h"
+#include "../gateway/gateway.h"
 
 enum { READ_AT_ONCE = 16 * 1024 };
 
@@ -45,12 +45,12 @@ void names_close(struct names *n) {
   mem_free(n);
 }
 
-struct question {
+struct name_question {
   struct resolve_ask ask;
   bool answered;
 };
 
-static void answered(struct resolve_ask *a) { ((struct question *)((char *)a - offsetof(struct question, ask)))->answered = true; }
+static void answered(struct resolve_ask *a) { ((struct name_question *)((char *)a - offsetof(struct name_question, ask)))->answered = true; }
 
 static bool literal(struct span host, uint16_t port, struct address *out) {
   char text[64];
@@ -75,12 +75,19 @@ bool names_find(struct names *n, struct span host, uint16_t port, struct link_to
   out->count = literal(host, port, &out->addresses[0]);
   if (out->count) return true;
   if (!n) return snprintf(why, why_size, "DNS: no resolver for %.*s", SPAN_FMT(host)), false;
-  struct question q = { .ask.done = answered };
+  struct name_question q = { .ask.done = answered };
   resolver_ask(n->resolver, &q.ask, n->loop, host);
   while (!q.answered) loop_turn(n->loop);
   int found = q.ask.found ? resolver_cached(n->resolver, host, port, out->addresses) : 0;
   if (found > 0) return out->count = found, true;
   return snprintf(why, why_size, "DNS: %s", q.ask.why[0] ? q.ask.why : "no address"), false;
+}
+
+bool names_find_endpoint(struct names *n, const struct endpoint *e, struct link_to *out, char *why, size_t why_size) {
+  out->via = e->proxy;
+  out->url = &e->url;
+  if (e->proxy) return names_find(n, span_cstr(e->proxy->host), e->proxy->port, out, why, why_size);
+  return names_find(n, e->url.host, e->url.port, out, why, why_size);
 }
 
 /* ---- the descriptor */
@@ -172,6 +179,31 @@ static bool shake(struct link *k, const struct link_to *to, uint64_t due) {
   return good;
 }
 
+/* CONNECT, as tunnel.c in the gateway has it. */
+static bool tunnel(struct link *k, const struct link_to *to, uint64_t due) {
+  struct buf out = { 0 };
+  size_t scanned = 0, size = 0;
+  struct http_head *h = mem_alloc(sizeof *h);
+  tunnel_request(&out, to->url->host, to->url->port, to->via->auth_line);
+  bool good = send_all(k, buf_span(&out));
+  secret_wipe(out.p, out.cap);
+  buf_clear(&out);
+  while (good && !size && buf_size(&out) < READ_AT_ONCE) {
+    good = receive(k, &out, due) > 0;
+    size = http_head_end(buf_span(&out), &scanned);
+  }
+  good = good && size && http_read_response(span_of(buf_span(&out).p, size), SPAN("HEAD"), h) == HTTP_OK;
+  if (!good) snprintf(k->why, sizeof k->why, "the proxy %.*s did not answer CONNECT", SPAN_FMT(to->via->name));
+  else if (h->status < 200 || h->status > 299 || size < buf_size(&out)) {
+    snprintf(k->why, sizeof k->why, "the proxy %.*s answered CONNECT with %d", SPAN_FMT(to->via->name), h->status);
+    good = false;
+  }
+  mem_free(h);
+  buf_free(&out);
+  if (!good) link_close(k);
+  return good;
+}
+
 bool link_open(struct link *k, const struct link_to *to, double connect_s, double tls_s) {
   uint64_t begun = link_now_ns(), due = due_in(connect_s);
   double wait_s = k->wait_s > 0 ? k->wait_s : 600;
@@ -187,6 +219,7 @@ bool link_open(struct link *k, const struct link_to *to, double connect_s, doubl
   }
   k->connect_ms = (double)(link_now_ns() - begun) / 1e6;
   if (!to->trust) return true;
+  if (to->via && !tunnel(k, to, due)) return false;
   begun = link_now_ns();
   k->wait_s = tls_s;
   bool good = shake(k, to, due_in(tls_s));

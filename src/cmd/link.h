@@ -9,6 +9,7 @@
 #ifndef WEIR_LINK_H
 #define WEIR_LINK_H
 
+#include "weir/conf.h"
 #include "weir/io.h"
 #include "weir/tls.h"
 #include "weir/url.h"
@@ -19,11 +20,15 @@ struct link_to {
   int count;
   struct tls_trust *trust;            /* NULL: no TLS; borrowed */
   struct span tls_name;
+  const struct proxy *via;            /* NULL: none; else the addresses are its own, and TLS goes through a tunnel to `url` */
+  const struct url *url;
 };
 
 struct names;
 struct names *names_open(const char **why);
 void names_close(struct names *n);    /* NULL is fine */
+/* The addresses to connect to for an endpoint: its own, or its proxy's. */
+bool names_find_endpoint(struct names *n, const struct endpoint *e, struct link_to *out, char *why, size_t why_size);
 /* n may be NULL: literal addresses alone. false and the reason in `why`. */
 bool names_find(struct names *n, struct span host, uint16_t port, struct link_to *out, char *why, size_t why_size);
 

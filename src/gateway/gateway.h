@@ -579,6 +579,7 @@ void upstream_close(struct upstream *u);                 /* from its call too: n
 /* Between pool.c and tunnel.c: */
 void upstream_fail(struct upstream *u, enum fault f, const char *why);   /* before its request was sent; the call hears of it later */
 void upstream_shake(struct upstream *u, struct span in); /* the way to the provider stands: TLS, with what came already */
+void tunnel_request(struct buf *out, struct span host, uint16_t port, const struct secret *auth);   /* CONNECT; auth may be NULL */
 void tunnel_start(struct upstream *u);                   /* the proxy is connected */
 void tunnel_bytes(struct upstream *u, struct span data);
 void tunnel_ended(struct upstream *u);

@@ -12,6 +12,15 @@ static void tunnel_timer(struct timer *t) {
   upstream_fail(u, FAULT_TIMEOUT, u->why);
 }
 
+void tunnel_request(struct buf *out, struct span host, uint16_t port, const struct secret *auth) {
+  bool v6 = span_find(host, ':') < host.n;
+  const char *open = v6 ? "[" : "", *close = v6 ? "]" : "";
+  buf_printf(out, "CONNECT %s%.*s%s:%u HTTP/1.1\r\n", open, SPAN_FMT(host), close, port);
+  buf_printf(out, "host: %s%.*s%s:%u\r\n", open, SPAN_FMT(host), close, port);
+  if (auth) buf_add(out, secret_use(auth));
+  buf_add(out, SPAN("\r\n"));
+}
+
 void tunnel_start(struct upstream *u) {
   struct pool *p = u->pool;
   struct loop *l = u->sock.loop;
@@ -19,12 +28,7 @@ void tunnel_start(struct upstream *u) {
   u->timer.done = tunnel_timer;
   timer_set(&l->wheel, &u->timer, u->phase_due_ms > l->now_ms ? u->phase_due_ms : l->now_ms);
   struct buf head = worker_buf(p->worker);
-  struct span host = span_cstr(p->host), open = { 0 }, close = { 0 };
-  if (span_find(host, ':') < host.n) open = SPAN("["), close = SPAN("]");
-  buf_printf(&head, "CONNECT %.*s%s%.*s:%u HTTP/1.1\r\nhost: %.*s%s%.*s:%u\r\n", SPAN_FMT(open), p->host, SPAN_FMT(close), p->port,
-             SPAN_FMT(open), p->host, SPAN_FMT(close), p->port);
-  if (p->proxy_auth) buf_add(&head, secret_use(p->proxy_auth));
-  buf_add(&head, SPAN("\r\n"));
+  tunnel_request(&head, span_cstr(p->host), p->port, p->proxy_auth);
   upstream_send(u, buf_span(&head), NULL, 0);
   secret_wipe(head.p, head.cap);                         /* its memory is used again for what others see */
   worker_buf_back(p->worker, &head);

@@ -223,3 +223,19 @@ def test_a_reload_takes_another_proxy(h):
     w.write(line(second))
     assert w.reload()[0] == 0
     assert w.chat("away/x").text() == "Hello." and len(first.requests) == 1 and len(second.requests) == 1
+
+
+def test_commands_go_through_it(h):
+    """What weir check and weir compare connect to themselves, they reach as weir does."""
+    m, port, ca = tls_mock(h)
+    good, bad, plain = h.upstream(tunnels(port, LOGIN)), h.upstream(lambda r, peer: peer.answer(b"no", 403)), h.upstream(tunnels(1, LOGIN))
+    env = {x: f"http://user%40corp:{PASSWORD}@127.0.0.1:{u.port}" for x, u in (("GOOD", good), ("BAD", bad), ("PLAIN", plain))}
+    config = "".join(chat_provider(n, f"{scheme}://{AWAY}/v1", f'proxy = env "{n.upper()}", {ca if scheme == "https" else ""}') for n, scheme in (("good", "https"), ("bad", "https"), ("plain", "http")))
+    w = h.weir(config, env=env)
+    r = h.run("check", "--providers", "--config", w.file, env={"OPENAI_KEY": "x", **env})
+    assert r.returncode == 1 and "2 of 3 endpoints" in r.stdout and f"chain good for {AWAY}" in r.stdout, r.stdout + r.stderr
+    assert f"FAILED: the proxy 127.0.0.1:{bad.port} answered CONNECT with 403" in r.stdout and f"through the proxy 127.0.0.1:{good.port}" in r.stdout, r.stdout
+    for model in ("good/x", "plain/x"):
+        r = h.run("compare", "--config", w.file, "--model", model, "--count", "3", env={"OPENAI_KEY": "x", **env})
+        assert r.returncode == 0 and "bytes: equal in all 3 pairs" in r.stdout and PASSWORD not in r.stdout + r.stderr, r.stdout + r.stderr
+    assert {r.target for r in plain.requests} == {f"http://{AWAY}/v1/chat/completions"} and {r.target for r in good.requests} == {f"{AWAY}:443"}
