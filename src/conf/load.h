@@ -273,8 +273,9 @@ bool address_local(const struct sockaddr_storage *a);                      /* lo
 /* Remembers how the file, or the set of files a pattern names, is now: before it is read. */
 void watch_add(struct conf *c, struct span path, bool pattern);
 void watch_finish(struct conf *c);
-/* Files that match, sorted bytewise; count 0 when there are none. In the arena. */
-struct span *glob_sorted(struct arena *a, struct span pattern, size_t *count);
+/* Files that match, sorted bytewise; count 0 when there are none. In the arena. *why is set when a folder is there and cannot be
+   read: what would be in it is not known to be nothing. */
+struct span *glob_sorted(struct arena *a, struct span pattern, size_t *count, const char **why);
 
 /* ---- source.c */
 const char *error_text(int number);                                        /* of errno; static */

@@ -230,10 +230,14 @@ static void include_one(struct load *l, struct span path) {
 /* The files in keys/ beside weir.lua, but for what it has included by itself. */
 static void include_keys(struct load *l, const struct source *main) {
   size_t count;
+  const char *why;
   struct conf *c = l->conf;
   struct span pattern = path_join(&l->scratch, c->sources.folder, SPAN("keys/*.lua"));
   watch_add(c, pattern, true);
-  struct span *paths = glob_sorted(&l->scratch, pattern, &count);
+  struct span *paths = glob_sorted(&l->scratch, pattern, &count, &why);
+  l->at = (struct place){ main, 0 };
+  l->within = (struct span){ 0 };
+  if (why) problem_add(l, "the client keys in %.*s: %s", SPAN_FMT(path_folder(pattern)), why);
   for (size_t i = 0; i < count; i++) {
     bool read = false;
     for (const struct source *s = c->sources.list; s; s = s->next) read |= span_eq(s->path, paths[i]);
@@ -246,11 +250,13 @@ int word_include(lua_State *L) {
   struct load *l = word_enter(L);
   struct span given;
   size_t count;
+  const char *why = NULL;
   if (!argument_name(l, "include", "include \"teams/*.lua\"", &given)) return sink_push(L);
   struct span pattern = path_join(&l->scratch, path_folder(l->at.source->path), given);
   bool wild = strpbrk(pattern.p, "*?[") != NULL;
   if (wild) watch_add(l->conf, pattern, true);
-  struct span *paths = wild ? glob_sorted(&l->scratch, pattern, &count) : (count = 1, &pattern);
+  struct span *paths = wild ? glob_sorted(&l->scratch, pattern, &count, &why) : (count = 1, &pattern);
+  if (why) problem_add(l, "include \"%.*s\": %s", SPAN_FMT(pattern), why);
   for (size_t i = 0; i < count; i++) include_one(l, paths[i]);
   return 0;
 }

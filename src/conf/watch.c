@@ -1,6 +1,7 @@
 /* What a load has looked at, so that a change of it is noticed: files with their size and times, names
    that were not there, and the sets of names that patterns stood for. */
 #include "load.h"
+#include <errno.h>
 #include <glob.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -27,11 +28,24 @@ static uint64_t file_state(const char *path) {
 
 static int by_bytes(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
+/* glob tells of a folder that cannot be read by this alone. A missing one is a pattern that fits nothing. */
+static _Thread_local int glob_error;
+static int glob_stops(const char *path, int error) {
+  (void)path;
+  if (error == ENOENT || error == ENOTDIR) return 0;
+  glob_error = error;
+  return 1;
+}
+
 /* glob sorts by the locale; weir by bytes, so that the order is the same everywhere. */
-struct span *glob_sorted(struct arena *a, struct span pattern, size_t *count) {
+struct span *glob_sorted(struct arena *a, struct span pattern, size_t *count, const char **why) {
   glob_t found = { 0 };
   *count = 0;
-  if (glob(pattern.p, GLOB_NOSORT, NULL, &found)) return globfree(&found), NULL;
+  *why = NULL;
+  int result = glob(pattern.p, GLOB_NOSORT, glob_stops, &found);
+  if (result == GLOB_ABORTED) *why = error_text(glob_error);
+  else if (result == GLOB_NOSPACE) *why = error_text(ENOMEM);
+  if (result) return globfree(&found), NULL;
   struct span *paths = arena_alloc(a, (found.gl_pathc + 1) * sizeof *paths);
   qsort(found.gl_pathv, found.gl_pathc, sizeof *found.gl_pathv, by_bytes);
   for (size_t i = 0; i < found.gl_pathc; i++) paths[(*count)++] = arena_copy(a, span_cstr(found.gl_pathv[i]));
@@ -43,7 +57,9 @@ static uint64_t pattern_state(struct span pattern) {
   struct arena a = { 0 };
   size_t count;
   uint64_t h = 1;
-  struct span *paths = glob_sorted(&a, pattern, &count);
+  const char *why;
+  struct span *paths = glob_sorted(&a, pattern, &count, &why);
+  if (why) h = 2;
   for (size_t i = 0; i < count; i++) h = span_hash(paths[i], h);
   arena_end(&a);
   return h;

@@ -111,6 +111,35 @@ static void includes(void **state) {
   rig_bad("include(7)", "weir.lua:1: include takes a string: include \"teams/*.lua\"\n");
 }
 
+/* What cannot be looked into is not empty: the keys in it would be gone, and a listener on loopback open to all. */
+static void folders_that_cannot_be_read(void **state) {
+  (void)state;
+  assert_int_equal(symlink("teams", "teams"), 0);
+  rig_bad("include \"teams/*.lua\"", "weir.lua:1: include \"teams/*.lua\": Too many levels of symbolic links\n");
+  assert_int_equal(symlink("keys", "keys"), 0);
+  rig_bad(LAB, "weir.lua: the client keys in keys: Too many levels of symbolic links\n");
+  assert_int_equal(remove("keys"), 0);
+  struct conf *c = rig_good(LAB "include \"weir.lua/*.lua\"");
+  uint64_t print = 0;
+  assert_false(conf_files_changed(c, &print));
+  assert_int_equal(symlink("keys", "keys"), 0);                /* --watch sees it come */
+  assert_true(conf_files_changed(c, &print));
+  conf_drop(c);
+  assert_int_equal(remove("keys"), 0);
+  assert_int_equal(remove("teams"), 0);
+
+  /* A folder, a link that leads nowhere and a name with spaces among the files. */
+  rig_write("teams/a b.lua", "model \"a\" { \"vllm/a\" }");
+  c = rig_good(LAB "include \"teams/*.lua\"");
+  assert_int_equal(c->alias_count, 1);
+  conf_drop(c);
+  assert_int_equal(symlink("nowhere", "teams/c.lua"), 0);
+  rig_bad(LAB "include \"teams/*.lua\"", "weir.lua:2: include \"teams/c.lua\": No such file or directory\n");
+  assert_int_equal(remove("teams/c.lua"), 0);
+  assert_int_equal(mkdir("teams/d.lua", 0700), 0);
+  rig_bad(LAB "include \"teams/*.lua\"", "weir.lua:2: include \"teams/d.lua\": it is no regular file\n");
+}
+
 static void includes_that_go_round(void **state) {
   char name[32], text[64];
   (void)state;
@@ -309,6 +338,9 @@ static void changed_files(void **state) {
   assert_false(conf_files_changed(c, &print));
   rig_write("teams/b.txt", "");
   assert_false(conf_files_changed(c, &print));
+  rig_write("keys/k.lua", "");                                /* always included */
+  assert_true(conf_files_changed(c, &print));
+  assert_false(conf_files_changed(c, &print));
   assert_int_equal(remove("teams/b.lua"), 0);
   assert_true(conf_files_changed(c, &print));
   assert_int_equal(rename("weir.lua", "w"), 0);
@@ -356,6 +388,7 @@ int main(void) {
     cmocka_unit_test_setup_teardown(no_file_at_all, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(includes, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(includes_that_go_round, rig_begin, rig_end),
+    cmocka_unit_test_setup_teardown(folders_that_cannot_be_read, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(long_names_in_messages, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(options, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(wrong_uses, rig_begin, rig_end),
