@@ -284,7 +284,7 @@ static void unknown_and_later_words(void **state) {
                      "for i, name in ipairs { \"a\", \"b\" } do provider(name) { dialect = \"chat\", url = url } end"));
   rig_bad("io.open(\"x\")", "weir.lua:1: unknown word 'io'; known: listen, admin, provider, endpoint, "
     "default_provider, key, model, use, include, "
-          "defaults, secret, workers, memory, lua_memory, state, runtime, trusted_proxies, log, env, credential, "
+          "defaults, secret, workers, memory, lua_memory, state, runtime, trusted_proxies, log, cors, env, credential, "
             "file, command, minutes, "
           "hours, days, kb, mb, usd, prices\n");
 }
