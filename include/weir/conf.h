@@ -70,7 +70,8 @@ struct proxy {
 struct account {
   unsigned index;
   struct secret *key;                 /* NULL: none (a local server) */
-  struct secret *auth_line;           /* "authorization: Bearer …\r\n" or "x-api-key: …\r\n", ready to send */
+  struct secret *auth_line;           /* "authorization: Bearer …\r\n" or "x-api-key: …\r\n", ready to send, as it was loaded */
+  struct renewal *renewal;            /* where its key came from, when that is a file or a program; else NULL */
 };
 struct endpoint {
   struct url url;                     /* path is the base, "/v1" */
@@ -217,6 +218,14 @@ bool conf_files_changed(const struct conf *c, uint64_t *fingerprint);
 /* The environment's proxy for a URL by the usual rules ($HTTPS_PROXY, $HTTP_PROXY, $ALL_PROXY, $NO_PROXY); NULL: none.
    Loopback has none. It may be one that cannot be used (`bad`): then the URL must not be asked for directly either. */
 const struct proxy *conf_proxy(const struct conf *c, const struct url *u);
+/* The header line to send now: that of the newest reading. It lives as long as the conf; NULL: none. */
+const struct secret *account_line(const struct account *a);
+/* A provider refused it (401). Begin gives true to one caller a minute, who then has a thread call account_renew, which blocks
+   and says whether the key is another one (else *why it could not be read, or NULL), or calls account_renew_end. */
+bool account_renew_begin(const struct account *a, uint64_t now_ms);
+bool account_renew(const struct account *a, const char **why);
+void account_renew_end(const struct account *a);
+bool account_renews(const struct account *a);            /* it is being read */
 struct provider *conf_provider(const struct conf *c, struct span name);
 struct alias *conf_alias(const struct conf *c, struct span name);
 /* The nearest of alias (may be NULL), provider (may be NULL), defaults. */

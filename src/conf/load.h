@@ -108,6 +108,7 @@ struct load {
   size_t key_count;
   bool keys_only;                     /* conf_load_keys */
   bool guarded;                       /* the running configuration has keys */
+  struct origin *origins;
   struct place admin_at;
   struct span default_provider;
 };
@@ -225,6 +226,8 @@ struct secret *secret_kept(struct load *l, struct secret *secret);
 bool read_accounts(struct load *l, const struct field *f, void *into);
 /* The variable is set. NULL and *why when it cannot be a key. */
 struct secret *secret_from_environment(const char *name, const char **why);
+struct secret *file_secret(const char *path, bool guarded, const char **why);
+enum { COMMAND_MS = 10000 };
 /* Output of a program run without a shell; NULL and *why. */
 struct secret *command_secret(char *const *arguments, unsigned limit_ms, const char **why);
 
@@ -256,6 +259,18 @@ void uses_finish(struct load *l);
 void keys_finish(struct load *l);
 void conf_finish(struct load *l);
 void conf_finish_keys(struct load *l);                  /* after keys_only */
+
+/* ---- renew.c: where secrets came from, to read them again */
+struct origin {
+  struct origin *next;
+  const struct secret *secret;
+  const char *path;
+  char **arguments;
+};
+void secret_origin(struct load *l, struct secret *secret, const char *path, char *const *arguments);
+struct renewal *renewal_of(struct load *l, struct secret *secret, const char *header);   /* NULL: of the environment, or a credential */
+/* target.c: "authorization: Bearer …\r\n", never outside of memory that is wiped. */
+struct secret *auth_line_make(const char *header, struct span key);
 
 /* ---- proxy.c */
 bool read_proxy(struct load *l, const struct field *f, void *into);       /* a struct proxy_draft */

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LONGEST_SECRET = 64 << 10, COMMAND_MS = 10000, MOST_ARGUMENTS = 64 };
+enum { LONGEST_SECRET = 64 << 10, MOST_ARGUMENTS = 64 };
 static const char secret_name[] = "weir.secret";
 
 /* ---- the value in Lua: an opaque box; empty when the secret could not be had */
@@ -91,7 +91,7 @@ static const char *take(int fd, struct taken *t, uint64_t until) {
   return "is longer than 64 KB";
 }
 
-static struct secret *file_secret(const char *path, bool guarded, const char **why) {
+struct secret *file_secret(const char *path, bool guarded, const char **why) {
   struct stat st;
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return *why = error_text(errno), NULL;
@@ -206,6 +206,7 @@ int word_file(lua_State *L) {
   struct span path = path_join(&l->scratch, path_folder(l->at.source->path), name);
   watch_add(l->conf, path, false);
   if (!(*box = file_secret(path.p, true, &why))) problem_add(l, "secret file '%s': %s", path.p, why);
+  else secret_origin(l, *box, path.p, NULL);
   return 1;
 }
 
@@ -227,6 +228,7 @@ int word_command(lua_State *L) {
   lua_settop(L, 1);
   if (!good || !*arguments[0]) problem_add(l, "command %s", why);
   else if (!(*box = command_secret(arguments, COMMAND_MS, &why))) problem_add(l, "command '%s': %s", arguments[0], why);
+  else secret_origin(l, *box, NULL, arguments);
   return 1;
 }
 

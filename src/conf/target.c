@@ -29,8 +29,7 @@ static bool own_listener(const struct load *l, const struct url *u) {
   return false;
 }
 
-/* "authorization: Bearer …\r\n", never outside of memory that is wiped. */
-static struct secret *auth_line(const char *header, struct span key) {
+struct secret *auth_line_make(const char *header, struct span key) {
   struct span name = span_cstr(header), scheme = span_eq(name, SPAN("authorization")) ? SPAN(": Bearer ") : SPAN(": ");
   size_t n = name.n + scheme.n + key.n + 2;
   char *line = mem_alloc(n), *at = line;
@@ -53,10 +52,11 @@ static struct account *accounts_build(struct load *l, const struct provider_draf
   struct account *accounts = arena_zero(&l->conf->arena, n * sizeof *accounts);
   for (size_t i = 0; i < n; i++) accounts[i].index = (unsigned)i;
   for (size_t i = 0; i < from->count; i++) {
-    struct secret *line = auth_line(header, secret_use(from->keys[i]));
+    struct secret *line = auth_line_make(header, secret_use(from->keys[i]));
     accounts[i].key = from->keys[i];
     accounts[i].auth_line = secret_kept(l, line);
     secret_drop(line);
+    accounts[i].renewal = renewal_of(l, from->keys[i], header);
   }
   *count = n;
   return accounts;

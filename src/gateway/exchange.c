@@ -463,6 +463,19 @@ static bool pause_then_again(struct exchange *x, uint64_t ms) {
   return pause_then_pick(x, ms);
 }
 
+/* A key that is newer than the refused one, or will be: the same target again, before a policy or the chain is asked. */
+static bool renew_then_pick(struct exchange *x) {
+  x->renewed = x->renewing = true;
+  x->elsewhere = x->attempts[0]->target;
+  return pause_then_pick(x, 0);
+}
+
+static bool backed_off(struct exchange *x) {
+  if (renew_waits(x)) return false;
+  x->state = X_PICK;
+  return true;
+}
+
 /* What weir does when no policy says otherwise: elsewhere at once; the last target's short retry-after is waited for once. */
 static bool decide_failure(struct exchange *x) {
   struct attempt *a = x->attempts[0];
@@ -531,6 +544,7 @@ static bool failed(struct exchange *x) {
   remember_health(x, a);
   if (x->committed) return fail_visibly(x);
   x->failure = (struct policy_fault){ a->fault, a->status, arena_copy(&x->arena, a->failure.code), a->target.name, a->phase ? a->phase : "head", a->failure.retry_after };
+  if (x->tried_count < MOST_TRIED && renew_wanted(x, a)) return renew_then_pick(x);
   if (exchange_has(x, HOOK_FAILURE)) {
     x->state = X_ON_FAILURE;
     return true;
@@ -624,7 +638,7 @@ void exchange_run(struct exchange *x) {
     case X_SCANNING: on = understood(x); break;
     case X_ON_REQUEST: on = on_request(x); break;
     case X_ROUTE: on = route(x); break;
-    case X_BACKOFF: x->state = X_PICK; break;
+    case X_BACKOFF: on = backed_off(x); break;
     case X_PICK: on = pick(x); break;
     case X_ON_ATTEMPT: on = on_attempt(x); break;
     case X_SEND: on = send_attempt(x); break;

@@ -260,6 +260,7 @@ struct exchange {
   bool gone;                          /* the client left */
   bool waits;                         /* counted by worker_wait */
   bool terminated;                    /* the client has its stream's terminator, or the whole answer */
+  bool renewed, renewing;             /* a refused key was read again for it; is being read */
   bool waited;                        /* a retry-after was waited for once */
   bool error_forwarded;               /* the provider's own error event has ended the stream */
   bool counted_open;                  /* in weir_streams_open */
@@ -372,6 +373,10 @@ enum peer_start { PEER_MORE, PEER_PLAIN, PEER_TOLD, PEER_STRANGER, PEER_BROKEN }
 enum peer_start peer_header(struct client *c, struct span window, size_t *used);
 void peer_choose(struct exchange *x);                    /* req.ip, from the head and the client's address */
 
+/* renew.c: a key that was refused is read again, where it came from a file or a program. */
+bool renew_wanted(const struct exchange *x, const struct attempt *a);    /* once per exchange: the same target is worth another try */
+bool renew_waits(struct exchange *x);                    /* it is being read: the exchange looks again later */
+
 /* cors.c: calls from web pages */
 void cors_headers(const struct exchange *x, struct buf *out);            /* of an answer; nothing without `cors` */
 bool cors_preflight(struct exchange *x);                 /* true: it was one, and is answered and ended */
@@ -437,6 +442,7 @@ struct attempt {
   enum fault fault;
   struct failure failure;
   const char *phase, *why;
+  const struct secret *key_line;      /* what it was sent with; NULL: none */
   int status;
   uint64_t begun_ms, phase_due_ms;
   uint64_t deadline_ms;               /* set by a policy; 0: the exchange's */

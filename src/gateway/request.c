@@ -514,7 +514,8 @@ int request_compose(struct exchange *x, struct attempt *a, struct buf *head, str
   buf_add(head, e->host_header);
   buf_add(head, SPAN("\r\n"));
   if (pool_absolute(p) && p->proxy_auth) buf_add(head, secret_use(p->proxy_auth));
-  if (a->target.account && a->target.account->auth_line) buf_add(head, secret_use(a->target.account->auth_line));
+  a->key_line = a->target.account ? account_line(a->target.account) : NULL;
+  if (a->key_line) buf_add(head, secret_use(a->key_line));
   compose_headers(x, a, head);
   compose_framing(x, head, length);
   http_write_end(head);

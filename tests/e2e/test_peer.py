@@ -1,5 +1,6 @@
 """Who asks, where a proxy stands before weir: the PROXY protocol, X-Forwarded-For and Forwarded, from trusted_proxies alone."""
 
+import hashlib
 import os
 import socket
 import struct
@@ -135,8 +136,6 @@ def test_forwarded(h):
 def test_refusals_show_it_too(h):
     """Who is turned away at the door is whom an operator wants to see."""
     key = "weir_" + "A" * 43
-    import hashlib
-
     w, _ = weir(h, 'trusted_proxies { "127.0.0.1" }\nkey "k" { hash = "sha256:%s" }\n' % hashlib.sha256(key.encode()).hexdigest())
     a = w.chat(headers=[("x-forwarded-for", "192.0.2.1")])
     assert a.status == 401 and ip_of(w, a) == "192.0.2.1"
