@@ -92,6 +92,7 @@ void answer_early(struct exchange *x) {
   struct buf out = worker_buf(x->worker);
   if (!x->started) {
     http_write_header(&out, SPAN("x-request-id"), span_cstr(x->id));
+    cors_headers(x, &out);
     buf_add(&out, SPAN("x-weir-early: 1\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"));
     x->status = 200;
     x->started = x->early = true;
