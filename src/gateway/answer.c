@@ -132,7 +132,8 @@ void answer_trace(struct exchange *x) {
 void answer_error(struct exchange *x, struct error *e, double retry_after) {
   struct buf body = { 0 };
   e->id = span_cstr(x->id);
-  bool streaming = x->started && x->req.stream && x->req.operation;
+  bool packed = x->committed && x->attempts[0] && x->attempts[0]->packed;      /* no event of weir's own can stand in what the provider has packed */
+  bool streaming = x->started && x->req.stream && x->req.operation && !packed;
   if (streaming) {
     answer_trace(x);
     error_write_event(x->req.operation, &x->events, e, &body);

@@ -511,7 +511,7 @@ static bool fail_visibly(struct exchange *x) {
   if (!chunks_flush(a)) return false;
   if (x->error_forwarded) {
     x->sink->calls->end(x->sink);
-  } else if (a->stream && !x->raw && !a->packed) {       /* no event of weir's own can stand in what the provider has packed */
+  } else if (a->stream && !x->raw) {
     struct error e = { .status = fault_status(a->fault), .fault = a->fault, .message = arena_copy(&x->arena, span_cstr(a->why ? a->why : "")),
                        .tried = x->tried, .tried_count = x->tried_count };
     if (!e.message.n) e.message = arena_printf(&x->arena, "the stream failed: %s", fault_word(a->fault));

@@ -3,11 +3,13 @@ could not say (x-weir-include: trace), and the bytes that the access log counts.
 
 import gzip
 import json
+import signal
 import time
 import zlib
 
+import wire
 from faults import error
-from harness import chat_body, chat_provider, messages_provider
+from harness import chat_body, chat_provider, messages_provider, until
 from upstream import START, STOP, chat_answer, chat_events, messages_word, usual
 
 SECRET_WORD = "Nightjar"
@@ -123,6 +125,24 @@ def test_streams_are_decoded_where_weir_may_speak(h):
     w = h.weir(chat_provider("p", h.upstream(late).url) + "defaults { hold_head = 0.1 }\n")
     a = w.chat("p/x", stream=True)
     assert a.header("x-weir-early") == "1" and not a.header("content-encoding") and a.body.endswith(b"".join(chat_events("Hel", "lo."))), a
+
+
+def test_a_drain_cuts_a_packed_stream(h):
+    """Nothing of weir's own is put behind encoded bytes."""
+
+    def hangs(r, p):
+        c = zlib.compressobj(wbits=31)
+        p.stream(c.compress(b"".join(chat_events("Hel")[:2])) + c.flush(zlib.Z_SYNC_FLUSH), headers=[("content-encoding", "gzip")], end=False)
+        p.gone(5)
+
+    w = h.weir(chat_provider("p", h.upstream(hangs).url) + "defaults { drain = 0.1 }\n")
+    with wire.Connection(w.port) as c:
+        c.send(wire.request("POST", "/v1/chat/completions", chat_body(stream=True)))
+        until(lambda: w.metric("weir_streams_open") == 1, what="the stream has begun")
+        w.signal(signal.SIGTERM)
+        a = c.answer()
+        assert not a.whole and b"drained" not in a.body and b"Hel" in zlib.decompressobj(wbits=31).decompress(a.body), a
+    assert w.wait() == 0
 
 
 def trace_of(body):
