@@ -151,6 +151,22 @@ test-threads: deps
 	@$(submake) BUILD=$(BUILD)/threads SAN="-fsanitize=thread" CFLAGS="-O1 -g" all units
 	@tests/threads $(BUILD)/threads
 
+# Storms and unit programs under valgrind, where it is installed.
+test-valgrind: deps
+	@$(submake) all units $(BUILD)/tests/storm
+	@tests/valgrind $(BUILD)
+
+# Mixed load with faults, reloads and leaving clients: memory and descriptors stay flat. SECONDS=600
+soak: deps
+	@$(submake) all
+	@tests/soak.py --build $(BUILD) --seconds $(or $(SECONDS),600)
+
+# What an open stream costs, plain and with TLS to the provider: N=9000
+N ?= 9000
+streams: deps
+	@$(submake) all
+	@bench/streams.py $(BUILD) $(N)
+
 # Storms: seeds for TORTURE_SECONDS, or SEED=n once more, under the same sanitizers.
 TORTURE_SECONDS ?= 60
 torture: deps
@@ -181,5 +197,5 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all units deps deps-build deps-fuzz run test test-sanitize test-threads torture tidy fuzz fuzz-targets format bench install clean
+.PHONY: all units deps deps-build deps-fuzz run test test-sanitize test-threads test-valgrind torture soak streams tidy fuzz fuzz-targets format bench install clean
 .DELETE_ON_ERROR:

@@ -4,7 +4,7 @@
 
 /* Text that means to hold the thread or to fill the memory. Each ends soon, in an error that says so, and the state
    serves the next call. */
-enum { MOST_MS = 15, ATTEMPTS = 5 };
+enum { MOST_MS = 15, ATTEMPTS = 12 };
 enum { T = 1 << VM_TIMEOUT, E = 1 << VM_ERROR, M = 1 << VM_MEMORY, OK = 1 << VM_OK };
 
 struct attempt {
