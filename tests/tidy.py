@@ -10,7 +10,7 @@ FILES = [f for f in FILES if os.path.isfile(f)]
 # Headers of include/weir and the folder they belong to; a folder may include those named for it and those below (doc/architecture.md).
 HOME = {
     "base": "span mem table match wheel log secret step sha256 money",
-    "cells": "cells zone", "wire": "http json sse url peer", "lua": "vm", "dialect": "dialect", "price": "price", "auth": "keys", "conf": "conf", "route": "route", "io": "io", "tls": "tls",
+    "cells": "cells zone", "wire": "http json sse url peer", "lua": "vm", "dialect": "dialect", "price": "price", "auth": "keys", "conf": "conf", "route": "route estimate", "io": "io", "tls": "tls",
     "watch": "metrics", "policy": "policy",
 }
 MAY = {
@@ -18,7 +18,7 @@ MAY = {
     "price": ["base", "wire", "dialect"],
     "auth": ["base", "wire"], "conf": ["base", "wire", "lua", "dialect", "price", "auth"],
     "route": ["base", "wire", "dialect", "price", "conf"], "io": ["base"], "tls": ["base"], "watch": ["base", "wire", "dialect"],
-    "policy": ["base", "wire", "lua", "dialect", "price", "conf", "route"],
+    "policy": ["base", "cells", "wire", "lua", "dialect", "price", "conf", "route"],
     "gateway": ["base", "cells", "wire", "lua", "dialect", "price", "auth", "conf", "route", "io", "tls", "watch", "policy"],
     "mock": ["base", "wire", "io"],
 }

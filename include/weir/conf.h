@@ -255,6 +255,7 @@ struct catalogue_quirks {
   enum reasoning_rule reasoning;
   enum thinking thinking;
   bool usage_option;                  /* takes stream_options.include_usage */
+  bool old_limit_name;                /* its chat knows `max_tokens` alone */
   bool usage_always;                  /* streams tell their usage unasked */
   bool tells_cost;                    /* what its usage says it cost is what it charges */
   bool bills_cancelled;               /* goes on and charges when the connection is closed (or it is not known to stop) */

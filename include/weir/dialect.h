@@ -50,6 +50,7 @@ struct request_facts {
   bool stream;
   bool reasoning;                                        /* asks for thinking or names an effort: the longer first-event clock */
   bool wants_usage;                                      /* chat: stream_options.include_usage is true */
+  struct json stream_options;                            /* chat: as sent, or JSON_NONE */
   bool bound;                                            /* carries state valid only where it was made: previous_response_id, conversation,
                                                             item_reference, encrypted reasoning, file ids, thinking signatures */
   int64_t max_tokens;                                    /* -1: not given; of two names in one body the larger */
@@ -64,6 +65,8 @@ bool request_read_keys(const struct operation_info *o, const struct json_member 
 /* Text of all messages of that role ("" = all roles), joined with newlines, unescaped, appended to *out. Roles: system (also
    developer, `system`, `instructions`), user, assistant, tool. */
 void request_text(const struct operation_info *o, const struct json_member *members, size_t count, struct span role, struct buf *out);
+/* The instructions that begin the prompt (system, developer, `instructions`), as they stand in the body; empty: none. */
+struct span request_instructions(const struct operation_info *o, const struct json_member *members, size_t count);
 /* Whether the answer was asked to be JSON, with a schema or without. */
 bool request_wants_json(const struct operation_info *o, const struct json_member *members, size_t count);
 /* The JSON schema that it brings for its answer; JSON_NONE when it brings none. */
@@ -93,6 +96,17 @@ struct question {
   bool newer_limit;                                      /* chat: max_completion_tokens, which OpenAI's newer models insist on */
 };
 void question_write(const struct operation_info *o, const struct question *q, struct buf *out);
+
+/* The most that a request can come to before anything of the answer is known. */
+struct request_bounds {
+  int64_t input;                                         /* tokens: no token is shorter than a byte of the body */
+  bool beyond;                                           /* the model reads what is not in the body: only its window bounds the input */
+  int64_t choices;                                       /* answers asked for, each of up to max_tokens */
+  int64_t searches;                                      /* by the provider's own tools */
+  bool no_output;                                        /* embeddings, count_tokens */
+};
+/* keys: as json_read_object_keys gave them, or ~0. */
+void request_bounds(const struct operation_info *o, struct span body, const struct json_member *members, size_t count, uint64_t keys, struct request_bounds *out);
 
 /* ---- usage: what an attempt used, as its provider told. -1 is "not told" (absent is not zero); the last present value of each
    field wins. Input stands apart from what the cache did: all input is input + cache_read + cache_write + cache_write_1h, whatever
@@ -141,6 +155,8 @@ struct event_facts {
   bool has_usage;
   struct usage usage;
   struct span model;                                     /* served model, raw string content; empty when not in this event */
+  bool usage_only;                                       /* chat: it says nothing but usage: `choices` is empty */
+  struct span usage_null;                                /* chat: the member `"usage":null` with its comma, in place; empty when there is none */
   uint64_t deltas;                                       /* pieces of text, thinking or tools in it */
   uint64_t delta_bytes;                                  /* theirs, unescaped */
 };

@@ -18,6 +18,8 @@ void metrics_overhead(struct metrics *m, uint64_t ns);
 void metrics_first_event(struct metrics *m, uint64_t ns);
 void metrics_streams(struct metrics *m, int change);
 void metrics_tokens(struct metrics *m, struct span model, const struct usage *u);
+void metrics_spend(struct metrics *m, struct span model, int64_t amount);   /* picodollars */
+void metrics_lost(struct metrics *m);                    /* a record that the ledger had no room for */
 /* A gauge that its owner keeps at hand, since it moves with every request. state: "idle" "busy". */
 int64_t *metrics_connections(struct metrics *m, struct span endpoint, const char *state);
 void metrics_move(int64_t *gauge, int change);

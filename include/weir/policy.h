@@ -12,6 +12,7 @@
 #ifndef WEIR_POLICY_H
 #define WEIR_POLICY_H
 
+#include "weir/cells.h"
 #include "weir/conf.h"
 #include "weir/dialect.h"
 #include "weir/route.h"
@@ -31,6 +32,9 @@ size_t policy_memory(const struct policy_vm *vm);
 bool policy_idle(struct policy_vm *vm);                  /* a little garbage collection; true while there is more */
 bool policy_idle_wanted(const struct policy_vm *vm);     /* whether policy_idle would do anything */
 /* The one clock policies see (unix seconds); the real one by default. */
+/* Where its budgets and limits are counted; NULL (the default): they only attach. */
+bool policy_counts(const struct policy_vm *vm);          /* some policy has a budget or a limit */
+void policy_set_cells(struct policy_vm *vm, struct cells *cells);
 void policy_set_clock(struct policy_vm *vm, double (*now)(void *arg), void *arg);
 
 /* ---- what hooks see. Spans live as long as the exchange (its arena) unless said otherwise. */
@@ -48,6 +52,21 @@ struct policy_hold {
   double bytes, seconds;                                 /* -1: not given; both: never released before the end */
 };
 
+/* One cap of a weir.budget or weir.limit. Lives as long as its policy_vm. */
+enum { CAP_MARKS = 4 };
+struct policy_cap {
+  struct span name;
+  enum cell_kind kind;
+  struct cell_window window;
+  int64_t cap;                                           /* picodollars, or a count */
+  bool one_request;                                      /* a budget for each request: it has no cell */
+  double soft[CAP_MARKS];
+  unsigned soft_count;
+};
+struct policy_charge { struct policy_charge *next; const struct policy_cap *cap; struct span scope; };
+/* "the budget 'team-day' of 'search' is 20 USD a day, of which …" */
+void policy_cap_say(const struct policy_cap *cap, struct span scope, const struct cells_refusal *r, struct buf *out);
+
 struct policy_req {
   struct arena *arena;
   const struct operation_info *operation;                /* NULL: a raw route, streamed through: body is not here */
@@ -61,9 +80,11 @@ struct policy_req {
   struct span model;                                     /* as asked, plain text; changed by req.model = … */
   bool stream;
   struct span session, user;
+  struct span prompt;                                    /* the caller's name for what it asks (x-weir-prompt) */
   const struct key *key;                                 /* whose request it is; NULL: no key was given, and none was asked for */
   struct policy_note *notes, *tags;                      /* newest first */
   struct policy_edit *edits;
+  struct policy_charge *charges;                         /* budgets and limits that this exchange counts in */
   struct span targets[ROUTE_MOST_TARGETS];               /* names, set by weir.route or req.targets */
   size_t target_count;                                   /* 0: as the model name says */
   uint32_t next_on;                                      /* of weir.route: bits by fault, and FAULT_NONE; 0: not given */
@@ -147,6 +168,7 @@ struct decision {
   size_t back;                                           /* REPLACE, DROP of on_chunk: so many bytes of the choice's text before the chunk go too,
                                                             as far as they are held */
   struct hold_wish { double tokens, bytes, seconds; bool until_done; } hold;   /* HOLD; -1: not given */
+  struct span word;                                      /* DENY by a budget or limit: "capped", "limited"; empty: denied */
   struct span as;                                        /* STOP: "length" "filter" "error" */
   /* The policy failed and says on_error = "deny": DENY (500) in on_request, on_attempt and on_response, STOP as "error"
      in on_chunk, FAIL in on_failure. In on_done there is nothing left to decide. */

@@ -81,9 +81,27 @@ static struct generation *load(struct scene *s, struct buf *errors) {
   return gen;
 }
 
+/* Budgets and limits of a test are counted in a file that nobody else sees. */
+static bool open_cells(struct scene *s, struct generation *gen, struct buf *errors) {
+  char path[64];
+  struct cells_opened opened;
+  const char *why;
+  if (s->gateway.cells || !policy_counts(gen->vms[0])) return true;
+  snprintf(path, sizeof path, "/tmp/weir-scene-cells.XXXXXX");
+  int fd = mkstemp(path);
+  s->gateway.cells = fd < 0 ? NULL : cells_open(path, &opened, &why);
+  if (fd >= 0) close(fd), unlink(path);
+  if (!s->gateway.cells) buf_printf(errors, "no file for the test's budgets: %s\n", fd < 0 ? "no temporary file" : why);
+  return s->gateway.cells;
+}
+
 bool scene_reload(struct scene *s, struct buf *errors) {
   struct generation *gen = load(s, errors);
   if (!gen) return false;
+  if (!open_cells(s, gen, errors)) {
+    generation_drop(&s->gateway, gen);
+    return false;
+  }
   policy_set_clock(gen->vms[0], clock_of, s);
   generation_publish(&s->gateway, gen);
   return true;
@@ -94,6 +112,7 @@ struct scene *scene_new(struct span weir_lua, const char *policies, uint64_t see
   s->text = mem_cstr(weir_lua);
   s->policies = policies ? mem_cstr(span_cstr(policies)) : NULL;
   s->gateway.newest = load(s, errors);
+  if (s->gateway.newest && !open_cells(s, s->gateway.newest, errors)) generation_drop(&s->gateway, s->gateway.newest), s->gateway.newest = NULL;
   if (!s->gateway.newest) {
     mem_free(s->text);
     mem_free(s->policies);
@@ -108,6 +127,7 @@ struct scene *scene_new(struct span weir_lua, const char *policies, uint64_t see
   s->head = mem_zero(sizeof *s->head);
   worker_init(&s->worker, &s->gateway, 0, s->loop);
   if (seed) for (int i = 0; i < 4; i++) s->worker.random[i] = seed * 0x9E3779B97F4A7C15u + (uint64_t)i;      /* the same seed, the same run */
+  policy_set_cells(s->worker.gen->vms[0], s->gateway.cells);
   policy_set_clock(s->worker.gen->vms[0], clock_of, s);
   int fd = sim_listen(s->loop, CLIENT_PORT);
   worker_accept(&s->worker, &fd, 1);
@@ -370,6 +390,7 @@ void scene_free(struct scene *s) {
   worker_free(&s->worker);
   metrics_free(s->worker.metrics);
   generation_drop(&s->gateway, s->gateway.newest);
+  cells_close(s->gateway.cells);
   loop_free(s->loop);
   mem_free(s->head);
   mem_free(s->text);

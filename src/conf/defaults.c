@@ -39,8 +39,6 @@ static const struct spec { const char *unit; double low, high, usual; } specs[SE
 static const uint32_t of_clients =
   1u << SET_DRAIN | 1u << SET_HEADER_TIME | 1u << SET_CLIENT_IDLE | 1u << SET_MAX_HEAD | 1u << SET_MAX_BODY;
 static const uint32_t of_connections = 1u << SET_IDLE_POOL | 1u << SET_WARM;
-/* Their values other than the usual one belong to later versions. */
-static const uint32_t later = 1u << SET_QUEUE;
 
 /* Words beside the numbers. Their other values belong to later versions. */
 static const struct choice { const char *word, *usual, *later; } choices[] = {
@@ -94,7 +92,6 @@ bool setting_read(struct load *l, struct span word, struct settings *s) {
       if (!read_whole(l, setting_words[i], spec->unit, (uint64_t)spec->low, (uint64_t)spec->high, &whole)) return false;
       v = (double)whole;
     }
-    if (later & 1u << i && v != spec->usual) return problem_add(l, "%s = %g is not in this version", setting_words[i], v), false;
     if (misplaced(l, i)) return false;
     s->value[i] = v;
     s->given |= 1u << i;

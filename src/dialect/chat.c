@@ -228,6 +228,21 @@ static bool flat_error(const struct chat_members *m) {
   return m->choices.type == JSON_NONE && json_string_is(m->object, SPAN("error"));
 }
 
+/* What a chunk carries only because usage was asked for. The member goes with the comma before it, or as the first one with the one
+   behind it: what is left is the chunk as it is without. */
+static void usage_traces(struct reading *r, const struct chat_members *m) {
+  if (m->usage.type == JSON_OBJECT) {
+    r->out->usage_only = m->choices.type == JSON_ARRAY && !any_item(m->choices);
+    return;
+  }
+  for (size_t i = 0; i < r->count; i++) {
+    if (r->members[i].value.text.p != m->usage.text.p) continue;
+    const char *from = i ? r->members[i - 1].value.text.p + r->members[i - 1].value.text.n : r->members[i].key.text.p;
+    const char *to = i || r->count == 1 ? m->usage.text.p + m->usage.text.n : r->members[1].key.text.p;
+    r->out->usage_null = span_of(from, (size_t)(to - from));
+  }
+}
+
 static void chat_event(struct reading *r, struct pieces *p) {
   struct chat_members m = { 0 };
   struct json document = { JSON_OBJECT, r->data };
@@ -237,6 +252,7 @@ static void chat_event(struct reading *r, struct pieces *p) {
     return;
   }
   choices_read(p, r->state, r->operation, m.choices);
+  if (m.usage.type == JSON_OBJECT || m.usage.type == JSON_NULL) usage_traces(r, &m);
   if (m.usage.type != JSON_OBJECT && m.groq.type == JSON_OBJECT) m.usage = json_in(m.groq, SPAN("usage"));
   if (m.usage.type == JSON_OBJECT) {
     r->out->has_usage = true;

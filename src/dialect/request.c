@@ -214,6 +214,7 @@ bool request_read_keys(const struct operation_info *o, const struct json_member 
   if (!limit_read(&b, out, why)) return false;
   out->model = model;
   out->stream = o->streams && stream.type == JSON_TRUE;
+  out->stream_options = b.stream_options;
   out->wants_usage = json_in(b.stream_options, SPAN("include_usage")).type == JSON_TRUE;
   out->reasoning = reasoning_read(&b);
   out->bound = bound_read(&b, keys);

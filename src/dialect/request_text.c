@@ -92,3 +92,14 @@ void request_text(const struct operation_info *o, const struct json_member *memb
   }
   arena_end(&g.scratch);
 }
+
+struct span request_instructions(const struct operation_info *o, const struct json_member *members, size_t count) {
+  const char *name = request_member(o, members, count, SPAN("system"));
+  struct json messages = json_member_of(members, count, SPAN("messages")), key, first;
+  if (name) return json_member_of(members, count, span_cstr(name)).text;
+  struct json_iter i = json_iter(messages);
+  if (messages.type != JSON_ARRAY || !json_next(&i, &key, &first) || first.type != JSON_OBJECT) return (struct span){ NULL, 0 };
+  struct json role = json_get(first, SPAN("role"));
+  if (!json_string_is(role, SPAN("system")) && !json_string_is(role, SPAN("developer"))) return (struct span){ NULL, 0 };
+  return json_get(first, SPAN("content")).text;
+}

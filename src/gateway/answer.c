@@ -1,4 +1,4 @@
-/* answer.c: what the client is told: heads, weir's own words, and the record of an ended exchange. */
+/* answer.c: what the client is told: heads and weir's own words. */
 #include "gateway.h"
 #include <stdio.h>
 
@@ -20,6 +20,11 @@ static bool header_stays(struct span n) {
   case 25: return is(n, "strict-transport-security");
   default: return false;
   }
+}
+
+/* Where weir itself limits the caller, what the provider says of weir's account would mislead it. */
+static bool is_limit_header(struct span n) {
+  return span_istarts(n, SPAN("x-ratelimit-")) || span_istarts(n, SPAN("anthropic-ratelimit-"));
 }
 
 static void own_headers(struct exchange *x, struct buf *out) {
@@ -66,6 +71,23 @@ static void target_headers(struct exchange *x, struct buf *out) {
   }
 }
 
+static void money_header(struct buf *out, const char *name, picodollars v) {
+  char text[MONEY_TEXT];
+  http_write_header(out, span_cstr(name), span_of(text, money_text(v, text)));
+}
+
+/* What is known of the cost when the head goes out: of a whole answer all of it, of a stream what may come. */
+static void money_headers(struct exchange *x, struct buf *out) {
+  struct attempt *a = x->attempts[0];
+  if (x->output_limit) http_write_header_u64(out, SPAN("x-weir-output-limit"), (uint64_t)x->output_limit);
+  if (x->wants_estimate && x->estimate > 0) money_header(out, "x-weir-estimate-usd", x->estimate);
+  if (a && a->ended && !a->stream) {
+    meter_settle(a);
+    if (!x->cost_unknown) money_header(out, "x-weir-cost-usd", x->cost);
+  }
+  meter_headers(x, out);
+}
+
 void answer_start(struct exchange *x, int status, const struct http_head *from, int64_t length) {
   struct attempt *a = x->attempts[0];
   if (a) x->target_name = arena_copy(&x->arena, a->target.name);
@@ -75,11 +97,13 @@ void answer_start(struct exchange *x, int status, const struct http_head *from, 
   bool cors = x->gen->conf->origin_count > 0;            /* whom the provider would let in is not the question */
   for (size_t i = 0; i < from->count; i++) {
     struct span name = from->headers[i].name;
+    if (x->reservation && is_limit_header(name)) continue;
     if (header_stays(name) || (decoded && is(name, "content-encoding")) || (cors && span_istarts(name, SPAN("access-control-")))) continue;
     http_write_header(&out, name, from->headers[i].value);
   }
   own_headers(x, &out);
   target_headers(x, &out);
+  money_headers(x, &out);
   timing_header(x, &out);
   x->status = status;
   x->started = true;
@@ -152,9 +176,10 @@ void answer_error(struct exchange *x, struct error *e, double retry_after) {
   own_headers(x, &out);
   if (e->tried_count) target_headers(x, &out);
   timing_header(x, &out);
+  meter_headers(x, &out);
   if (status == 401) buf_add(&out, SPAN("www-authenticate: Bearer\r\n"));
   if (retry_after >= 0) http_write_header_u64(&out, SPAN("retry-after"), (uint64_t)(retry_after + 0.999));
-  else if (e->tried_count || span_eq(e->word, SPAN("denied")) || span_eq(e->word, SPAN("internal"))) buf_add(&out, SPAN("x-should-retry: false\r\n"));
+  else if (e->tried_count || span_eq(e->word, SPAN("denied")) || span_eq(e->word, SPAN("capped")) || span_eq(e->word, SPAN("internal"))) buf_add(&out, SPAN("x-should-retry: false\r\n"));
   x->status = status;
   x->started = true;
   x->sink->calls->start(x->sink, status, buf_span(&out), (int64_t)buf_size(&body));
@@ -191,115 +216,4 @@ void answer_text_of_weir(struct exchange *x, struct span text, struct span json)
   x->sink->calls->end(x->sink);
   buf_free(&body);
   buf_free(&head);
-}
-
-/* ---- the record */
-static struct span model_label(const struct exchange *x) {
-  if (x->route.alias) return x->route.alias->name;
-  if (!x->tried_count && !x->target_name.n) return SPAN("other");
-  const struct candidate *c = x->route.count ? &x->route.candidates[x->at < x->route.count ? x->at : 0] : NULL;
-  if (c && c->provider)
-    for (size_t i = 0; i < c->provider->model_count; i++)
-      if (span_eq(c->provider->models[i].name, c->model)) return c->name;
-  return SPAN("other");
-}
-
-static void field(struct json_writer *w, const char *name, struct span value) {
-  if (!value.n) return;
-  json_key(w, span_cstr(name));
-  json_str(w, value);
-}
-
-static void number(struct json_writer *w, const char *name, int64_t value) {
-  if (value < 0) return;
-  json_key(w, span_cstr(name));
-  json_int(w, value);
-}
-
-static void write_tried(struct exchange *x, struct json_writer *w) {
-  if (!x->tried_count) return;
-  json_key(w, SPAN("failed"));
-  json_begin(w, '[');
-  for (size_t i = 0; i < x->tried_count; i++) {
-    const struct tried *t = &x->tried[i];
-    json_begin(w, '{');
-    field(w, "target", t->target);
-    field(w, "fault", span_cstr(fault_word(t->fault)));
-    if (t->status) number(w, "status", t->status);
-    number(w, "ms", t->ms);
-    json_end(w, '}');
-  }
-  json_end(w, ']');
-}
-
-static void key_fields(const struct key *k, struct json_writer *w) {
-  field(w, "key", k->name);
-  field(w, "team", k->team);
-  field(w, "user", k->user);
-  if (!k->tag_count) return;
-  json_key(w, SPAN("key_tags"));
-  json_begin(w, '{');
-  for (size_t i = 0; i < k->tag_count; i++) json_key(w, k->tags[i].name), json_str(w, k->tags[i].value);
-  json_end(w, '}');
-}
-
-static void access_line(struct exchange *x, struct log_sink *log) {
-  struct buf out = worker_buf(x->worker);
-  struct json_writer w = { .out = &out };
-  struct timespec t;
-  struct tm tm;
-  char when[40];
-  clock_gettime(CLOCK_REALTIME, &t);
-  gmtime_r(&t.tv_sec, &tm);
-  size_t n = strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%S", &tm);
-  n += (size_t)snprintf(when + n, sizeof when - n, ".%03ldZ", t.tv_nsec / 1000000);
-  json_begin(&w, '{');
-  field(&w, "time", span_of(when, n));
-  field(&w, "id", span_cstr(x->id));
-  field(&w, "parent", x->parent_id);
-  field(&w, "policy", x->parent_policy);
-  field(&w, "ip", x->req.ip);
-  if (x->req.key) key_fields(x->req.key, &w);
-  field(&w, "method", x->req.method);
-  field(&w, "path", x->path);
-  field(&w, "model", x->req.model);
-  number(&w, "status", x->status);
-  field(&w, "end", x->end_word);
-  field(&w, "target", x->target_name);
-  field(&w, "served", x->served_model);
-  field(&w, "loss", x->loss);
-  if (x->raw) json_key(&w, SPAN("raw")), json_bool(&w, true);
-  if (x->req.stream) json_key(&w, SPAN("stream")), json_bool(&w, true);
-  number(&w, "ms", (int64_t)((x->worker->loop->now_ns - x->begun_ns) / 1000000));
-  if (x->first_event_ns) number(&w, "first_event_ms", (int64_t)(x->first_event_ns / 1000000));
-  number(&w, "bytes", (int64_t)x->answer_bytes);
-  number(&w, "input", x->usage.input);
-  number(&w, "cache_read", x->usage.cache_read);
-  number(&w, "output", x->usage.output);
-  number(&w, "reasoning", x->usage.reasoning);
-  write_tried(x, &w);
-  if (x->req.notes) {
-    json_key(&w, SPAN("notes"));
-    json_begin(&w, '{');
-    for (const struct policy_note *note = x->req.notes; note; note = note->next) {
-      bool newer = false;                                /* newest first: the first of a key counts */
-      for (const struct policy_note *q = x->req.notes; q != note; q = q->next) newer |= span_eq(q->key, note->key);
-      if (!newer) field(&w, note->key.p, note->value);
-    }
-    json_end(&w, '}');
-  }
-  number(&w, "generation", x->gen->number);
-  json_end(&w, '}');
-  log_sink_line(log, buf_span(&out));
-  worker_buf_back(x->worker, &out);
-}
-
-void answer_record(struct exchange *x) {
-  struct metrics *m = x->worker->metrics;
-  metrics_request(m, x->dialect, model_label(x), x->status);
-  if (x->counted_open) metrics_streams(m, -1);
-  if (x->overhead_ns) metrics_overhead(m, x->overhead_ns);
-  if (x->usage_reported) metrics_tokens(m, model_label(x), &x->usage);
-  if (x->served_model.n && x->target_name.n) metrics_served(m, x->target_name, x->served_model);
-  if (x->worker->gateway->access_log) access_line(x, x->worker->gateway->access_log);
 }

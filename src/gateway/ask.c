@@ -188,6 +188,7 @@ static struct exchange *child_of(struct ask *a, double seconds) {
   x->req.key = parent->req.key;
   x->req.user = parent->req.user;
   x->req.session = parent->req.session;
+  x->req.charges = parent->req.charges;
   x->req.model = arena_copy(&x->arena, a->question->model);
   request_choose_id(x);
   memcpy(x->trace + 3, parent->trace + 3, 32);           /* one trace, a span of its own */

@@ -48,6 +48,7 @@ void attempt_fault(struct attempt *a, enum fault f, const char *phase, const cha
 }
 
 void attempt_stop(struct attempt *a) {
+  meter_settle(a);
   if (!a->call.ended) call_stop(&a->call);
   worker_buf_back(a->exchange->worker, &a->call.head_bytes);
   buf_free(&a->window);
@@ -55,6 +56,7 @@ void attempt_stop(struct attempt *a) {
   buf_free(&a->raw);
   buf_free(&a->plain);
   unpack_free(a->unpack);
+  tap_free(a->tap);
   start_free(a->start);
   chunks_free(a->chunks);
   struct worker *w = a->exchange->worker;
@@ -108,6 +110,7 @@ static void flow(struct attempt *a) {
   struct exchange *x = a->exchange;
   const struct http_head *h = a->head;
   a->flowing = true;
+  if (x->raw) tap_begin(a);
   x->committed = true;
   x->state = X_STREAMING;
   x->heartbeat_ms = 0;
@@ -123,7 +126,7 @@ static bool take_encoding(struct attempt *a, const struct http_head *h) {
   struct exchange *x = a->exchange;
   struct span e = http_header(h, SPAN("content-encoding"));
   if (x->raw || !e.n || span_ieq(e, SPAN("identity"))) return true;
-  bool own = x->started || x->asker || (a->stream && exchange_has(x, HOOK_CHUNK));
+  bool own = x->started || x->asker || (a->stream && (exchange_has(x, HOOK_CHUNK) || a->usage_asked || x->reservation));
   a->unpack = unpack_new(e);
   a->packed = a->unpack && !own;
   if (a->unpack || a->failing) return true;
@@ -168,6 +171,7 @@ static void plain_piece(struct attempt *a, struct span data) {
   if (a->stream) { relay_feed(a, data); return; }
   phase_clock(a, SET_BETWEEN_EVENTS);
   if (a->flowing) {
+    tap_feed(a, data);
     exchange_write(x, data);
     if (x->sink->calls->waiting(x->sink) > SINK_HIGH) call_pause(c);
   } else if (a->failing) {
@@ -258,6 +262,7 @@ static void on_end(struct call *c) {
     return;
   }
   if (a->flowing) {
+    tap_end(a);
     health_good(x->worker->health, &a->target);
     x->terminated = true;
     x->sink->calls->end(x->sink);
@@ -332,7 +337,7 @@ void exchange_body(struct exchange *x, struct span data, bool last) {
   buf_add(&x->prefix, data);
   if (last) x->body_done = true;
   if (x->scanning) request_scan(x);
-  else if (x->attempts[0] && x->state != X_PICK && x->state != X_ON_ATTEMPT) push_body(x);
+  else if (x->attempts[0] && x->state != X_PICK && x->state != X_ON_ATTEMPT && x->state != X_RESERVE) push_body(x);
 }
 
 bool exchange_body_room(const struct exchange *x) {

@@ -128,23 +128,30 @@ static bool emit(struct attempt *a, const struct sse_event *e, struct span data,
   return true;
 }
 
-/* The policy closes the stream; what is held is left out. The exchange ends here. */
-static void stop_by_policy(struct attempt *a, const struct decision *d) {
+void chunks_stop(struct attempt *a, struct span as, struct span why, int status, struct span word) {
   struct exchange *x = a->exchange;
-  struct span why = arena_copy(&x->arena, d->message);
-  log_info("%s: stopped by %.*s: %.*s", x->id, SPAN_FMT(d->policy), SPAN_FMT(why));
-  if (d->kind == DECIDE_DENY || span_eq(d->as, SPAN("error"))) {
-    close_with_error(x, d->kind == DECIDE_DENY ? d->status : 500, d->kind == DECIDE_DENY ? SPAN("internal") : SPAN("stopped"), why);
+  a->stopped = true;
+  if (span_eq(as, SPAN("error"))) {
+    close_with_error(x, status, word, why);
   } else {
     struct buf out = { 0 };
     answer_trace(x);
-    stop_write(x->req.operation, &x->events, a->chunks->told, d->as, span_cstr(x->id), x->served_model.n ? x->served_model : x->req.model, time(NULL), &out);
+    stop_write(x->req.operation, &x->events, a->chunks ? a->chunks->told : NULL, as, span_cstr(x->id), x->served_model.n ? x->served_model : x->req.model, time(NULL), &out);
     exchange_write(x, buf_span(&out));
     x->sink->calls->end(x->sink);
     buf_free(&out);
   }
   x->terminated = true;
-  exchange_end(x, SPAN("stopped"));
+  exchange_end(x, span_eq(word, SPAN("internal")) ? SPAN("stopped") : word);
+}
+
+/* The policy closes the stream. The exchange ends here. */
+static void stop_by_policy(struct attempt *a, const struct decision *d) {
+  struct exchange *x = a->exchange;
+  struct span why = arena_copy(&x->arena, d->message);
+  bool broke = d->kind == DECIDE_DENY;
+  log_info("%s: stopped by %.*s: %.*s", x->id, SPAN_FMT(d->policy), SPAN_FMT(why));
+  chunks_stop(a, broke ? SPAN("error") : d->as, why, broke ? d->status : 500, broke ? SPAN("internal") : SPAN("stopped"));
 }
 
 /* ---- held */
@@ -202,7 +209,7 @@ static struct span moved(struct span s, struct span from, const char *to) { retu
 
 static void hold(struct attempt *a, const struct sse_event *e, struct span data, const struct piece *pieces, size_t n) {
   struct chunks *k = a->chunks;
-  size_t extra = e->data_lines > 1 ? data.n : 0;
+  size_t extra = e->data_lines > 1 || !e->raw.n ? data.n : 0;    /* its data is not among its bytes */
   struct held *h = mem_alloc(sizeof *h + n * sizeof *pieces + e->raw.n + extra);
   *h = (struct held){ .before = k->last, .at_ms = a->exchange->worker->loop->now_ms, .event = *e, .after = a->events, .piece_count = n };
   h->pieces = (struct piece *)(h + 1);
@@ -215,7 +222,7 @@ static void hold(struct attempt *a, const struct sse_event *e, struct span data,
   h->data = h->event.data;
   if (extra) {
     memcpy(h->bytes + e->raw.n, data.p, data.n);
-    h->data = span_of(h->bytes + e->raw.n, data.n);
+    h->data = h->event.data = span_of(h->bytes + e->raw.n, data.n);
   }
   for (size_t i = 0; i < n; i++) {
     struct piece *p = &h->pieces[i];

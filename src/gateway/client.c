@@ -255,7 +255,7 @@ static void head_understood(struct client *c, struct exchange *x, const struct h
   x->dialect = request_dialect(x->head);                 /* of refusals before it is understood */
   bool empty = h->framing == HTTP_NO_BODY || (h->framing == HTTP_LENGTH && !h->length);
   c->state = empty ? CLIENT_BUSY : CLIENT_BODY;
-  bool whole = request_is_whole(h, h->target);
+  bool whole = request_is_whole(h, h->target) || request_is_metered(x, h);
   if (cors_preflight(x) || !admit_caller(x) || !head_acceptable(c, h, whole)) return;
   http_body_init(&c->body, h);
   clock_set(c, setting(c, SET_CLIENT_IDLE));

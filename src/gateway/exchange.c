@@ -91,6 +91,7 @@ void exchange_end(struct exchange *x, struct span word) {
   if (!check(x->state != X_ENDED)) return;
   const struct attempt *a = x->attempts[0];
   if (a && x->committed && !a->fault) metrics_attempt(x->worker->metrics, a->target.name, FAULT_NONE);
+  if (a) meter_settle(x->attempts[0]);
   let_go(x);
   x->state = X_ENDED;
   x->end_word = word;
@@ -233,7 +234,7 @@ void exchange_resume(struct exchange *x, const struct policy_answer *answer) {
 static bool denied(struct exchange *x) {
   const struct decision *d = &x->run.decision;
   if (d->kind != DECIDE_DENY) return false;
-  struct error e = { .status = d->status, .word = d->error ? SPAN("internal") : SPAN("denied"), .message = d->message, .code = d->code,
+  struct error e = { .status = d->status, .word = d->error ? SPAN("internal") : d->word.n ? d->word : SPAN("denied"), .message = d->message, .code = d->code,
                      .tried = x->tried, .tried_count = x->tried_count };
   answer_error(x, &e, d->retry_after);
   exchange_end(x, e.word);
@@ -355,21 +356,24 @@ static bool pick(struct exchange *x) {
   x->usage = USAGE_NONE;                                 /* told of the attempt that answers */
   x->usage_reported = false;
   x->served_model = (struct span){ 0 };
-  x->state = exchange_has(x, HOOK_ATTEMPT) ? X_ON_ATTEMPT : X_SEND;
+  x->state = exchange_has(x, HOOK_ATTEMPT) ? X_ON_ATTEMPT : X_RESERVE;
   return true;
 }
 
 static void note_tried(struct exchange *x, struct attempt *a, enum fault f) {
+  meter_settle(a);
   if (x->tried_count >= MOST_TRIED) return;
   if (!x->tried) {
     x->tried = arena_alloc(&x->arena, MOST_TRIED * sizeof *x->tried);
     x->tried_endpoint = arena_alloc(&x->arena, MOST_TRIED * sizeof *x->tried_endpoint);
     x->tried_account = arena_alloc(&x->arena, MOST_TRIED * sizeof *x->tried_account);
+    x->tried_cost = arena_alloc(&x->arena, MOST_TRIED * sizeof *x->tried_cost);
   }
   size_t i = x->tried_count++;
   x->tried[i] = (struct tried){ arena_copy(&x->arena, a->target.name), f, a->status, (unsigned)(now_ms(x) - a->begun_ms) };
   x->tried_endpoint[i] = a->target.endpoint;
   x->tried_account[i] = a->target.account;
+  x->tried_cost[i] = a->cost;
 }
 
 static void drop_attempt(struct exchange *x) {
@@ -577,7 +581,7 @@ static bool on_attempt(struct exchange *x) {
   struct policy_subject s = { .req = &x->req, .attempt = &a->view };
   if (!hook_ready(x, HOOK_ATTEMPT, &s) || denied(x)) return false;
   if (x->run.decision.kind != DECIDE_SKIP) {
-    x->state = X_SEND;
+    x->state = X_RESERVE;
     return true;
   }
   log_info("%s: %.*s skipped: %.*s", x->id, SPAN_FMT(a->target.name), SPAN_FMT(x->run.decision.message));
@@ -591,6 +595,12 @@ static bool on_attempt(struct exchange *x) {
   return false;
 }
 
+static bool reserve(struct exchange *x) {
+  if (meter_reserve(x) != METER_GO) return false;
+  x->state = X_SEND;
+  return true;
+}
+
 static bool send_attempt(struct exchange *x) {
   struct attempt *a = x->attempts[0];
   if (a->view.deadline_set) {
@@ -598,6 +608,7 @@ static bool send_attempt(struct exchange *x) {
     if (a->view.deadline < left) a->deadline_ms = now_ms(x) + (uint64_t)(a->view.deadline * 1000);
   }
   x->state = X_UNDER_WAY;
+  a->begun = true;
   attempt_start(x);
   return false;
 }
@@ -641,6 +652,7 @@ void exchange_run(struct exchange *x) {
     case X_BACKOFF: on = backed_off(x); break;
     case X_PICK: on = pick(x); break;
     case X_ON_ATTEMPT: on = on_attempt(x); break;
+    case X_RESERVE: on = reserve(x); break;
     case X_SEND: on = send_attempt(x); break;
     case X_ON_RESPONSE: on = on_response(x); break;
     case X_FAILED: on = failed(x); break;

@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include "weir/conf.h"
 #include "weir/dialect.h"
+#include "weir/estimate.h"
 #include "weir/http.h"
 #include "weir/io.h"
 #include "weir/log.h"
@@ -77,6 +78,8 @@ struct gateway {
   uint64_t drain_due_ms;
   unsigned workers_left;              /* atomic: threads still running */
   uint64_t held;                      /* atomic: bytes of large request bodies */
+  struct cells *cells;                /* budgets and limits; NULL: nothing is counted */
+  struct ledger *ledger;              /* NULL: no records are kept */
   uint64_t memory_default;            /* a quarter of RAM */
   int64_t memory_base;                /* what the newest configuration and the process itself hold */
   unsigned most_clients;              /* what the descriptor limit allows; 0: no limit */
@@ -235,7 +238,9 @@ enum exchange_state {
   X_READING,                          /* the body is coming */
   X_BEGIN,
   X_SCANNING,                         /* multipart: its model part is looked for; else passed at once */
-  X_ON_REQUEST, X_ROUTE, X_PICK, X_ON_ATTEMPT, X_SEND,
+  X_ON_REQUEST, X_ROUTE, X_PICK, X_ON_ATTEMPT,
+  X_RESERVE,                          /* what it may cost is reserved; perhaps it waits for money to come back */
+  X_SEND,
   X_UNDER_WAY,                        /* an attempt runs */
   X_ON_RESPONSE,                      /* a whole answer or a held start is judged */
   X_STREAMING,                        /* past the content point */
@@ -257,6 +262,7 @@ struct exchange {
   bool early;                         /* the head was sent before the provider's */
   bool trace_told;                    /* what that head could not say has been said */
   bool raw;                           /* streamed through: no failover */
+  const struct operation_info *metered;   /* raw, but its body was read, for what it may cost; NULL: it was not */
   bool gone;                          /* the client left */
   bool waits;                         /* counted by worker_wait */
   bool terminated;                    /* the client has its stream's terminator, or the whole answer */
@@ -279,6 +285,7 @@ struct exchange {
   struct span body;                   /* whole, or what of a streamed one was read before routing */
   char *body_memory;                  /* owned; holds body when it is too large for the arena */
   size_t body_size, body_cap, body_memory_cap;
+  uint64_t body_keys;                 /* which keys may stand in it (json_read_object_keys) */
   bool body_done;                     /* all of the request body is here (or went through) */
   struct provider *raw_provider;
   struct chain {                      /* the route, as small as it is */
@@ -292,6 +299,7 @@ struct exchange {
   struct tried *tried;                /* failed attempts: MOST_TRIED in the arena, from the first failure on */
   const struct endpoint **tried_endpoint;
   const struct account **tried_account;
+  picodollars *tried_cost;
   size_t tried_count;
   const struct account *home;         /* of a bound request: the first that was picked */
   struct span unbound;                /* its body without what a policy lets be lost; empty: it stays at home */
@@ -306,8 +314,14 @@ struct exchange {
   uint64_t begun_ms, deadline_ms, resume_ms, heartbeat_ms;
   uint64_t begun_ns, overhead_ns;
   struct event_state events;          /* what the client has seen of its stream */
-  struct usage usage;
+  struct usage usage;                 /* of the attempt under way */
   bool usage_reported;
+  struct reservation *reservation;    /* what is reserved for it; NULL: no policy counts it */
+  picodollars cost;                   /* of the attempts that are settled */
+  bool cost_unknown;                  /* of some of them no price is known, or no usage */
+  bool wants_estimate;                /* x-weir-include: estimate */
+  picodollars estimate;               /* the most that was reserved at once for one attempt; 0: nothing was */
+  int64_t output_limit;               /* set by weir; 0: none */
   uint64_t deltas;
   uint64_t answer_bytes;              /* of the body, as the client got it */
   int status;                         /* shown to the client; 0: none yet */
@@ -358,6 +372,7 @@ bool request_understand(struct exchange *x);             /* path, operation, fac
 enum dialect request_dialect(const struct http_head *h);                  /* the caller's, as path and headers tell */
 void request_choose_id(struct exchange *x);
 bool request_is_whole(const struct http_head *h, struct span path);       /* JSON on a known route */
+bool request_is_metered(const struct exchange *x, const struct http_head *h);  /* the same under a provider's own name, where budgets count */
 /* multipart: the model part is looked for in what came so far; when it is found, or cannot come, the exchange goes on */
 void request_scan(struct exchange *x);
 /* Bound state: whether the request can do without it (weir.allow_loss), and from now on it does. */
@@ -372,6 +387,9 @@ enum peer_start { PEER_MORE, PEER_PLAIN, PEER_TOLD, PEER_STRANGER, PEER_BROKEN }
    it come from an address that may send none, is it broken? */
 enum peer_start peer_header(struct client *c, struct span window, size_t *used);
 void peer_choose(struct exchange *x);                    /* req.ip, from the head and the client's address */
+/* who.c: session, user, tags, time limit, as headers and body tell them */
+bool who_of_head(struct exchange *x);                    /* false: x-weir-timeout is no number */
+void who_of_body(struct exchange *x);                    /* of one that was read: req.members and req.facts are set */
 
 /* renew.c: a key that was refused is read again, where it came from a file or a program. */
 bool renew_wanted(const struct exchange *x, const struct attempt *a);    /* once per exchange: the same target is worth another try */
@@ -386,6 +404,20 @@ bool admit_caller(struct exchange *x);                   /* from the head alone:
 bool admit_model(struct exchange *x, struct span model); /* on a route that is read: req.operation is set */
 bool admit_unread(struct exchange *x, const struct provider *p);         /* on one that is passed through */
 
+/* counters.c: the cells in the runtime directory, and the thread that looks after them */
+bool counters_open(struct gateway *g, const char **why);
+void counters_close(struct gateway *g);
+
+/* meter.c: what attempts may cost, and what they came to */
+enum meter_result { METER_GO, METER_WAITS, METER_REFUSED };
+/* For the attempt that is about to be sent. WAITS: the exchange's clock runs it again; REFUSED: it has ended. */
+enum meter_result meter_reserve(struct exchange *x);
+bool meter_room(struct attempt *a, const struct event_facts *f);          /* false: the stream has to end before this event */
+/* The limits that hold for the caller, in its dialect's usual headers. */
+void meter_headers(struct exchange *x, struct buf *out);
+void meter_settle(struct attempt *a);                    /* once; a second time is nothing */
+int64_t worker_wall_ms(const struct worker *w);          /* Unix time */
+
 /* answer.c: the answer's head, errors, the records of an ended exchange */
 void answer_headers(struct exchange *x, const struct http_head *from, struct buf *out);
 void answer_start(struct exchange *x, int status, const struct http_head *from, int64_t length);   /* head, once */
@@ -394,7 +426,8 @@ void answer_text_of_weir(struct exchange *x, struct span text, struct span json)
 void answer_early(struct exchange *x);                   /* head before the provider's, or one more heartbeat */
 /* After an early head, for who asked (x-weir-include: trace): the rest of the headers as a comment, once, before the stream ends. */
 void answer_trace(struct exchange *x);
-void answer_record(struct exchange *x);                  /* metrics and access log */
+/* record.c */
+void answer_record(struct exchange *x);                  /* metrics, access log, ledger */
 
 /* ---- attempt */
 struct call_calls;
@@ -446,6 +479,12 @@ struct attempt {
   int status;
   uint64_t begun_ms, phase_due_ms;
   uint64_t deadline_ms;               /* set by a policy; 0: the exchange's */
+  const struct model_facts *model;    /* what is known of it; in the arena. NULL until it is about to be sent */
+  picodollars cost;                   /* once settled; PRICE_UNKNOWN */
+  bool begun;                         /* a request was on its way */
+  bool settled;
+  struct tap *tap;                    /* reads the usage of a raw answer; NULL: nobody does */
+  bool stopped;                       /* weir ended the stream before its provider did */
   struct http_head *head;             /* the response's, in the arena */
   struct buf window;                  /* stream: the unfinished event; whole: the answer so far */
   struct buf held;                    /* stream: events before the content point */
@@ -458,6 +497,8 @@ struct attempt {
   struct event_state events;          /* as far as it came in; the exchange's is what went out */
   struct chunks *chunks;              /* what policies see of it, from the content point on; NULL: none has on_chunk */
   uint64_t hold_due_ms;               /* what policies hold goes on; 0: no matter of time */
+  struct policy_edit *own;            /* what weir itself sets in the body: names of the operation's own members */
+  bool usage_asked;                   /* weir asked for the usage of this stream, its client did not: traces of that are taken out */
   bool stream;                        /* the answer is an event stream */
   bool flowing;                       /* the body goes straight through: raw, encoded, or over hold_answer */
   bool failing;                       /* a non-2xx body is being read */
@@ -480,6 +521,13 @@ bool relay_time(struct attempt *a);                      /* hold_due_ms is over;
 void relay_end(struct attempt *a);                       /* the provider's bytes ended */
 void relay_cut(struct attempt *a, enum fault f);         /* they broke off; a->why says how */
 
+/* tap.c: the usage of what flows through unread */
+const struct operation_info *tap_operation(struct span method, struct span path, const struct provider *p);   /* that a raw path is; NULL: none */
+void tap_begin(struct attempt *a);                       /* its head is here */
+void tap_feed(struct attempt *a, struct span data);
+void tap_end(struct attempt *a);                         /* it is whole */
+void tap_free(struct tap *t);
+
 /* start.c: the held start. It is wanted until start_show tells it. */
 void start_add(struct attempt *a, const struct sse_event *e, const struct event_facts *f);
 bool start_hold(struct attempt *a, const struct hold_wish *w);          /* false: all of it is there, or no more will be kept */
@@ -498,6 +546,9 @@ void unpack_free(struct unpack *u);                      /* NULL is fine */
 bool chunks_event(struct attempt *a, const struct sse_event *e, const struct event_facts *f);
 bool chunks_flush(struct attempt *a);                    /* what is held goes out: the stream ends here */
 bool chunks_time(struct attempt *a);
+/* Ends the stream as its dialect ends one: as = "length", "filter" (or "error": weir's error). What is held is left out. The exchange
+   has ended then, as `word`. */
+void chunks_stop(struct attempt *a, struct span as, struct span why, int status, struct span word);
 void chunks_free(struct chunks *k);
 
 /* ---- pool and upstream */

@@ -1,5 +1,6 @@
 /* house.c: the process from start to end: listeners, threads, signals, drain. */
 #include "gateway.h"
+#include <errno.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -10,7 +11,7 @@
 #include <unistd.h>
 #include "weir/vm.h"
 
-enum { WATCH_MS = 300, PRICES_MS = 3600 * 1000, GONE_MS = 2000 };
+enum { WATCH_MS = 300, PRICES_MS = 3600 * 1000, GONE_MS = 2000, LISTEN_TRIES = 30 };
 
 struct house {
   struct gateway *gateway;
@@ -208,13 +209,25 @@ static void raise_descriptors(struct gateway *g) {
   if (r.rlim_cur < 1024) log_warn("only %lu descriptors are allowed: each stream needs two", (unsigned long)r.rlim_cur);
 }
 
+/* The ring of a process that was killed a moment ago is taken down behind its back, and holds the address until then. */
+static int listen_patiently(struct span spec, char *text, size_t size) {
+  int fd = -1;
+  for (int tries = 0; fd < 0 && tries < LISTEN_TRIES; tries++) {
+    if (tries) nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+    errno = 0;
+    fd = listen_open(spec, text, size);
+    if (errno != EADDRINUSE) break;
+  }
+  return fd;
+}
+
 static bool open_listeners(struct gateway *g) {
   const struct conf *c = g->newest->conf;
   char text[256];
   g->listeners = mem_zero((c->listener_count + 1) * sizeof *g->listeners);
   g->bound = mem_zero(c->listener_count * sizeof *g->bound);
   for (size_t i = 0; i < c->listener_count; i++) {
-    int fd = listen_open(c->listeners[i].spec, text, sizeof text);
+    int fd = listen_patiently(c->listeners[i].spec, text, sizeof text);
     if (fd < 0) {
       log_error("cannot listen on %.*s: %s", SPAN_FMT(c->listeners[i].spec), text);
       return false;
@@ -223,7 +236,7 @@ static bool open_listeners(struct gateway *g) {
     g->bound[g->listener_count].spec = span_cstr(mem_cstr(c->listeners[i].spec));   /* outlives this configuration */
     g->listeners[g->listener_count++] = fd;
   }
-  g->admin_fd = listen_open(c->admin.spec, text, sizeof text);
+  g->admin_fd = listen_patiently(c->admin.spec, text, sizeof text);
   if (g->admin_fd < 0) log_error("cannot listen on %.*s (admin): %s", SPAN_FMT(c->admin.spec), text);
   return g->admin_fd >= 0;
 }
@@ -334,6 +347,7 @@ static void house_end(struct gateway *g) {
   generation_bury(g);
   if (g->system_trust) tls_trust_drop(g->system_trust);
   log_sink_close(g->access_log);
+  counters_close(g);
 }
 
 int gateway_run(const struct run_options *o) {
@@ -362,6 +376,10 @@ int gateway_run(const struct run_options *o) {
     log_error("%s: %s", g->runtime_dir, why);
     return 2;
   }
+  if (!counters_open(g, &why)) {
+    log_error("%s/cells: %s", g->runtime_dir, why);
+    return 2;
+  }
   g->resolver = resolver_new(g->house, &why);
   if (!g->resolver) {
     log_error("names: %s", why);
@@ -370,6 +388,7 @@ int gateway_run(const struct run_options *o) {
   g->shakes = tls_pool_new(g->worker_count > 1 ? 2 : 1);
   for (int k = 0; k < MEM_KINDS; k++) g->memory_base += mem_held((enum mem_kind)k);
   g->workers = mem_zero(g->worker_count * sizeof *g->workers);
+  for (unsigned i = 0; i < g->worker_count; i++) policy_set_cells(g->newest->vms[i], g->cells);
   if (!start_workers(g, &why)) {
     log_error("%s", why);
     return 2;

@@ -28,6 +28,35 @@ static void backpressure(struct attempt *a) {
   if (a->exchange->sink->calls->waiting(a->exchange->sink) > SINK_HIGH) call_pause(&a->call);
 }
 
+/* Weir asked for the usage, its client did not: the chunk that tells it is not passed on, and "usage":null goes from the others. What
+   is left is the stream of a call without the option, byte for byte. */
+static void usage_traces_out(struct attempt *a, struct sse_event *e, const struct event_facts *f) {
+  struct arena *scratch = &a->exchange->worker->scratch;
+  struct span cut = f->usage_null, data = sse_data(e, scratch);
+  if (f->usage_only) {
+    *e = (struct sse_event){ .raw = span_of(e->raw.p, 0), .data = data, .data_lines = 1 };    /* on_chunk may still look at it */
+    return;
+  }
+  size_t before = (size_t)(cut.p - data.p), behind = data.n - before - cut.n;
+  char *rest = arena_alloc(scratch, before + behind);
+  memcpy(rest, data.p, before);
+  memcpy(rest + before, cut.p + cut.n, behind);
+  struct buf out = { 0 };
+  if (e->data_lines == 1) {
+    size_t head = (size_t)(e->data.p - e->raw.p);
+    buf_add(&out, span_of(e->raw.p, head));
+    buf_add(&out, span_of(rest, before + behind));
+    buf_add(&out, span_from(e->raw, head + e->data.n));
+    e->raw = arena_copy(scratch, buf_span(&out));
+    e->data = span_of(e->raw.p + head, before + behind);
+  } else {
+    sse_write(&out, e->name, span_of(rest, before + behind));
+    e->raw = arena_copy(scratch, buf_span(&out));
+    e->data = span_of(rest, before + behind);
+  }
+  buf_free(&out);
+}
+
 /* ---- after the content point */
 /* What a packed stream says goes to the client in the provider's own bytes, as they come. */
 static void relay_write(struct attempt *a, struct span s) {
@@ -53,14 +82,27 @@ static size_t relay_events(struct attempt *a, struct span window) {
       attempt_fault(a, FAULT_PROTOCOL, "stream", why ? why : "an event of the stream is not valid JSON");
       return SIZE_MAX;
     }
+    if (!x->terminated && !meter_room(a, &f)) {                            /* the money for more of it is not there */
+      relay_write(a, span_of(window.p + sent, at - sent));
+      log_info("%s: ended at its reservation", x->id);
+      chunks_stop(a, SPAN("length"), SPAN("the budget is spent"), 429, SPAN("capped"));
+      return SIZE_MAX;
+    }
     if ((f.terminal || f.class == EVENT_ERROR) && x->early && !x->terminated && !judged) {
       relay_write(a, span_of(window.p + sent, at - sent));
       sent = at;
       answer_trace(x);
     }
+    bool other = a->usage_asked && (f.usage_only || f.usage_null.n);
+    if (other) {
+      relay_write(a, span_of(window.p + sent, at - sent));
+      usage_traces_out(a, &e, &f);
+      sent = at + s.used;
+    }
     at += s.used;
     if (!judged) {
       x->events = a->events;
+      if (other) relay_write(a, e.raw);
     } else if (!x->terminated) {
       if (!chunks_event(a, &e, &f)) return SIZE_MAX;
       sent = at;

@@ -10,6 +10,15 @@ bool request_is_whole(const struct http_head *h, struct span target) {
   return span_eq(h->method, SPAN("POST")) && operation_by_path(path);
 }
 
+bool request_is_metered(const struct exchange *x, const struct http_head *h) {
+  struct span path, name;
+  span_cut(h->target, '?', &path);
+  if (path.n < 2 || path.p[0] != '/' || !policy_counts(x->gen->vms[x->worker->number])) return false;
+  span_cut(span_from(path, 1), '/', &name);
+  struct provider *p = conf_provider(x->gen->conf, name);
+  return p && tap_operation(h->method, span_from(path, 1 + name.n), p);
+}
+
 /* ---- identity */
 static bool id_ok(struct span s) {
   if (!s.n || s.n > 64) return false;
@@ -60,37 +69,6 @@ void request_choose_id(struct exchange *x) {
   x->req.id = span_cstr(x->id);
 }
 
-/* Seconds that the caller gives the request, in weir's own words or in those of the gateways it came from; 0: none. < 0: no number. */
-static double asked_seconds(const struct http_head *h) {
-  static const struct { struct span name; double unit; } forms[] = {
-    { SPAN("x-weir-timeout"), 1 }, { SPAN("x-litellm-timeout"), 1 }, { SPAN("x-portkey-request-timeout"), 0.001 },
-  };
-  for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-    struct span text = http_header(h, forms[i].name);
-    double value;
-    if (text.p && span_double(text, &value) && value > 0) return value * forms[i].unit;
-    if (text.p && !i) return -1;                         /* others' words are taken where they make sense */
-  }
-  return 0;
-}
-
-static void read_own_headers(struct exchange *x) {
-  struct policy_req *r = &x->req;
-  r->deadline = asked_seconds(x->head);
-  r->session = http_header(x->head, SPAN("x-weir-session"));
-  struct span tags = http_header(x->head, SPAN("x-weir-tags"));
-  while (tags.n) {
-    struct span one, key;
-    tags = span_cut(tags, ',', &one);
-    struct span value = span_cut(one, '=', &key);
-    key = span_trim(key);
-    if (!key.n) continue;
-    struct policy_note *n = arena_alloc(&x->arena, sizeof *n);
-    *n = (struct policy_note){ r->tags, key, span_trim(value), { 0 } };
-    r->tags = n;
-  }
-}
-
 /* ---- what is asked */
 static bool refuse(struct exchange *x, int status, const char *word, const char *code, const char *message) {
   exchange_fail(x, status, span_cstr(word), span_cstr(code), message, NULL);
@@ -102,6 +80,7 @@ static void keep_names(struct exchange *x) {
   struct span *names[] = { &x->req.model, &x->req.user, &x->req.session };
   for (size_t i = 0; i < sizeof names / sizeof *names; i++)
     if (names[i]->n) *names[i] = arena_copy(&x->arena, *names[i]);
+  for (struct policy_note *n = x->req.tags; n; n = n->next) n->key = arena_copy(&x->arena, n->key), n->value = arena_copy(&x->arena, n->value);
 }
 
 static bool read_body(struct exchange *x) {
@@ -117,11 +96,11 @@ static bool read_body(struct exchange *x) {
   r->members = arena_alloc(&x->arena, n * sizeof *r->members);
   memcpy(r->members, x->worker->members, n * sizeof *r->members);
   r->member_count = n;
+  x->body_keys = keys;
   const char *why = NULL;
   if (!request_read_keys(r->operation, r->members, n, keys, &r->facts, &why)) return refuse(x, 400, "bad_request", "", why);
   r->stream = r->facts.stream;
-  r->user = r->facts.user;
-  if (!r->session.n) r->session = r->facts.session;
+  who_of_body(x);
   if (r->facts.model.type == JSON_STRING) json_unescape(r->facts.model, &x->arena, &r->model);
   if (x->body_memory) keep_names(x);
   return admit_model(x, r->model);
@@ -156,8 +135,25 @@ static bool is_multipart(const struct exchange *x) {
 static bool go_raw(struct exchange *x, struct provider *p) {
   x->raw = true;
   x->raw_provider = p;
-  x->body_chunked = x->head->framing == HTTP_CHUNKED;
+  x->body_chunked = x->head->framing == HTTP_CHUNKED && !x->body_size;
   return true;
+}
+
+/* What can be read of it bounds its cost; what cannot has none that is known. */
+static void read_metered(struct exchange *x, const struct provider *p) {
+  struct policy_req *r = &x->req;
+  const struct operation_info *o = tap_operation(r->method, x->raw_path, p);
+  const char *why;
+  size_t n;
+  if (!o || !x->body_done || !json_read_object_keys(x->body, x->worker->members, MOST_MEMBERS, &n, NULL, &x->body_keys)) return;
+  r->members = arena_alloc(&x->arena, n * sizeof *r->members);
+  memcpy(r->members, x->worker->members, n * sizeof *r->members);
+  r->member_count = n;
+  if (!request_read(o, r->members, n, &r->facts, &why)) return;
+  if (r->facts.model.type == JSON_STRING) json_unescape(r->facts.model, &x->arena, &r->model);
+  who_of_body(x);
+  if (x->body_memory) keep_names(x);
+  x->metered = o;
 }
 
 static bool default_raw(struct exchange *x) {
@@ -175,6 +171,7 @@ static bool named_raw(struct exchange *x) {
   if (p) {
     x->raw_path = span_from(x->path, 1 + name.n);
     x->dialect = p->dialect;
+    read_metered(x, p);
     return admit_unread(x, p) && go_raw(x, p);
   }
   static const char *const later[] = { "v1beta", "v2", "model" };
@@ -200,8 +197,7 @@ bool request_understand(struct exchange *x) {
   x->dialect = request_dialect(x->head);
   if (!target_split(target, &x->path, &x->query, &why)) return refuse(x, 400, "bad_request", "", why);
   r->path = x->path;
-  read_own_headers(x);
-  if (r->deadline < 0) return refuse(x, 400, "bad_request", "", "x-weir-timeout must be a number of seconds above 0");
+  if (!who_of_head(x)) return refuse(x, 400, "bad_request", "", "x-weir-timeout must be a number of seconds above 0");
   bool post = span_eq(r->method, SPAN("POST"));
   r->operation = post ? operation_by_path(x->path) : NULL;
   if (r->operation) return read_body(x);
@@ -356,8 +352,10 @@ static struct span key_text(struct exchange *x, struct json key) {
   return s;
 }
 
+/* Of one member: weir's own word goes before the attempt's, and that before the request's. */
 static const struct policy_edit *edit_for(struct exchange *x, struct attempt *a, struct span member) {
-  const struct policy_edit *e = edit_of(a->view.edits, x, member);
+  const struct policy_edit *e = edit_of(a->own, x, member);
+  if (!e) e = edit_of(a->view.edits, x, member);
   return e ? e : edit_of(x->req.edits, x, member);
 }
 
@@ -458,6 +456,7 @@ static struct span edited_body(struct exchange *x, struct attempt *a) {
     json_write_string(&out, a->target.model);
     first = false;
   }
+  add_missing(x, a, a->own, &out, &first);
   add_missing(x, a, a->view.edits, &out, &first);
   add_missing(x, a, x->req.edits, &out, &first);
   buf_byte(&out, '}');
@@ -470,18 +469,32 @@ static bool edited(const struct exchange *x, const struct attempt *a) {
   if (a->view.edits || x->req.facts.model.type != JSON_STRING) return true;
   for (const struct policy_edit *e = x->req.edits; e; e = e->next)
     if (!span_eq(e->word, SPAN("model"))) return true;
+  for (const struct policy_edit *e = a->own; e; e = e->next)
+    if (json_member_of(x->req.members, x->req.member_count, e->word).type != JSON_NONE) return true;
   return false;
+}
+
+/* The model's value with what weir itself adds to the body behind it: all other bytes stay where they are. */
+static struct span model_and_own(struct exchange *x, struct attempt *a) {
+  struct buf text = { 0 };
+  json_write_string(&text, a->target.model);
+  for (const struct policy_edit *e = a->own; e; e = e->next) {
+    buf_byte(&text, ',');
+    json_write_string(&text, e->word);
+    buf_byte(&text, ':');
+    buf_add(&text, e->json);
+  }
+  struct span fresh = arena_copy(&x->arena, buf_span(&text));
+  buf_free(&text);
+  return fresh;
 }
 
 static int compose_body(struct exchange *x, struct attempt *a, struct iovec *parts) {
   struct span body = x->body, model = x->req.facts.model.text;
   if (edited(x, a)) {
     body = edited_body(x, a);
-  } else if (!json_string_is(x->req.facts.model, a->target.model)) {
-    struct buf name = { 0 };
-    json_write_string(&name, a->target.model);
-    struct span fresh = arena_copy(&x->arena, buf_span(&name));
-    buf_free(&name);
+  } else if (a->own || !json_string_is(x->req.facts.model, a->target.model)) {
+    struct span fresh = model_and_own(x, a);
     size_t before = (size_t)(model.p - body.p), behind = before + model.n;
     parts[0] = (struct iovec){ (void *)body.p, before };
     parts[1] = (struct iovec){ (void *)fresh.p, fresh.n };
@@ -494,7 +507,7 @@ static int compose_body(struct exchange *x, struct attempt *a, struct iovec *par
 
 static void compose_framing(struct exchange *x, struct buf *head, size_t length) {
   const struct http_head *h = x->head;
-  if (!x->raw) http_write_header_u64(head, SPAN("content-length"), length);
+  if (!x->raw || x->body_size) http_write_header_u64(head, SPAN("content-length"), length);
   else if (h->framing == HTTP_CHUNKED) http_write_header(head, SPAN("transfer-encoding"), SPAN("chunked"));
   else if (h->framing == HTTP_LENGTH) http_write_header_u64(head, SPAN("content-length"), (uint64_t)((int64_t)h->length + x->length_change));
 }
@@ -502,6 +515,7 @@ static void compose_framing(struct exchange *x, struct buf *head, size_t length)
 int request_compose(struct exchange *x, struct attempt *a, struct buf *head, struct iovec *parts) {
   struct endpoint *e = a->target.endpoint;
   int count = x->raw ? 0 : compose_body(x, a, parts);
+  if (x->raw && x->body_size) parts[count++] = (struct iovec){ (void *)x->body.p, x->body.n };     /* it was read, and goes as it came */
   size_t length = 0;
   for (int i = 0; i < count; i++) length += parts[i].iov_len;
   if (!head->p) *head = worker_buf(x->worker);

@@ -164,7 +164,7 @@ static void counter_setup(lua_State *L) {
 
 /* ---- the table */
 
-static const char *const later[] = { "budget", "limit", "kv" };
+static const char *const later[] = { "kv" };
 enum { LATER = sizeof later / sizeof *later, MOST_WORDS = 64 };
 
 /* __index of weir and the tables in it; upvalue: what the table is called. */
@@ -202,12 +202,11 @@ static int hours_call(lua_State *L) { return seconds_of(L, "hours", 3600); }
 static int days_call(lua_State *L) { return seconds_of(L, "days", 86400); }
 static int kb_call(lua_State *L) { return seconds_of(L, "kb", 1024); }
 static int mb_call(lua_State *L) { return seconds_of(L, "mb", 1048576); }
-static int usd_call(lua_State *L) { return refuse_later(L, "usd, money in a policy,"); }
 
 static void values_setup(lua_State *L) {
   static const luaL_Reg values[] = {
     { "minutes", minutes_call }, { "hours", hours_call }, { "days", days_call },         { "kb", kb_call },
-    { "mb", mb_call },           { "usd", usd_call },     { "require", module_require }, { NULL, NULL },
+    { "mb", mb_call },           { "require", module_require }, { NULL, NULL },
   };
   lua_pushglobaltable(L);
   luaL_setfuncs(L, values, 0);
@@ -234,6 +233,8 @@ void weir_setup(lua_State *L) {
   ask_setup(L);
   match_setup(L);
   shared_setup(L);
+  cells_setup(L);
+  money_setup(L);
   counter_setup(L);
   refuse_other_words(L, "weir");
   lua_setglobal(L, "weir");

@@ -15,7 +15,7 @@ struct choice {
   double tokens, bytes;                                /* of hold, and of replace in on_chunk */
   bool until_done;
   size_t back;
-  const char *as;
+  const char *as, *word;
   struct span text, code;                              /* text: the message, the answer, the new text */
   struct span *targets;
   size_t target_count;
@@ -73,6 +73,14 @@ static int deny_call(lua_State *L) {
     if (lua_getfield(L, 3, "code") != LUA_TNIL) c->code = check_text(L, -1, "weir.deny: code", arena_of(L));
   }
   return lua_settop(L, made), 1;
+}
+
+void refusal_push(lua_State *L, const char *word, struct span message, double retry_after) {
+  struct choice *c = choice_new(L, DECIDE_DENY);
+  c->status = 429;
+  c->word = word;
+  c->text = message;
+  c->seconds = retry_after;
 }
 
 /* weir.answer(text or table) */
@@ -329,6 +337,7 @@ bool choice_take(lua_State *L, int at, struct frame *f, struct decision *out, st
   else if (c->kind == DECIDE_ANSWER || c->kind == DECIDE_REPLACE) out->text = c->text;
   else out->message = c->text;
   if (c->as) out->as = span_cstr(c->as);
+  if (c->word) out->word = span_cstr(c->word);
   out->back = c->back;
   out->hold = (struct hold_wish){ c->tokens, c->bytes, c->seconds, c->until_done };
   return true;

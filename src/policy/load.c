@@ -219,12 +219,16 @@ void policy_vm_free(struct policy_vm *pv) {
   if (!pv) return;
   vm_free(pv->vm);
   matches_drop(pv);
+  caps_drop(pv);
   for (int h = 0; h < HOOK_COUNT; h++) mem_free(pv->lists[h].of);
   mem_free(pv->instances);
   buf_free(&pv->scratch);
   arena_end(&pv->text);
   mem_free(pv);
 }
+
+bool policy_counts(const struct policy_vm *pv) { return pv->caps; }
+void policy_set_cells(struct policy_vm *pv, struct cells *cells) { pv->cells = cells; }
 
 size_t policy_memory(const struct policy_vm *pv) { return vm_memory(pv->vm); }
 bool policy_idle(struct policy_vm *pv) { return vm_idle(pv->vm); }

@@ -4,7 +4,7 @@
    policy declares is what it can be given: names and types of weir.lua are checked against it. */
 struct required { const void *tag; const char *type; };
 static const char required_tag;
-static const char *const types[] = { "string", "number", "boolean", "table" };
+static const char *const types[] = { "string", "number", "boolean", "table", "money" };
 enum { TYPES = sizeof types / sizeof *types };
 
 int required_call(lua_State *L) {
@@ -31,6 +31,11 @@ static int refuse_option(lua_State *L, const struct use *use, const char *what) 
   return lua_error(L);
 }
 
+static const char *type_of(lua_State *L, int at) {
+  int64_t v;
+  return amount_at(L, at, &v) ? "money" : luaL_typename(L, at);
+}
+
 static void value_push(lua_State *L, const struct value *v) {
   luaL_checkstack(L, 4, "options are nested too deeply");
   switch (v->type) {
@@ -39,10 +44,7 @@ static void value_push(lua_State *L, const struct value *v) {
   case VALUE_INT:    lua_pushinteger(L, v->i); break;
   case VALUE_NUM:    lua_pushnumber(L, v->d); break;
   case VALUE_STRING: push_span(L, v->s); break;
-  case VALUE_MONEY:
-    refuse_option(L, policy_of(L)->frame->instance->use,
-                  "money (usd) in the options of a policy is not in this version");
-    break;
+  case VALUE_MONEY:  amount_push(L, v->i); break;
   case VALUE_TABLE:
     lua_createtable(L, 0, (int)v->count);
     for (size_t i = 0; i < v->count; i++) {
@@ -93,15 +95,15 @@ static const struct value *given_option(const struct use *use, struct span name)
 /* The declaration is on top; replaces it by the value. */
 static void option_push(lua_State *L, const struct use *use, struct span name) {
   const struct value *given = given_option(use, name);
-  const char *required = required_type(L, -1), *wanted = required ? required : luaL_typename(L, -1);
+  const char *required = required_type(L, -1), *wanted = required ? required : type_of(L, -1);
   if (!given && required)
     refuse_option(L, use, lua_pushfstring(L, "the option '%s' (a %s) is missing", name.p, required));
   if (!given) return;
   lua_pop(L, 1);
   value_push(L, given);
-  if (strcmp(luaL_typename(L, -1), wanted))
+  if (strcmp(type_of(L, -1), wanted))
     refuse_option(L, use,
-                  lua_pushfstring(L, "the option '%s' is a %s, not a %s", name.p, wanted, luaL_typename(L, -1)));
+                  lua_pushfstring(L, "the option '%s' is a %s, not a %s", name.p, wanted, type_of(L, -1)));
 }
 
 int options_call(lua_State *L) {

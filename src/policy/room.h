@@ -59,6 +59,8 @@ struct policy_vm {
   size_t text_limit;                   /* bytes of JSON that a policy may make */
   struct buf *errors, *warnings;       /* while loading */
   struct held *matches;                /* automata that its matchers use */
+  struct caps *caps;                   /* what weir.budget and weir.limit made */
+  struct cells *cells;                 /* NULL: nothing is counted here */
 };
 static inline struct policy_vm *policy_of(lua_State *L) { return vm_owner(L); }
 struct buf *scratch_begin(struct policy_vm *pv);         /* empty; good until the next call of it */
@@ -160,6 +162,7 @@ bool choice_take(lua_State *L, int at, struct frame *f, struct decision *out, st
 size_t check_targets(lua_State *L, int at, struct policy_vm *pv, struct policy_req *req,
                      struct span out[ROUTE_MOST_TARGETS]);
 
+void refusal_push(lua_State *L, const char *word, struct span message, double retry_after);   /* a denial that ends as `word`: capped, limited */
 void usage_push(lua_State *L, const struct usage *u);     /* bind_fault.c: a table of what is there */
 
 /* ---- options.c */
@@ -177,6 +180,13 @@ void wait_setup(lua_State *L);
 void ask_setup(lua_State *L);
 void match_setup(lua_State *L);
 void shared_setup(lua_State *L);
+void cells_setup(lua_State *L);
+void caps_drop(struct policy_vm *pv);
+
+/* ---- bind_money.c */
+void money_setup(lua_State *L);                          /* the global usd */
+void amount_push(lua_State *L, int64_t picodollars);
+bool amount_at(lua_State *L, int at, int64_t *picodollars);   /* false: another thing stands there */
 void matches_drop(struct policy_vm *pv);
 
 /* ---- count.c: process-wide */

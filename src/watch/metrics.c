@@ -3,6 +3,7 @@
 #include "weir/metrics.h"
 #include <pthread.h>
 #include <stdlib.h>
+#include "weir/money.h"
 #include "weir/table.h"
 
 enum { LONGEST_SERIES = 512, MOST_TARGETS = 1000, MOST_VERSIONS = 256, BUCKETS = 20 };
@@ -20,7 +21,7 @@ struct metrics {
   pthread_mutex_t lock;
   struct table cells;
   struct histogram overhead, first_event;
-  int64_t streams, reloads[2];
+  int64_t streams, reloads[2], lost;
   unsigned targets, versions;         /* distinct ones: names that callers invent must not grow the process */
 };
 
@@ -187,6 +188,18 @@ void metrics_tokens(struct metrics *m, struct span model, const struct usage *u)
   tokens(m, model, "reasoning", u->reasoning);
 }
 
+void metrics_spend(struct metrics *m, struct span model, int64_t amount) {
+  struct quick *q = quick(m, 3, model, SPAN(""));
+  if (!q->cell) {
+    struct series s = series("weir_spend_usd_total");
+    label(&s, "model", model);
+    q->cell = cell_of(m, &s);
+  }
+  add(&q->cell->value, money_sum(q->cell->value, amount) - q->cell->value);
+}
+
+void metrics_lost(struct metrics *m) { add(&m->lost, 1); }
+
 int64_t *metrics_connections(struct metrics *m, struct span endpoint, const char *state) {
   struct series s = series("weir_upstream_connections");
   label(&s, "endpoint", endpoint);
@@ -222,6 +235,7 @@ static const struct { const char *name, *type, *help; } families[] = {
   { "weir_memory_bytes", "gauge", "Memory held, by kind." },
   { "weir_requests_total", "counter", "Requests answered." },
   { "weir_served_total", "counter", "Answers by the model version that the provider named." },
+  { "weir_spend_usd_total", "counter", "What was spent, in US dollars, as the price table has it." },
   { "weir_tokens_total", "counter", "Tokens as providers reported them." },
   { "weir_upstream_connections", "gauge", "Connections to providers." },
 };
@@ -248,13 +262,16 @@ static void write_cells(struct metrics *const *shards, size_t count, struct buf 
       buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", families[f].name, families[f].help, families[f].name, families[f].type);
       family = f;
     }
-    buf_printf(out, "%s %lld\n", all[first]->series, (long long)sum);
+    char dollars[MONEY_TEXT];
+    bool money = !strncmp(all[first]->series, "weir_spend_usd_total{", 21);
+    if (money) buf_printf(out, "%s %.*s\n", all[first]->series, (int)money_text(sum, dollars), dollars);
+    else buf_printf(out, "%s %lld\n", all[first]->series, (long long)sum);
   }
   mem_free(all);
 }
 
 void metrics_write(struct metrics *const *shards, size_t count, struct buf *out) {
-  int64_t streams = 0, accepted = 0, refused = 0;
+  int64_t streams = 0, accepted = 0, refused = 0, lost = 0;
   for (size_t k = 0; k < count; k++) pthread_mutex_lock(&shards[k]->lock);
   write_cells(shards, count, out);
   for (size_t k = 0; k < count; k++) pthread_mutex_unlock(&shards[k]->lock);
@@ -262,10 +279,12 @@ void metrics_write(struct metrics *const *shards, size_t count, struct buf *out)
     streams += load(&shards[k]->streams);
     accepted += load(&shards[k]->reloads[1]);
     refused += load(&shards[k]->reloads[0]);
+    lost += load(&shards[k]->lost);
   }
   buf_printf(out, "# HELP weir_streams_open Streams past their content point.\n# TYPE weir_streams_open gauge\nweir_streams_open %lld\n", (long long)streams);
   buf_printf(out, "# HELP weir_reloads_total Reloads by result.\n# TYPE weir_reloads_total counter\nweir_reloads_total{result=\"accepted\"} %lld\nweir_reloads_total{result=\"refused\"} %lld\n",
              (long long)accepted, (long long)refused);
+  buf_printf(out, "# HELP weir_records_lost_total Records of exchanges that the ledger had no room for.\n# TYPE weir_records_lost_total counter\nweir_records_lost_total %lld\n", (long long)lost);
   write_histogram(shards, count, offsetof(struct metrics, overhead), "weir_overhead_seconds", "Time from a request's last byte to its first attempt's send.", out);
   write_histogram(shards, count, offsetof(struct metrics, first_event), "weir_first_event_seconds", "Time from a request to its stream's first content.", out);
 }

@@ -144,7 +144,7 @@ static void each_setting_at_each_level(void **state) {
     { "between_events", SET_BETWEEN_EVENTS, { 1, 2, 4 }, "dpm" }, { "total", SET_TOTAL, { 1, 2, 4 }, "dpm" },
     { "hold_head", SET_HOLD_HEAD, { 1, 2, 4 }, "dpm" }, { "hold_answer", SET_HOLD_ANSWER, { 1, 2, 4 }, "dpm" },
     { "max_answer", SET_MAX_ANSWER, { 1, 2, 4 }, "dpm" }, { "idle_pool", SET_IDLE_POOL, { 1, 2, 4 }, "dp" }, { "warm", SET_WARM, { 1, 3, 4 }, "dp" },
-    { "queue", SET_QUEUE, { 2, 2, 2 }, "dpm" }, { "drain", SET_DRAIN, { 1, 2, 4 }, "d" }, { "header_time", SET_HEADER_TIME, { 1, 2, 4 }, "d" },
+    { "queue", SET_QUEUE, { 1, 3, 4 }, "dpm" }, { "drain", SET_DRAIN, { 1, 2, 4 }, "d" }, { "header_time", SET_HEADER_TIME, { 1, 2, 4 }, "d" },
     { "client_idle", SET_CLIENT_IDLE, { 1, 2, 4 }, "d" }, { "max_head", SET_MAX_HEAD, { 1024, 2048, 4096 }, "d" }, { "max_body", SET_MAX_BODY, { 1, 2, 4 }, "d" },
   };
   assert_int_equal(sizeof words / sizeof *words, SET_COUNT);
@@ -186,9 +186,7 @@ static void settings_where_they_can_do_nothing(void **state) {
       "weir.lua:2: provider 'vllm': max_body has no effect here, since it is about clients; write it in defaults\n"
       "weir.lua:4: model 'm': drain has no effect here, since it is about clients; write it in defaults\n"
       "weir.lua:5: model 'm': warm has no effect here, since connections are a provider's; write it there or in defaults\n" },
-    { "defaults { queue = 5 }", "weir.lua:1: defaults: queue = 5 is not in this version\n" },
-    { "provider \"vllm\" { queue = 0, loss = \"strict\" }", "weir.lua:1: provider 'vllm': queue = 0 is not in this version\n"
-      "weir.lua:1: provider 'vllm': loss = \"strict\" is not in this version\n" },
+    { "provider \"vllm\" { loss = \"strict\" }", "weir.lua:1: provider 'vllm': loss = \"strict\" is not in this version\n" },
   };
   for (size_t i = 0; i < sizeof list / sizeof *list; i++) rig_bad(list[i].text, list[i].errors);
 }

@@ -25,7 +25,10 @@ static void test_mistakes(void **state) {
              "policies/guard.lua:1: on_error is \"deny\" or \"pass\"; did you mean 'deny'?");
   load_fails("return { on_error = true }", "on_error is \"deny\" or \"pass\"");
   load_fails("return { function() end }", "the table of a policy has names alone");
-  load_fails("weir.budget {}", "weir.budget is not in this version");
+  load_fails("weir.budget {}", "weir.budget: cap is money: cap = usd(20)");
+  load_fails("weir.budget { cap = usd(1), window = 'dya' }", "unknown window 'dya'");
+  load_fails("weir.limit { per = 'day' }", "weir.limit says what is limited");
+  load_fails("weir.limit { requests = 1.5 }", "requests is a whole number");
   load_fails("weir.deny(400)", "weir.deny belongs inside on_request; the file is only being loaded here");
   load_fails("weir.fetch { url = 'http://x/' }", "belongs inside on_request, on_attempt, on_response or on_failure");
   load_fails("local x = weir.random()", "weir.random (it is seeded per exchange) belongs inside");
@@ -108,7 +111,7 @@ static void test_option_mistakes(void **state) {
   options_fail(options_text, required, 1, "the option 'status' is a number, not a string");
   options_fail(options_text, nameless, 2, "options have names");
   options_fail("local o = weir.options { day = 1 } return {}", money, 1,
-               "money (usd) in the options of a policy is not in this version");
+               "the option 'day' is a number, not a money");
   options_fail("return {}", &status, 1, "unknown option 'status'; this policy takes none");
   options_fail("weir.options {} weir.options {} return {}", NULL, 0, "policies/guard.lua:1: weir.options stands once");
   options_fail("weir.options { a = weir.required 'nmber' } return {}", NULL, 0, "did you mean 'number'");

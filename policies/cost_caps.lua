@@ -1,0 +1,69 @@
+-- cost_caps: what may be spent, by whom, in which time. A request is let through only when the most it can cost is still there; what it
+-- did cost is counted when it ends, whatever way it ends.
+--
+--   use "cost_caps" { per = "key", day = usd(20), session = usd(2) }
+--   use "cost_caps" { per = "team", month = usd(500), soft = { 0.8 }, downgrade = "small", as = "teams" }
+--
+-- per: "key", "team", "user", "session", "model", "all", or "tag:NAME". Requests that carry no such thing share one budget.
+-- Use it several times, with `as`, for several kinds of scope at once.
+local none = usd(0)
+local options = weir.options {
+  per = "key",
+  request = none, session = none, hour = none, day = none, month = none, total = none,
+  zone = "UTC",                                        -- whose midnight ends a day and a month
+  soft = {},                                           -- shares of a cap at which something is done: { 0.5, 0.8 }
+  downgrade = "",                                      -- from the first mark on: this model or alias instead of the one asked for
+  webhook = "",                                        -- an address that gets a JSON POST at each mark, once an hour
+}
+
+local budgets = {}
+for _, window in ipairs { "request", "session", "hour", "day", "month", "total" } do
+  if options[window] > none then
+    budgets[#budgets + 1] = { window = window, of = weir.budget { window = window, cap = options[window], soft = options.soft, zone = options.zone } }
+  end
+end
+if #budgets == 0 then error("no cap is given: request, session, hour, day, month or total", 0) end
+
+local tag = options.per:match("^tag:(.+)$")
+local known = { key = true, team = true, user = true, session = true, model = true, all = true }
+if not tag and not known[options.per] then error("per is \"key\", \"team\", \"user\", \"session\", \"model\", \"all\" or \"tag:NAME\"", 0) end
+
+local told = weir.shared("cost_caps told", { entries = 10000 })
+
+local function scope_of(req)
+  if tag then return req.tags[tag] or "" end
+  if options.per == "all" then return "" end
+  if options.per == "key" then return req.key and req.key.name or "" end
+  if options.per == "team" then return req.key and req.key.team or "" end
+  return req[options.per] or ""
+end
+
+-- Once an hour for each scope, window and mark.
+local function tell(scope, window, mark)
+  if told:add(scope .. "\0" .. window .. "\0" .. mark, 1, hours(1)) > 1 then return end
+  weir.log.warn("a budget of '" .. scope .. "' has passed " .. mark .. " of its cap for a " .. window)
+  if options.webhook ~= "" then
+    weir.fetch { url = options.webhook, method = "POST", json = { per = options.per, scope = scope, window = window, mark = mark }, timeout = 2 }
+  end
+end
+
+local policy = { on_error = "deny" }
+
+function policy.on_request(req)
+  local scope = scope_of(req)
+  for _, budget in ipairs(budgets) do
+    local of = scope
+    if budget.window == "session" and options.per ~= "session" then of = req.session and scope .. "/" .. req.session end
+    if of then
+      local refusal, mark = budget.of:charge(req, of)
+      if refusal then return refusal end
+      if mark then
+        tell(of, budget.window, mark)
+        req:note("cost_caps", mark .. " of the " .. budget.window .. "'s cap")
+        if options.downgrade ~= "" and req.model ~= options.downgrade then req.targets = { options.downgrade } end
+      end
+    end
+  end
+end
+
+return policy

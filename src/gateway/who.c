@@ -1,0 +1,116 @@
+/* who.c: in whose name a request comes and what it is tagged with: weir's own headers, those of the gateways that its clients may
+   have been written for, and what the dialects' bodies say of it. The first that names a thing counts; weir's own come first. */
+#include "gateway.h"
+
+enum { TAGS_MOST = 64, TAG_LONGEST = 256 };
+
+static struct span header(const struct exchange *x, const char *name) { return http_header(x->head, span_cstr(name)); }
+
+static struct policy_note *tag_find(const struct exchange *x, struct span key) {
+  for (struct policy_note *n = x->req.tags; n; n = n->next)
+    if (span_eq(n->key, key)) return n;
+  return NULL;
+}
+
+static void tag_add(struct exchange *x, struct span key, struct span value) {
+  size_t count = 0;
+  if (!key.n || key.n > TAG_LONGEST || value.n > TAG_LONGEST || tag_find(x, key)) return;
+  for (struct policy_note *n = x->req.tags; n; n = n->next) count++;
+  if (count >= TAGS_MOST) return;
+  struct policy_note *n = arena_alloc(&x->arena, sizeof *n);
+  *n = (struct policy_note){ x->req.tags, key, value, { 0 } };
+  x->req.tags = n;
+}
+
+/* "team:search" and "team=search" name a value; a word alone is there: "true". */
+static void tag_add_word(struct exchange *x, struct span word, const char *separators) {
+  word = span_trim(word);
+  for (size_t i = 0; i < word.n; i++) {
+    if (!strchr(separators, word.p[i])) continue;
+    tag_add(x, span_trim(span_of(word.p, i)), span_trim(span_from(word, i + 1)));
+    return;
+  }
+  tag_add(x, word, SPAN("true"));
+}
+
+static void tags_of_list(struct exchange *x, struct span list, const char *separators) {
+  while (list.n) {
+    struct span one;
+    list = span_cut(list, ',', &one);
+    tag_add_word(x, one, separators);
+  }
+}
+
+static struct span plain(struct exchange *x, struct json v) {
+  struct span s = v.text;
+  if (v.type == JSON_STRING) json_unescape(v, &x->arena, &s);
+  return s;
+}
+
+static void tags_of_array(struct exchange *x, struct json list) {
+  struct json_iter i = json_iter(list);
+  struct json key, item;
+  while (json_next(&i, &key, &item))
+    if (item.type == JSON_STRING) tag_add_word(x, plain(x, item), ":=");
+}
+
+/* Scalars of an object are tags; some names mean who or which conversation. */
+static void tags_of_object(struct exchange *x, struct json object) {
+  struct json_iter i = json_iter(object);
+  struct json key, item;
+  if (object.type != JSON_OBJECT) return;
+  while (json_next(&i, &key, &item)) {
+    if (item.type == JSON_NONE || item.type == JSON_NULL || item.type == JSON_OBJECT) continue;
+    struct span name = plain(x, key);
+    if (item.type == JSON_ARRAY) {
+      if (span_eq(name, SPAN("tags"))) tags_of_array(x, item);
+    } else if (span_eq(name, SPAN("_user"))) {
+      if (!x->req.user.n) x->req.user = plain(x, item);
+    } else if (!span_eq(name, SPAN("user_id")) && !span_eq(name, SPAN("session_id"))) {
+      tag_add(x, name, plain(x, item));
+    }
+  }
+}
+
+static void tags_of_json(struct exchange *x, struct span text) {
+  struct json document;
+  if (text.n && json_read(text, &document, NULL)) tags_of_object(x, document);
+}
+
+/* Seconds that the caller gives the request, in weir's own words or in those of the gateways it came from; 0: none. < 0: no number. */
+static double asked_seconds(const struct http_head *h) {
+  static const struct { struct span name; double unit; } forms[] = {
+    { SPAN("x-weir-timeout"), 1 }, { SPAN("x-litellm-timeout"), 1 }, { SPAN("x-portkey-request-timeout"), 0.001 },
+  };
+  for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+    struct span text = http_header(h, forms[i].name);
+    double value;
+    if (text.p && span_double(text, &value) && value > 0) return value * forms[i].unit;
+    if (text.p && !i) return -1;                         /* others' words are taken where they make sense */
+  }
+  return 0;
+}
+
+static struct span first(struct span a, struct span b) { return a.n ? a : b; }
+
+bool who_of_head(struct exchange *x) {
+  struct policy_req *r = &x->req;
+  r->deadline = asked_seconds(x->head);
+  r->session = first(header(x, "x-weir-session"), first(header(x, "x-litellm-session-id"), header(x, "x-portkey-trace-id")));
+  r->user = first(header(x, "x-litellm-customer-id"), header(x, "x-litellm-end-user-id"));
+  r->prompt = header(x, "x-weir-prompt");
+  x->wants_estimate = http_header_lists(x->head, SPAN("x-weir-include"), SPAN("estimate"));
+  tags_of_list(x, header(x, "x-weir-tags"), "=");
+  tags_of_list(x, header(x, "x-litellm-tags"), ":=");
+  tags_of_json(x, header(x, "x-litellm-spend-logs-metadata"));
+  tags_of_json(x, header(x, "x-portkey-metadata"));
+  return r->deadline >= 0;
+}
+
+void who_of_body(struct exchange *x) {
+  struct policy_req *r = &x->req;
+  if (!r->user.n) r->user = r->facts.user;
+  if (!r->session.n) r->session = r->facts.session;
+  tags_of_object(x, json_member_of(r->members, r->member_count, SPAN("metadata")));
+  tags_of_object(x, json_member_of(r->members, r->member_count, SPAN("litellm_metadata")));
+}

@@ -1,0 +1,64 @@
+#include "weir/estimate.h"
+
+static int64_t times(int64_t a, int64_t b) {
+  int64_t product;
+  return __builtin_mul_overflow(a, b, &product) ? INT64_MAX / 4 : product;
+}
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+picodollars estimate_cost(const struct estimate *e, const struct price *p) {
+  struct price_bounds b = PRICE_BOUNDS(e->input, e->output);
+  if (!p || !p->count) return PRICE_UNKNOWN;
+  b.searches = e->searches;
+  return price_worst(p, &b);
+}
+
+void estimate_make(const struct estimate_of *of, const struct model_facts *m, struct estimate *out) {
+  const struct request_bounds *b = &of->bounds;
+  *out = (struct estimate){ .input = b->input, .searches = b->searches };
+  if (b->beyond) out->input = m->window > 0 ? m->window : b->input + ESTIMATE_UNKNOWN_WINDOW;
+  else if (m->window > 0) out->input = least(b->input, m->window);
+  out->hidden = model_hides(m, of->reasoning);
+  if (of->operation->operation == OP_COUNT_TOKENS) out->input = 0;
+  if (!b->no_output) {
+    bool step = of->stream && !out->hidden && !of->bills_cancelled && b->choices == 1;
+    if (of->asked >= 0) {
+      out->output = times(m->max_output > 0 ? least(of->asked, m->max_output) : of->asked, b->choices);
+    } else if (step) {
+      out->output = m->max_output > 0 ? least(ESTIMATE_STEP, m->max_output) : ESTIMATE_STEP;
+      out->extends = true;
+    } else {
+      out->output = times(m->max_output > 0 ? m->max_output : ESTIMATE_UNKNOWN_OUTPUT, b->choices);
+      out->limit = true;
+    }
+  }
+  out->cost = estimate_cost(out, &m->price);
+}
+
+static bool fits(const struct estimate *e, const struct price *p, int64_t output, picodollars cost_left, int64_t tokens_left) {
+  struct estimate with = *e;
+  with.output = output;
+  return e->input + output <= tokens_left && (cost_left == INT64_MAX || estimate_cost(&with, p) <= cost_left);
+}
+
+bool estimate_shrink(struct estimate *e, const struct price *p, picodollars cost_left, int64_t tokens_left) {
+  if (!e->limit && !e->extends) return false;
+  int64_t low = 0, high = e->output;
+  while (low < high) {                                   /* the price never falls with the output */
+    int64_t middle = low + (high - low + 1) / 2;
+    if (fits(e, p, middle, cost_left, tokens_left)) low = middle;
+    else high = middle - 1;
+  }
+  if (low < ESTIMATE_LEAST) return false;
+  e->output = low;
+  e->cost = estimate_cost(e, p);
+  return true;
+}
+
+picodollars estimate_more(const struct estimate *e, const struct price *p, int64_t output) {
+  struct estimate with = *e;
+  picodollars now = estimate_cost(e, p);
+  with.output += output;
+  return now == PRICE_UNKNOWN ? PRICE_UNKNOWN : estimate_cost(&with, p) - now;
+}
