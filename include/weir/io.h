@@ -156,6 +156,9 @@ void sock_close(struct sock *s, void (*closed)(struct sock *s));
    from a service manager or a predecessor (LISTEN_FDS protocol, sd_listen_fds(3), WEIR_LISTEN_FDS) is used instead of
    binding. Unix sockets: a stale path of nobody is replaced. Gives the descriptor, or -1 and *why (in `text`). */
 int listen_open(struct span spec, char *text, size_t text_size);
+/* Removes the paths of Unix sockets that listen_open made, as far as they are still those sockets: at the end of the process. */
+void listen_tidy(void);
+void listen_leave(void);              /* they are somebody else's to remove now: a successor's, which has the descriptors */
 /* "127.0.0.1:41234" of a bound listener or a peer, for logs. */
 struct span address_text(const struct sockaddr *a, socklen_t n, char *text, size_t size);
 /* Splits "host:port", "[v6]:port"; false when it is neither. */

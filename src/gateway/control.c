@@ -121,17 +121,24 @@ static void accept_again(struct timer *t) {
   k->gateway->house->calls->accept(k->gateway->house, &k->accept, k->fd);
 }
 
-static bool make_folders(const char *path) {
+/* 0, or the errno of the first folder that is not there and cannot be made. */
+static int make_folders(const char *path) {
   char *p = mem_cstr(span_cstr(path));
-  for (char *at = p + 1; *at; at++)
+  int error = 0;
+  for (char *at = p + 1; *at && !error; at++)
     if (*at == '/') {
       *at = 0;
-      mkdir(p, 0755);
+      if (mkdir(p, 0755) && errno != EEXIST) error = errno;
       *at = '/';
     }
-  bool good = mkdir(p, 0700) == 0 || errno == EEXIST;
+  if (!error && mkdir(p, 0700) && errno != EEXIST) error = errno;
   mem_free(p);
-  return good;
+  return error;
+}
+
+static const char *refused(int error) {
+  bool rights = error == EACCES || error == EPERM || error == EROFS;
+  return rights ? "weir may not write there: give the folder to the user that weir runs as, or name another with `runtime`" : strerror(error);
 }
 
 static char *path_in(const char *folder, const char *name) {
@@ -152,11 +159,12 @@ static bool socket_address(const char *path, struct sockaddr_un *a) {
 
 struct control *control_open(struct gateway *g, const char *runtime_dir, const char **why) {
   struct sockaddr_un a;
-  if (!make_folders(runtime_dir)) return *why = strerror(errno), NULL;
+  int error = make_folders(runtime_dir);
+  if (error) return *why = refused(error), NULL;
   char *lock = path_in(runtime_dir, "lock");
   int lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   mem_free(lock);
-  if (lock_fd < 0) return *why = strerror(errno), NULL;
+  if (lock_fd < 0) return *why = refused(errno), NULL;
   if (flock(lock_fd, LOCK_EX | LOCK_NB)) {
     close(lock_fd);
     return *why = "another weir runs on this runtime directory", NULL;

@@ -117,6 +117,16 @@ void control_close(struct control *c);
 /* From another process: sends one command ("reload") to the weir of that runtime directory and prints its answer to *out.
    0 accepted, 1 refused, 2 no weir there, 3 there may be one, which could not be asked. */
 int control_ask(const char *runtime_dir, const char *command, struct buf *out);
+/* admin.c: true when every worker waits for events, or began its turn within the last 5 s. A line for each in *out, which may be NULL. */
+bool gateway_live(const struct gateway *g, struct buf *out);
+/* notify.c: to the service manager at $NOTIFY_SOCKET, if there is one. After ready it gets signs of life while gateway_live, if it
+   wants them. */
+void notify_ready(struct gateway *g);
+void notify_reloading(void);
+void notify_reloaded(struct gateway *g, struct span refused);   /* refused: why, or empty */
+void notify_stopping(double drain_s);
+void notify_leave(void);                                 /* nothing more from this process: a successor has said that it is ready */
+void notify_end(struct gateway *g);
 
 /* ---- worker */
 struct worker {

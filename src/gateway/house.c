@@ -137,6 +137,7 @@ static void drain(struct gateway *g) {
   __atomic_store_n(&g->draining, true, __ATOMIC_RELAXED);
   double seconds = conf_setting(g->newest->conf, NULL, NULL, SET_DRAIN);
   log_info("draining for at most %g s; a second signal ends at once", seconds);
+  notify_stopping(seconds);
   house.drain.done = drain_over;
   timer_set(&g->house->wheel, &house.drain, g->house->now_ms + (uint64_t)(seconds * 1000));
   stop_all(g, STOP_DRAIN);
@@ -313,6 +314,7 @@ static int house_turns(struct gateway *g, const struct run_options *o, sigset_t 
     house.trust_loads = !pthread_create(&house.trust_thread, NULL, load_system_trust, g);
   }
   first_line(g);
+  notify_ready(g);
   while (__atomic_load_n(&g->workers_left, __ATOMIC_ACQUIRE)) {
     loop_turn(l);
     if (__atomic_load_n(&g->retired, __ATOMIC_RELAXED)) generation_bury(g);
@@ -329,6 +331,7 @@ static void house_end(struct gateway *g) {
   if (g->control) control_close(g->control);
   if (g->admin) admin_close(g->admin);
   g->house->calls->cancel(g->house, &house.signals);
+  notify_end(g);
   timer_stop(&g->house->wheel, &house.watch);
   timer_stop(&g->house->wheel, &house.drain);
   timer_stop(&g->house->wheel, &house.prices);
@@ -350,8 +353,7 @@ static void house_end(struct gateway *g) {
   counters_close(g);
 }
 
-int gateway_run(const struct run_options *o) {
-  struct gateway *g = mem_zero(sizeof *g);
+static int run(struct gateway *g, const struct run_options *o) {
   const char *why = NULL;
   sigset_t set;
   g->config_file = o->config;
@@ -373,7 +375,7 @@ int gateway_run(const struct run_options *o) {
   g->runtime_dir = mem_cstr(g->newest->conf->runtime_dir);
   g->control = control_open(g, g->runtime_dir, &why);
   if (!g->control) {
-    log_error("%s: %s", g->runtime_dir, why);
+    log_error("runtime folder %s: %s", g->runtime_dir, why);
     return 2;
   }
   if (!counters_open(g, &why)) {
@@ -396,5 +398,11 @@ int gateway_run(const struct run_options *o) {
   g->admin = admin_open(g, g->admin_fd);
   int code = house_turns(g, o, &set);
   house_end(g);
+  return code;
+}
+
+int gateway_run(const struct run_options *o) {
+  int code = run(mem_zero(sizeof(struct gateway)), o);
+  listen_tidy();
   return code;
 }

@@ -45,6 +45,7 @@ static void begin(struct reload *r) {
   r->loaded = NULL;
   buf_clear(&r->errors);
   buf_clear(&r->warnings);
+  notify_reloading();
   require(pthread_create(&r->thread, NULL, load, r) == 0);
 }
 
@@ -81,6 +82,7 @@ static void finished(struct message *m) {
   }
   bool accepted = r->loaded != NULL;
   r->loaded = NULL;
+  notify_reloaded(g, accepted ? SPAN("") : buf_span(&r->errors));
   struct waiter *list = r->now;
   r->now = NULL;
   tell(list, accepted, buf_span(&text));

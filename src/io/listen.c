@@ -139,6 +139,44 @@ static bool path_clear(const struct address *a, char *text, size_t size) {
   return snprintf(text, size, "%s is in use by another process", u->sun_path), false;
 }
 
+/* ---- paths that this process made; the listeners of a process are all opened by one thread */
+struct made {
+  struct made *next;
+  dev_t device;
+  ino_t inode;
+  char path[sizeof ((struct sockaddr_un *)0)->sun_path + 1];
+};
+static struct made *made;
+
+static void path_made(const struct address *a) {
+  const struct sockaddr_un *u = (const struct sockaddr_un *)&a->to;
+  struct stat st;
+  if (lstat(u->sun_path, &st)) return;
+  struct made *m = mem_zero(sizeof *m);
+  *m = (struct made){ .next = made, .device = st.st_dev, .inode = st.st_ino };
+  memcpy(m->path, u->sun_path, sizeof u->sun_path);
+  made = m;
+}
+
+void listen_leave(void) {
+  for (struct made *m; (m = made); mem_free(m)) made = m->next;
+}
+
+void listen_tidy(void) {
+  struct stat st;
+  for (const struct made *m = made; m; m = m->next)
+    if (!lstat(m->path, &st) && st.st_dev == m->device && st.st_ino == m->inode) unlink(m->path);
+  listen_leave();
+}
+
+static void tell_refused(const struct address *a, int error, char *text, size_t size) {
+  const char *hint = "";
+  if (error == EACCES && a->to.ss_family == AF_UNIX) hint = ": weir's user may not write in that folder";
+  else if (error == EACCES) hint = ": a port below net.ipv4.ip_unprivileged_port_start needs CAP_NET_BIND_SERVICE, or a .socket unit";
+  else if (error == EADDRNOTAVAIL) hint = ": no interface of this machine has it";
+  snprintf(text, size, "%s%s", strerror(error), hint);
+}
+
 static int bind_new(const struct address *a, char *text, size_t size) {
   int one = 1;
   if (a->to.ss_family == AF_UNIX && !path_clear(a, text, size)) return -1;
@@ -146,7 +184,7 @@ static int bind_new(const struct address *a, char *text, size_t size) {
   if (fd >= 0 && a->to.ss_family != AF_UNIX) (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   if (fd >= 0 && a->to.ss_family == AF_INET6) (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
   if (fd >= 0 && bind(fd, (const struct sockaddr *)&a->to, a->n) == 0 && listen(fd, BACKLOG) == 0) return fd;
-  snprintf(text, size, "%s", strerror(errno));
+  tell_refused(a, errno, text, size);
   if (fd >= 0) close(fd);
   return -1;
 }
@@ -157,7 +195,7 @@ int listen_open(struct span spec, char *text, size_t text_size) {
   if (!spec_address(spec, &a, text, text_size)) return -1;
   int fd = inherited(&a);
   if (fd >= 0) (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-  else fd = bind_new(&a, text, text_size);
+  else if ((fd = bind_new(&a, text, text_size)) >= 0 && a.to.ss_family == AF_UNIX) path_made(&a);
   if (fd >= 0) (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   return fd;
 }

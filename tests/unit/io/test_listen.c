@@ -103,6 +103,40 @@ static void test_unix(void **state) {
   rmdir(path);
 }
 
+/* A path goes with the process that made it, unless it was left to a successor or is somebody else's by now. */
+static void test_unix_path_goes(void **state) {
+  (void)state;
+  char spec[160], text[160], list[16], *path = spec + 5;
+  strcpy(spec, "unix:/tmp/weir-test-XXXXXX");
+  assert_non_null(mkdtemp(path));
+  strcat(spec, "/s");
+  int fd = open_at(spec, text);
+  assert_true(fd >= 0);
+  listen_tidy();
+  assert_int_equal(access(path, F_OK), -1);
+  close(fd);
+
+  fd = open_at(spec, text);
+  listen_leave();
+  snprintf(list, sizeof list, "%d", fd);
+  setenv("WEIR_LISTEN_FDS", list, 1);
+  assert_int_equal(open_at(spec, text), fd);       /* inherited: not made here */
+  unsetenv("WEIR_LISTEN_FDS");
+  listen_tidy();
+  assert_int_equal(access(path, F_OK), 0);
+  close(fd);
+
+  fd = open_at(spec, text);
+  unlink(path);
+  close(open(path, O_CREAT | O_WRONLY, 0600));     /* not that socket any more */
+  listen_tidy();
+  assert_int_equal(access(path, F_OK), 0);
+  close(fd);
+  unlink(path);
+  *strrchr(path, '/') = 0;
+  rmdir(path);
+}
+
 /* A listener given on by number, by a predecessor and by a service manager. */
 static void test_inherited(void **state) {
   (void)state;
@@ -150,7 +184,7 @@ static void test_address_text(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_address_split), cmocka_unit_test(test_binds), cmocka_unit_test(test_refuses_what_is_no_address),
-    cmocka_unit_test(test_unix), cmocka_unit_test(test_inherited), cmocka_unit_test(test_address_text),
+    cmocka_unit_test(test_unix), cmocka_unit_test(test_unix_path_goes), cmocka_unit_test(test_inherited), cmocka_unit_test(test_address_text),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
