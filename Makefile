@@ -27,7 +27,7 @@ all: $(BUILD)/weir $(BUILD)/weir-mock
 	@:
 
 # What was built with other flags is built again, and an archive that holds an object whose source is gone is packed again.
-ifneq ($(filter-out clean tidy format deps deps-build deps-fuzz,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean tidy format deps deps-build deps-fuzz deps-package package test-package,$(or $(MAKECMDGOALS),all)),)
 ifneq ($(strip $(file <$(BUILD)/flags)),$(strip $(CC) $(ALLFLAGS)))
 $(shell mkdir -p $(BUILD))$(file >$(BUILD)/flags,$(CC) $(ALLFLAGS))
 endif
@@ -114,12 +114,15 @@ fuzz: deps-fuzz
 # ---- what people type
 PACKAGES := build-essential pkg-config liburing-dev libbearssl-dev liblua5.4-dev libc-ares-dev zlib1g-dev
 TEST_PACKAGES := libcmocka-dev python3 python3-venv curl openssl ca-certificates
+DEB_PACKAGES := debhelper dpkg-dev fakeroot lintian python3
 FUZZ_PACKAGES := clang llvm libclang-rt-14-dev libjansson-dev
 
 deps:
 	@packaging/deps $(PACKAGES) $(TEST_PACKAGES)
 deps-build:
 	@packaging/deps $(PACKAGES) curl
+deps-package:
+	@packaging/deps $(PACKAGES) $(DEB_PACKAGES)
 deps-fuzz:
 	@packaging/deps $(FUZZ_PACKAGES) $(PACKAGES)
 
@@ -189,13 +192,17 @@ bench: all $(BENCHES)
 
 PREFIX ?= /usr
 install: all
-	install -D -m 755 $(BUILD)/weir $(DESTDIR)$(PREFIX)/bin/weir
-	install -D -m 755 $(BUILD)/weir-mock $(DESTDIR)$(PREFIX)/bin/weir-mock
-	install -d $(DESTDIR)$(PREFIX)/share/weir/policies
-	install -m 644 $(filter-out %.test.lua,$(wildcard policies/*.lua)) $(DESTDIR)$(PREFIX)/share/weir/policies
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" SYSTEMD="$(SYSTEMD)" CONFIG="$(CONFIG)" packaging/install $(BUILD) $(VERSION)
+
+# Packages for Debian, in $(BUILD)/package; the same sources give the same bytes.
+package: deps-package
+	@packaging/package $(BUILD)/package $(VERSION)
+# They are installed into a bare Debian below $(BUILD)/bare, started as the unit would, asked, reloaded and removed. Needs root and a mirror.
+test-package: package
+	@packaging/test-package $(BUILD)/package $(BUILD)/bare
 
 clean:
 	rm -rf $(BUILD)
 
-.PHONY: all units deps deps-build deps-fuzz run test test-sanitize test-threads test-valgrind torture soak streams tidy fuzz fuzz-targets format bench install clean
+.PHONY: all units deps deps-build deps-fuzz run test test-sanitize test-threads test-valgrind torture soak streams tidy fuzz fuzz-targets format bench install package test-package deps-package clean
 .DELETE_ON_ERROR:

@@ -2,14 +2,18 @@
 
 import ctypes
 import errno
+import json
 import os
+import re
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import time
 
-from harness import Skip, chat_provider, until
+import wire
+from harness import Skip, chat_body, chat_provider, until
 
 NOBODY = 65534
 
@@ -147,8 +151,7 @@ def test_io_uring_refused(h):
     for error, says in ((errno.EPERM, "weir-seccomp.json"), (errno.ENOSYS, "weir needs Linux >= 6.1")):
         code, lines = start(h, "", refusing(setup, error))
         assert code == 2 and len(lines) == 1 and says in lines[0] and "io_uring" in lines[0], (code, lines)
-    profile = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../packaging/container/weir-seccomp.json")
-    assert os.path.exists(profile), "the message names a file that is not shipped"
+    assert os.path.exists(os.path.join(PACKAGING, "container/weir-seccomp.json")), "the message names a file that is not shipped"
 
 
 def test_permissions(h):
@@ -186,3 +189,104 @@ def test_port_in_use(h):
         path = os.path.join(h.tmp, "left.sock")  # one that could be opened is not left behind
         code, lines = start(h, f'listen "unix:{path}"\nlisten "127.0.0.1:{port}"\n')
         assert code == 2 and len(lines) == 1 and not os.path.exists(path), (code, lines)
+
+
+# ---- under the filters of system calls that are shipped
+
+PACKAGING = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../packaging")
+ALLOW, SCMP_ERRNO = 0x7FFF0000, 0x00050000
+
+
+class Compare(ctypes.Structure):
+    _fields_ = [("arg", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64)]
+
+
+def seccomp():
+    try:
+        library = ctypes.CDLL("libseccomp.so.2")
+    except OSError:
+        raise Skip("libseccomp.so.2 is not installed")
+    library.seccomp_init.restype = ctypes.c_void_p
+    return library
+
+
+def filtered(rules):
+    """For a child: the system calls named pass, others fail with EPERM. rules: (names, errno or 0, [Compare])."""
+    library = seccomp()
+    context = ctypes.c_void_p(library.seccomp_init(SCMP_ERRNO | errno.EPERM))
+    for names, error, compared in rules:
+        for name in names:
+            number = library.seccomp_syscall_resolve_name(name.encode())
+            array = (Compare * max(len(compared), 1))(*compared)
+            if number >= 0:  # negative: not of this architecture, or not known to this library
+                assert library.seccomp_rule_add_array(context, SCMP_ERRNO | error if error else ALLOW, number, len(compared), array) == 0, name
+
+    def install():
+        if library.seccomp_load(context):
+            os._exit(99)
+
+    return install
+
+
+def serves_under(h, rules):
+    """A request, a stream, a reload and a clean end of a weir, and of a key's command, under that filter."""
+    u = h.mock()
+    folder = os.path.join(h.tmp, "filtered")
+    os.makedirs(folder)
+    port, admin = h.port(), h.port()
+    with open(os.path.join(folder, "weir.lua"), "w") as f:
+        f.write(
+            f'listen "127.0.0.1:{port}"\nlisten "unix:{folder}/s"\nadmin "127.0.0.1:{admin}"\nruntime "{folder}/run"\nworkers(2)\n'
+            f'provider "p" {{ dialect = "chat", url = "http://localhost:{u.port}/v1", key = command {{ "sh", "-c", "echo a-$(id -u)-key" }} }}\n'
+        )
+    with open(os.path.join(folder, "err"), "w+") as err:
+        command = [h.binary("weir"), "run", "--config", f"{folder}/weir.lua"]
+        p = subprocess.Popen(command, stdout=err, stderr=err, env=h.env, preexec_fn=filtered(rules))
+        said = lambda: open(err.name).read()  # noqa: E731
+        try:
+            until(lambda: p.poll() is not None or "listens on" in said(), 10 * h.slow, "weir starts")
+            assert p.poll() is None, said()
+            with open(f"/proc/{p.pid}/status") as f:
+                assert re.search(r"^Seccomp:\s*2", f.read(), re.M)
+            for stream in (False, True):
+                a = wire.post(port, "/v1/chat/completions", chat_body(stream=stream))
+                assert a.status == 200 and (not stream or b"[DONE]" in a.body), (a, said())
+            r = h.run("reload", "--config", f"{folder}/weir.lua")
+            assert r.returncode == 0, r
+            assert wire.post(port, "/v1/chat/completions", chat_body()).status == 200
+        finally:
+            p.terminate()
+            code = p.wait(10 * h.slow)
+        assert code == 0 and " error " not in said() and "not permitted" not in said(), (code, said())
+
+
+def test_container_profile(h):
+    with open(os.path.join(PACKAGING, "container/weir-seccomp.json")) as f:
+        profile = json.load(f)
+    assert profile["defaultAction"] == "SCMP_ACT_ERRNO"
+    rules = []
+    for r in profile["syscalls"]:
+        compared = [Compare(c["index"], 7, c["value"], c["valueTwo"]) for c in r.get("args", [])]  # 7: masked equal
+        rules.append((r["names"], r.get("errnoRet", 0), compared))
+    serves_under(h, rules)
+
+
+def test_unit_filter(h):
+    if not shutil.which("systemd-analyze"):
+        raise Skip("systemd-analyze is not installed")
+
+    def group(name):
+        said = subprocess.run(["systemd-analyze", "syscall-filter", name], capture_output=True, text=True).stdout
+        for word in said.split("\n")[1:]:
+            word = word.strip()
+            if word and not word.startswith("#"):
+                yield from group(word) if word.startswith("@") else [word]
+
+    with open(os.path.join(PACKAGING, "systemd/weir.service")) as f:
+        lines = re.findall(r"^SystemCallFilter=(~?)(.*)$", f.read(), re.M)
+    allowed = set()
+    for negated, words in lines:
+        names = {n for w in words.split() for n in (group(w) if w.startswith("@") else [w])}
+        allowed = allowed - names if negated else allowed | names
+    assert {"io_uring_setup", "io_uring_enter", "io_uring_register"} <= allowed and "setuid" not in allowed
+    serves_under(h, [(sorted(allowed), 0, [])])
