@@ -33,7 +33,7 @@ static bool message_write(struct json message, struct buf *out) {
   bool first = true, left = true;
   buf_byte(out, '{');
   for (struct json key, value; json_next(&i, &key, &value);) {
-    if (json_string_is(key, SPAN("reasoning_details")) || json_string_is(key, SPAN("thinking_blocks"))) continue;
+    if (json_string_is(key, SPAN("reasoning_details")) || json_string_is(key, SPAN("thinking_blocks")) || json_string_is(key, SPAN("weir"))) continue;
     item_add(out, &first, key.text);
     buf_byte(out, ':');
     if (json_string_is(key, SPAN("content")) && value.type == JSON_ARRAY) left &= content_write(value, out);

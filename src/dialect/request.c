@@ -120,6 +120,7 @@ static bool details_bound(struct json details) {
 static bool message_member_bound(struct json key, struct json item) {
   if (key_is(key, SPAN("content"))) return parts_bound(item);
   if (key_is(key, SPAN("audio"))) return given(json_in(item, SPAN("id")));
+  if (key_is(key, SPAN("weir"))) return details_bound(json_in(item, SPAN("thinking")));   /* said_write_chat.c */
   return (key_is(key, SPAN("reasoning_details")) || key_is(key, SPAN("thinking_blocks"))) && details_bound(item);
 }
 

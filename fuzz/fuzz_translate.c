@@ -1,0 +1,102 @@
+/* fuzz_translate.c: requests, whole answers and streams from one dialect to another, over byte soup.
+   Byte 0: bit 0 the direction, the rest what follows (request, answer, stream); byte 1: how a stream is split, and whether losses are
+   refused. What comes out must be JSON that its own reader takes; what was said without a loss must come back as it is; a stream must
+   be the same under any split, in order whatever came, and legal once an error event has ended it. */
+#include "weir/log.h"
+#include "weir/translate.h"
+
+static const struct operation_info *other(const struct operation_info *o) { return operation_info(o->operation == OP_CHAT ? OP_MESSAGES : OP_CHAT); }
+
+enum { MEMBERS = 64 };
+static bool translate(const struct operation_info *from, struct span body, struct translating *how, struct buf *out) {
+  struct json_member members[MEMBERS];
+  size_t n;
+  how->model = SPAN("m");
+  if (!json_read_object(body, members, MEMBERS, &n, NULL)) return false;
+  bool good = translate_request(from, other(from), members, n, how, out);
+  require(good || (how->why.n && span_utf8(how->why) && !buf_size(out)));
+  if (good) require(json_read_object(buf_span(out), members, MEMBERS, &n, NULL) && http_value_ok(how->losses));
+  return good;
+}
+
+static void request(const struct operation_info *from, struct span body, bool strict) {
+  struct arena arena = { 0 };
+  struct buf there = { 0 }, back = { 0 }, again = { 0 };
+  struct translating how = { .arena = &arena, .strict = strict }, second = { .arena = &arena };
+  if (translate(from, body, &how, &there)) {
+    require(!strict || !how.losses.n);
+    if (!how.losses.n && translate(other(from), buf_span(&there), &second, &back) && !second.losses.n && translate(from, buf_span(&back), &second, &again))
+      require(second.losses.n || span_eq(buf_span(&there), buf_span(&again)));
+  }
+  buf_free(&there), buf_free(&back), buf_free(&again);
+  arena_end(&arena);
+}
+
+static const struct translate_names names = { SPAN("req_1"), SPAN("m"), 1, true };
+
+static void answer(const struct operation_info *from, struct span body) {
+  struct answer_facts f;
+  struct buf out = { 0 };
+  const char *why = NULL;
+  answer_read(from, body, &f);
+  if (f.fault != FAULT_INVALID) {
+    bool good = translate_answer(from, other(from), body, &names, &out, &why);
+    require(good == !why);
+    if (good) answer_read(other(from), buf_span(&out), &f);
+    require(!good || f.fault != FAULT_INVALID);
+  }
+  buf_free(&out);
+}
+
+static void stream(const struct operation_info *from, struct span bytes, size_t step, struct buf *out) {
+  struct translation *t = translation_new(from, other(from), &names, 1 << 16);
+  struct event_state state = { 0 };
+  struct sse sse = { 0 };
+  struct sse_event e;
+  const char *why;
+  bool over = false;
+  for (size_t at = 0, given = 0; given < bytes.n && !over;) {
+    given = bytes.n - given > step ? given + step : bytes.n;
+    for (struct step s; !over && (s = sse_feed(&sse, span_of(bytes.p + at, given - at), &e)).kind == STEP_EVENT; at += s.used) {
+      struct event_facts f;
+      struct arena scratch = { 0 };
+      event_read(from, &state, &e, &scratch, &f);
+      over = f.class == EVENT_ERROR || translation_event(t, &e, out, &why) != FAULT_NONE;
+      arena_end(&scratch);
+    }
+  }
+  translation_free(t);
+}
+
+static void in_order(const struct operation_info *o, struct span bytes) {
+  struct event_state state = { 0 };
+  struct sse sse = { 0 };
+  struct sse_event e;
+  for (struct step s; (s = sse_feed(&sse, bytes, &e)).kind == STEP_EVENT; bytes = span_from(bytes, s.used)) {
+    struct event_facts f;
+    struct arena scratch = { 0 };
+    event_read(o, &state, &e, &scratch, &f);
+    require(f.class != EVENT_ERROR);
+    arena_end(&scratch);
+  }
+  require(!bytes.n);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  struct buf whole = { 0 }, pieces = { 0 };
+  if (size < 2) return 0;
+  const struct operation_info *from = operation_info(data[0] & 1 ? OP_MESSAGES : OP_CHAT);
+  struct span rest = span_of((const char *)data + 2, size - 2);
+  switch (data[0] >> 1 & 3) {
+  case 0: request(from, rest, data[1] & 1); break;
+  case 1: answer(from, rest); break;
+  default:
+    stream(from, rest, rest.n, &whole);
+    stream(from, rest, 1 + data[1] % 64, &pieces);
+    require(span_eq(buf_span(&whole), buf_span(&pieces)));
+    in_order(other(from), buf_span(&whole));
+  }
+  buf_free(&whole), buf_free(&pieces);
+  return 0;
+}

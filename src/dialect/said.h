@@ -1,0 +1,92 @@
+/* said.h: the middle model of an answer: what a model said, piece by piece. A reader for each dialect hears it in events or in a whole
+   answer; a writer for each tells it as a stream, another as a whole answer. */
+#ifndef WEIR_DIALECT_SAID_H
+#define WEIR_DIALECT_SAID_H
+
+#include "dialect_impl.h"
+#include "weir/translate.h"
+
+enum said_kind {
+  SAID_TEXT, SAID_THINKING, SAID_REFUSAL,
+  SAID_SIGNATURE,                     /* of the thinking under way */
+  SAID_REDACTED,
+  SAID_CALL, SAID_ARGUMENTS,
+  SAID_CITATION, SAID_OTHER,          /* objects of the provider's own */
+  SAID_BREAK,                         /* a block is over */
+  SAID_FINISH,
+  SAID_END,                           /* the provider's terminator */
+};
+enum finish { FINISH_UNTOLD, FINISH_STOP, FINISH_LENGTH, FINISH_CALLS, FINISH_FILTER };
+struct said {
+  enum said_kind kind;
+  struct json v;                      /* a string in place; ARGUMENTS may be a whole object; FINISH: the provider's own word */
+  int64_t call;                       /* CALL, ARGUMENTS */
+  struct json id, name;               /* CALL */
+  enum finish finish;
+  struct json stop, details;          /* FINISH: which own stop was hit; more about a refusal */
+};
+
+enum { OPEN_MOST = EVENT_OPEN_BLOCKS };
+struct heard_block { int64_t index; enum { HEARD_TEXT, HEARD_THINKING, HEARD_CALL, HEARD_OTHER } kind; int64_t call; bool argued; };
+struct call_told {                    /* a call on its way to messages, whose blocks do not overlap */
+  struct call_told *next;
+  int64_t call;
+  struct span id, name;               /* raw string content; name empty: not come yet */
+  struct buf arguments;               /* raw string content, for the judgement whether they are whole */
+  size_t sent;                        /* of them */
+  bool open, over;
+};
+struct citation_told { struct citation_told *next; struct span object; };
+
+struct translation {
+  const struct operation_info *from, *to;
+  struct translate_names names;
+  struct arena arena;
+  size_t most, waiting;
+  struct buf *out;
+  enum fault fault;
+  const char *why;
+  struct usage usage;
+  bool has_usage;
+  struct span model;                  /* raw string content, from the provider */
+  bool started, ended, refused;
+  enum finish finish;
+  int64_t calls;
+  /* reading messages */
+  struct heard_block blocks[OPEN_MOST];
+  size_t block_count;
+  /* writing chat */
+  uint64_t thinking_bytes, characters, block_start;
+  struct span signature;
+  int64_t thinking_count, citation_count, other_count;
+  struct citation_told *citations, **citations_end;
+  /* writing messages */
+  enum { OPEN_NONE, OPEN_TEXT, OPEN_THINKING, OPEN_CALL } open;
+  int64_t index;                      /* of the block that is open, or comes next */
+  struct call_told *told, **told_end;
+  /* whole answers */
+  bool whole;
+  struct said *all;
+  size_t all_count, all_cap;
+};
+
+void said(struct translation *t, const struct said *s);
+void said_fault(struct translation *t, enum fault f, const char *why);   /* the first one counts */
+void said_usage(struct translation *t, enum dialect d, struct json usage);
+void said_model(struct translation *t, struct json model);
+struct span said_keep(struct translation *t, struct span s);             /* counted; empty when there is no room, which is a fault */
+/* Whether arguments (raw string content, or plain) are a JSON object; empty ones are. */
+bool said_object(struct translation *t, struct span raw, struct span *plain);
+
+void hear_chat(struct translation *t, struct json data);
+void hear_chat_whole(struct translation *t, struct json document);
+void hear_messages(struct translation *t, struct span name, struct json data);
+void hear_messages_whole(struct translation *t, struct json document);
+void tell_chat_start(struct translation *t);
+void tell_chat(struct translation *t, const struct said *s);
+void tell_chat_whole(struct translation *t);
+void tell_messages_start(struct translation *t);
+void tell_messages(struct translation *t, const struct said *s);
+void tell_messages_whole(struct translation *t);
+
+#endif

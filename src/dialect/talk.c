@@ -1,0 +1,273 @@
+/* talk.c: what readers and writers of requests share: places, verdicts, objects whose members are all accounted for. */
+#include "talk.h"
+
+const char *const translate_words[] = {
+  "allowed_tools", "audio", "cache_control", "citations", "container", "context", "context_management", "custom", "defer_loading", "description", "detail", "display",
+  "document", "eager_input_streaming", "file_id", "frequency_penalty", "function_call", "functions", "image", "inference_geo", "input_audio", "is_error",
+  "logit_bias", "logprobs", "max_tokens", "mcp_servers", "metadata", "modalities", "n", "name", "prediction", "prefill", "presence_penalty",
+  "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning_effort", "refusal", "response_format", "safety_identifier",
+  "search_result", "seed", "service_tier", "stop", "store", "strict", "system", "temperature", "title", "tools", "top_k", "top_logprobs",
+  "user", "user_id", "verbosity", "video_url", "web_search", "web_search_options",
+};
+const size_t translate_word_count = sizeof translate_words / sizeof *translate_words;
+
+const struct operation_info *operation_at(const struct operation_info *o, enum dialect provider) {
+  if (operation_served(o, provider)) return o;
+  if (o->operation == OP_CHAT) return operation_info(OP_MESSAGES);
+  return o->operation == OP_MESSAGES ? operation_info(OP_CHAT) : NULL;
+}
+
+/* ---- places */
+static const struct place *place_new(struct talk *t, struct place p) {
+  struct place *new = arena_alloc(t->arena, sizeof *new);
+  *new = p;
+  return new;
+}
+
+const struct place *place_in(struct talk *t, const struct place *up, const char *name) {
+  return place_new(t, (struct place){ up, span_cstr(name), 0 });
+}
+
+const struct place *place_at(struct talk *t, const struct place *up, size_t index) { return place_new(t, (struct place){ up, { NULL, 0 }, index }); }
+
+static void place_write(const struct place *p, struct buf *out) {
+  if (!p) return;
+  place_write(p->up, out);
+  if (!p->name.n) { buf_printf(out, "[%zu]", p->index); return; }
+  if (buf_size(out)) buf_byte(out, '.');
+  buf_add(out, p->name);
+}
+
+/* ---- verdicts. The first refusal is the one that is told. */
+static void fail(struct talk *t, const struct place *place, struct span why) {
+  struct buf field = { 0 };
+  if (t->failed) return;
+  t->failed = true;
+  place_write(place, &field);
+  t->how->field = arena_copy(t->arena, buf_span(&field));
+  t->how->why = arena_printf(t->arena, "'%.*s' %.*s", SPAN_FMT(buf_span(&field)), SPAN_FMT(why));
+  buf_free(&field);
+}
+
+static bool allowed(const struct talk *t, struct span word) {
+  for (size_t i = 0; i < t->how->allowed_count; i++)
+    if (span_eq(t->how->allowed[i], word)) return true;
+  return false;
+}
+
+/* Words that may not stand in a header are the client's own keys. */
+static void note(struct talk *t, struct span word) {
+  struct span left = buf_span(&t->losses), one;
+  if (!word.n || word.n > 64 || !http_value_ok(word) || memchr(word.p, ',', word.n)) word = SPAN("unknown");
+  while (left.n) {
+    left = span_cut(left, ',', &one);
+    if (span_eq(span_trim(one), word)) return;
+  }
+  if (buf_size(&t->losses)) buf_add(&t->losses, SPAN(", "));
+  buf_add(&t->losses, word);
+}
+
+void talk_lose(struct talk *t, const struct place *place, struct span word) {
+  if (t->how->strict && !allowed(t, word)) fail(t, place, SPAN("cannot be said exactly in the provider's dialect, and loss = \"strict\" asks for that: leave it out, or allow its loss in a policy"));
+  else note(t, word);
+}
+
+void talk_refuse(struct talk *t, const struct place *place, struct span word, const char *instead) {
+  if (allowed(t, word)) note(t, word);
+  else fail(t, place, arena_printf(t->arena, "cannot be said in the provider's dialect: %s", instead));
+}
+
+void talk_wrong(struct talk *t, const struct place *place, const char *why) { fail(t, place, span_cstr(why)); }
+
+/* ---- objects */
+bool json_given(struct json v) { return v.type != JSON_NONE && v.type != JSON_NULL; }
+
+bool object_open(struct talk *t, struct json v, const struct place *place, struct object *out) {
+  struct json_member members[EVENT_MEMBERS];
+  struct json_error e = { 0, "" };
+  size_t n = 0;
+  if (v.type != JSON_OBJECT) return talk_wrong(t, place, "must be an object"), false;
+  if (!json_read_object(v.text, members, EVENT_MEMBERS, &n, &e)) return talk_wrong(t, place, e.why), false;
+  *out = (struct object){ t, place, arena_alloc(t->arena, (n + 1) * sizeof *members), n, arena_zero(t->arena, n + 1) };
+  if (n) memcpy(out->members, members, n * sizeof *members);
+  return true;
+}
+
+struct json object_take(struct object *o, const char *name) {
+  for (size_t i = 0; i < o->count; i++) {
+    if (!json_string_is(o->members[i].key, span_cstr(name))) continue;
+    o->taken[i] = true;
+    return json_given(o->members[i].value) ? o->members[i].value : json_absent;
+  }
+  return json_absent;
+}
+
+const struct place *object_place(const struct object *o, const char *name) { return place_in(o->talk, o->place, name); }
+
+static const char *type_words(enum json_type type) {
+  static const char *const words[] = { [JSON_NUMBER] = "must be a number", [JSON_STRING] = "must be a string", [JSON_ARRAY] = "must be a list",
+                                       [JSON_OBJECT] = "must be an object", [JSON_TRUE] = "must be true or false" };
+  return words[type];
+}
+
+struct json object_take_type(struct object *o, const char *name, enum json_type type) {
+  struct json v = object_take(o, name);
+  bool is = v.type == type || (type == JSON_TRUE && v.type == JSON_FALSE);
+  if (v.type == JSON_NONE || is) return v;
+  talk_wrong(o->talk, object_place(o, name), type_words(type));
+  return json_absent;
+}
+
+void object_rest(struct object *o) {
+  for (size_t i = 0; i < o->count; i++) {
+    if (o->taken[i] || !json_given(o->members[i].value)) continue;
+    struct span name = talk_string(o->talk, o->members[i].key);
+    struct place *p = arena_alloc(o->talk->arena, sizeof *p);
+    *p = (struct place){ o->place, name, 0 };
+    talk_lose(o->talk, p, name);
+  }
+}
+
+/* ---- building */
+struct turn *turn_add(struct talk *t, enum role role, const struct place *place) {
+  struct turn *n = arena_zero(t->arena, sizeof *n);
+  *n = (struct turn){ .role = role, .place = place, .end = &n->parts };
+  *t->turns_end = n;
+  t->turns_end = &n->next;
+  return n;
+}
+
+struct part *part_add(struct talk *t, struct part ***end, enum part_kind kind, const struct place *place) {
+  struct part *n = arena_zero(t->arena, sizeof *n);
+  *n = (struct part){ .kind = kind, .place = place, .inner_end = &n->inner };
+  **end = n;
+  *end = &n->next;
+  return n;
+}
+
+struct tool *tool_add(struct talk *t) {
+  struct tool *n = arena_zero(t->arena, sizeof *n);
+  *t->tools_end = n;
+  t->tools_end = &n->next;
+  return n;
+}
+
+void extra_add(struct talk *t, const struct place *place, struct span word, const char *instead) {
+  struct extra *e = arena_alloc(t->arena, sizeof *e);
+  *e = (struct extra){ t->extras, word, place, instead };
+  t->extras = e;
+}
+
+void extras_settle(struct talk *t) {
+  for (const struct extra *e = t->extras; e; e = e->next)
+    if (e->instead) talk_refuse(t, e->place, e->word, e->instead);
+    else talk_lose(t, e->place, e->word);
+}
+
+struct span talk_string(struct talk *t, struct json v) {
+  struct span s = SPAN("");
+  if (v.type == JSON_STRING) json_unescape(v, t->arena, &s);
+  return s;
+}
+
+static struct json kept(struct talk *t, struct buf *b) {
+  struct json v = { JSON_STRING, arena_copy(t->arena, buf_span(b)) };
+  buf_free(b);
+  return v;
+}
+
+struct json talk_quoted(struct talk *t, struct span plain) {
+  struct buf b = { 0 };
+  json_write_string(&b, plain);
+  return kept(t, &b);
+}
+
+struct json talk_joined(struct talk *t, struct span before, struct json string, struct span behind) {
+  struct buf b = { 0 };
+  buf_byte(&b, '"');
+  json_write_escaped(&b, before);
+  buf_add(&b, string_raw(string));
+  json_write_escaped(&b, behind);
+  buf_byte(&b, '"');
+  return kept(t, &b);
+}
+
+/* ---- ids */
+static const char marked[] = "weirx_";
+
+static bool narrow(struct span id) {
+  for (size_t i = 0; i < id.n; i++) {
+    char c = id.p[i];
+    bool ok = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '-';
+    if (!ok) return false;
+  }
+  return id.n && !span_starts(id, span_cstr(marked));
+}
+
+struct span id_narrow(struct arena *a, struct span id) {
+  static const char digits[] = "0123456789abcdef";
+  if (narrow(id)) return id;
+  size_t at = sizeof marked - 1;
+  char *p = arena_alloc(a, at + 2 * id.n);
+  memcpy(p, marked, at);
+  for (size_t i = 0; i < id.n; i++) {
+    p[at++] = digits[(unsigned char)id.p[i] >> 4];
+    p[at++] = digits[id.p[i] & 15];
+  }
+  return span_of(p, at);
+}
+
+static int digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
+
+struct span id_widen(struct arena *a, struct span id) {
+  if (!span_starts(id, span_cstr(marked))) return id;
+  struct span code = span_from(id, sizeof marked - 1);
+  char *p = arena_alloc(a, code.n / 2 + 1);
+  for (size_t i = 0; i + 1 < code.n; i += 2) {
+    if (digit(code.p[i]) < 0 || digit(code.p[i + 1]) < 0) return id;
+    p[i / 2] = (char)(digit(code.p[i]) << 4 | digit(code.p[i + 1]));
+  }
+  return code.n % 2 || !span_utf8(span_of(p, code.n / 2)) ? id : span_of(p, code.n / 2);
+}
+
+/* ---- the request as a whole */
+static unsigned unit_of(const char *p, const char *end) {
+  unsigned v = 0;
+  if (end - p < 6 || p[0] != '\\' || p[1] != 'u') return 0;
+  for (int i = 2; i < 6; i++) v = v << 4 | (unsigned)(digit(ascii_lower(p[i])) & 15);
+  return v;
+}
+
+/* "\ud800" alone is no character: what a server makes of it nobody knows. */
+static bool lone_surrogate(struct span json) {
+  const char *end = json.p + json.n, *at = json.p;
+  while (at < end && (at = memchr(at, '\\', (size_t)(end - at)))) {
+    unsigned v = unit_of(at, end);
+    if (v < 0xD800 || v > 0xDFFF) { at += 2; continue; }
+    unsigned low = unit_of(at + 6, end);
+    if (v > 0xDBFF || low < 0xDC00 || low > 0xDFFF) return true;
+    at += 12;
+  }
+  return false;
+}
+
+bool translate_request(const struct operation_info *from, const struct operation_info *to, const struct json_member *members, size_t count,
+                       struct translating *how, struct buf *out) {
+  struct talk t = { .how = how, .arena = how->arena };
+  struct object body = { &t, NULL, (struct json_member *)members, count, arena_zero(how->arena, count + 1) };
+  t.turns_end = &t.turns, t.system_end = &t.system, t.tools_end = &t.tools;
+  how->losses = how->field = how->why = (struct span){ NULL, 0 };
+  how->limit = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (!lone_surrogate(members[i].value.text) && !lone_surrogate(members[i].key.text)) continue;
+    struct place where = { NULL, talk_string(&t, members[i].key), 0 };
+    talk_wrong(&t, &where, "holds half of a character (a lone surrogate escape)");
+  }
+  if (!t.failed) (from->dialect == DIALECT_MESSAGES ? talk_read_messages : talk_read_chat)(&t, &body);
+  if (!t.failed) (to->dialect == DIALECT_MESSAGES ? talk_write_messages : talk_write_chat)(&t, out);
+  if (!t.failed) extras_settle(&t);
+  if (t.failed) buf_clear(out);
+  else how->losses = arena_copy(how->arena, buf_span(&t.losses));
+  buf_free(&t.losses);
+  return !t.failed;
+}

@@ -1,0 +1,126 @@
+/* talk.h: the middle model of a request. A reader for each dialect fills it from a body, a writer for each makes a body of it.
+   Strings, numbers and schemas are values in place, so that they keep their bytes. A reader takes the members of an object one by
+   one; what it did not take is a loss, so nothing can be forgotten by mistake. */
+#ifndef WEIR_DIALECT_TALK_H
+#define WEIR_DIALECT_TALK_H
+
+#include "dialect_impl.h"
+#include "weir/translate.h"
+
+/* Where a value stands, for messages: messages[2].content[0]. */
+struct place {
+  const struct place *up;
+  struct span name;                   /* empty: an item of a list */
+  size_t index;
+};
+
+enum part_kind {
+  PART_TEXT, PART_REFUSAL, PART_IMAGE, PART_PDF, PART_THINKING, PART_REDACTED, PART_CALL, PART_RESULT,
+};
+struct part {
+  struct part *next;
+  enum part_kind kind;
+  const struct place *place;
+  bool plain;                         /* it was the whole content, as a string */
+  bool error;                         /* RESULT: the tool failed */
+  struct json text;                   /* TEXT, REFUSAL, THINKING: string. REDACTED: its data. PDF: its title */
+  struct json signature;              /* THINKING: string, NONE when nobody signed it */
+  struct json url;                    /* IMAGE at an address: string */
+  struct span mime, data;             /* IMAGE, PDF inline: raw content of JSON strings */
+  struct span id;                     /* CALL, RESULT: plain */
+  struct json name;                   /* CALL: string */
+  struct span arguments;              /* CALL: a JSON object */
+  struct json cache;                  /* cache_control: object */
+  struct part *inner, **inner_end;    /* RESULT */
+};
+enum role { ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT };
+struct turn {
+  struct turn *next;
+  enum role role;
+  const struct place *place;
+  struct part *parts, **end;
+};
+struct tool {
+  struct tool *next;
+  struct json name, description, schema, strict, cache;
+};
+/* A field without a place of its own here. The writer takes those that its dialect has; of the others some are a loss, and some cannot
+   be left out. */
+struct extra {
+  struct extra *next;
+  struct span word;
+  const struct place *place;
+  const char *instead;                /* NULL: a loss; else refused, and what is nearest */
+};
+enum effort { EFFORT_UNTOLD, EFFORT_NONE, EFFORT_MINIMAL, EFFORT_LOW, EFFORT_MEDIUM, EFFORT_HIGH, EFFORT_XHIGH, EFFORT_MAX };
+enum choice { CHOICE_UNTOLD, CHOICE_AUTO, CHOICE_NONE, CHOICE_ANY, CHOICE_ONE };
+struct talk {
+  struct translating *how;
+  struct arena *arena;
+  bool failed;
+  struct buf losses;
+  struct turn *turns, **turns_end;    /* without the instructions at the start */
+  struct part *system, **system_end;
+  struct tool *tools, **tools_end;
+  struct extra *extras;
+  enum choice choice;
+  struct json choice_name;
+  bool one_call;                      /* no parallel calls */
+  bool stream;
+  struct json max_tokens, temperature, top_p;
+  struct json stops;                  /* a string or a list of them */
+  enum effort effort;
+  int64_t budget;                     /* of thinking; 0 untold */
+  const struct place *effort_place;
+  enum { FORMAT_TEXT, FORMAT_JSON, FORMAT_SCHEMA } format;
+  struct json format_name, schema, format_strict;
+  const struct place *format_place;
+  struct json user;                   /* who asks: string */
+  const struct place *user_place;
+  enum { TIER_FIELD_UNTOLD, TIER_FIELD_AUTO, TIER_FIELD_STANDARD } tier;
+};
+
+/* ---- places and verdicts */
+const struct place *place_in(struct talk *t, const struct place *up, const char *name);
+const struct place *place_at(struct talk *t, const struct place *up, size_t index);
+/* The field is left out, or said less exactly: told, or refused where losses are. */
+void talk_lose(struct talk *t, const struct place *place, struct span word);
+/* It cannot be said. Without a word that a policy may allow, or where none did, the request is refused. instead: what is nearest. */
+void talk_refuse(struct talk *t, const struct place *place, struct span word, const char *instead);
+void talk_wrong(struct talk *t, const struct place *place, const char *why);     /* the request itself is wrong */
+
+/* ---- objects whose every member is accounted for */
+struct object {
+  struct talk *talk;
+  const struct place *place;
+  struct json_member *members;
+  size_t count;
+  bool *taken;
+};
+bool object_open(struct talk *t, struct json v, const struct place *place, struct object *out);    /* false: refused, it is none or has a key twice */
+struct json object_take(struct object *o, const char *name);             /* JSON_NONE when absent or null */
+struct json object_take_type(struct object *o, const char *name, enum json_type type);   /* another type: refused */
+const struct place *object_place(const struct object *o, const char *name);
+void object_rest(struct object *o);                                      /* what was not taken is lost, by its own name */
+bool json_given(struct json v);
+
+/* ---- building */
+struct turn *turn_add(struct talk *t, enum role role, const struct place *place);
+struct part *part_add(struct talk *t, struct part ***end, enum part_kind kind, const struct place *place);
+struct tool *tool_add(struct talk *t);
+void extra_add(struct talk *t, const struct place *place, struct span word, const char *instead);
+void extras_settle(struct talk *t);                                      /* what no writer took */
+struct span talk_string(struct talk *t, struct json v);                  /* a string's plain content */
+struct json talk_quoted(struct talk *t, struct span plain);              /* a JSON string of it, made */
+struct json talk_joined(struct talk *t, struct span before, struct json string, struct span behind);   /* the same around one */
+
+/* Ids of calls: messages takes letters, digits, _ and - alone. Others are written so that they can be read back. */
+struct span id_narrow(struct arena *a, struct span id);
+struct span id_widen(struct arena *a, struct span id);
+
+void talk_read_chat(struct talk *t, struct object *body);
+void talk_read_messages(struct talk *t, struct object *body);
+void talk_write_chat(struct talk *t, struct buf *out);
+void talk_write_messages(struct talk *t, struct buf *out);
+
+#endif
