@@ -132,6 +132,7 @@ run: deps-build
 	@packaging/demo/run $(BUILD)
 
 # Unit tests, policy tests, end-to-end tests; the last line is "N passed, N failed, N skipped".
+# LOOP=epoll: the end-to-end tests with every weir and mock on epoll.
 # With TORTURE=1 instead: storms, and end-to-end tests of a weir that reads, sends and queues in tiny pieces.
 test: deps
 ifdef TORTURE
@@ -140,7 +141,7 @@ ifdef TORTURE
 	@tests/torture/run $(BUILD)/torture
 else
 	@$(submake) all units
-	@tests/all $(BUILD)
+	@$(if $(LOOP),WEIR_LOOP=$(LOOP) )tests/all $(BUILD)
 endif
 
 # The same under AddressSanitizer and UBSan, in a build folder of its own.

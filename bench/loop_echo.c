@@ -2,7 +2,7 @@
    its load (another process with a loop of its own) on CPU 1. Prints CPU time and system calls per round.
 
      make && cc -O2 -D_GNU_SOURCE -Iinclude bench/loop_echo.c build/lib/io.a build/lib/base.a -l:liburing.a -o build/loop_echo
-     build/loop_echo echo|proxy [connections [bytes [seconds]]] */
+     build/loop_echo echo|proxy [connections [bytes [seconds [uring|epoll]]]] */
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -134,9 +134,11 @@ static int listener(struct loop *l, uint16_t *port) {
   return fd;
 }
 
+static enum loop_kind kind = LOOP_URING;
+
 static struct loop *loop_made(void) {
   const char *why;
-  struct loop *l = ring_new(NULL, &why);
+  struct loop *l = loop_new(kind, NULL, &why);
   if (!l) fprintf(stderr, "%s\n", why), exit(1);
   return l;
 }
@@ -169,6 +171,7 @@ int main(int argc, char **argv) {
   bool proxy = argc > 1 && !strcmp(argv[1], "proxy");
   int connections = argc > 2 ? atoi(argv[2]) : 64, seconds = argc > 4 ? atoi(argv[4]) : 3, told[2];
   message_size = argc > 3 ? (size_t)atoi(argv[3]) : 512;
+  if (argc > 5 && !loop_kind_read(span_cstr(argv[5]), &kind)) return 1;
   if (message_size > 65536 || pipe(told)) return 1;
   pin(0);
   struct loop *l = loop_made();
@@ -186,7 +189,7 @@ int main(int argc, char **argv) {
   double each = (double)(rounds - done) / (proxy ? 2 : 1), wall = (double)(l->now_ns - from) / 1e9;
   printf("%s, %d connections, %zu bytes (%s): %.0f rounds/s, CPU %.2f us/round (%.0f%% busy), %.3f enters/round, "
          "%.1f rounds/turn, no buffer %llu, short %llu\n", proxy ? "proxy" : "echo", connections, message_size,
-         ring_description(l), each / wall, (cpu_seconds() - cpu) * 1e6 / each, (cpu_seconds() - cpu) * 100 / wall,
+         loop_description(l), each / wall, (cpu_seconds() - cpu) * 1e6 / each, (cpu_seconds() - cpu) * 100 / wall,
          (double)(l->stats.enters - enters) / each, each / (double)(l->stats.turns - turns),
          (unsigned long long)l->stats.no_buffers, (unsigned long long)l->stats.short_sends);
   kill(load, SIGKILL);

@@ -9,17 +9,17 @@ TLS = ["nginx", "nginx-tls", "weir", "weir-tls"]
 
 # name: title, kind, peers, arguments
 TESTS = {
-    "unary-1k": ("Whole answers: 1 KB request, 64 connections, as fast as it goes", "unary", [*PLAIN, "nginx-tls", "weir-tls"], ("1k", 64, 0)),
+    "unary-1k": ("Whole answers: 1 KB request, 64 connections, as fast as it goes", "unary", [*PLAIN, "weir-epoll", "nginx-tls", "weir-tls"], ("1k", 64, 0)),
     "unary-20k": ("Whole answers: 20 KB request, 16 connections", "unary", PLAIN, ("20k", 16, 0)),
     "unary-200k": ("Whole answers: 200 KB request, 16 connections", "unary", PLAIN, ("200k", 16, 0)),
     "unary-1m": ("Whole answers: 1 MB request, 16 connections", "unary", PLAIN, ("1m", 16, 0)),
-    "unary-slow": ("Whole answers at low load: 1 KB request, 8 connections, the provider thinks 5 ms", "unary", PLAIN, ("1k", 8, 5000)),
+    "unary-slow": ("Whole answers at low load: 1 KB request, 8 connections, the provider thinks 5 ms", "unary", [*PLAIN, "weir-epoll"], ("1k", 8, 5000)),
     "stream-20": ("Streams: 20 at once, a chunk each 10 ms", "stream", STREAMED, (20, 10000)),
-    "stream-200": ("Streams: 200 at once, a chunk each 10 ms", "stream", [*STREAMED, "nginx-tls", "weir-tls"], (200, 10000)),
+    "stream-200": ("Streams: 200 at once, a chunk each 10 ms", "stream", [*STREAMED, "weir-epoll", "nginx-tls", "weir-tls"], (200, 10000)),
     "stream-flat": ("Streams: 50 at once, 1000 chunks each, as fast as they go", "stream", STREAMED, (50, 0)),
 }
 ONCE = {"start": [p for p in PLAIN if p != "direct"], "hold": ["nginx", "nginx-lua", "haproxy", "weir-plain", "weir", "nginx-tls", "weir-tls"],
-        "syscalls": [*STREAMED[1:]], "cancel": [p for p in PLAIN if p != "direct"]}
+        "syscalls": [*STREAMED[1:], "weir-epoll"], "cancel": [p for p in PLAIN if p != "direct"]}
 
 
 def upstream_counts(bench):

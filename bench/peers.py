@@ -17,6 +17,7 @@ PEERS = {
     "weir-plain": ("weir.lua", WEIR, "", False),
     "weir": ("weir.lua", WEIR, 'use "bench"', False),
     "weir-chunk": ("weir.lua", WEIR, 'use "bench"\nuse "empty"', False),
+    "weir-epoll": ("weir.lua", [*WEIR, "--loop", "epoll"], 'use "bench"', False),
     "nginx-tls": ("nginx.conf", NGINX, "", True),
     "weir-tls": ("weir.lua", WEIR, 'use "bench"', True),
     "front": ("tlsfront.conf", NGINX, "", False),
@@ -29,6 +30,7 @@ TOLD = {
     "weir-plain": "weir without a policy",
     "weir": "weir with a policy: routes and counts tokens in Lua",
     "weir-chunk": "the same and an empty on_chunk",
+    "weir-epoll": "weir with the policy, on epoll",
     "nginx-tls": "nginx, TLS 1.2 to the provider",
     "weir-tls": "weir with the policy, TLS 1.2 to the provider",
 }

@@ -1,5 +1,5 @@
 /* io.h: the narrow waist between weir and the kernel. One loop per thread; behind it stands io_uring
-   (src/io/ring.c), a seeded simulation for tests (src/io/sim.c), and later epoll.
+   (src/io/ring.c), epoll where that is refused (src/io/epoll.c), or a seeded simulation for tests (src/io/sim.c).
 
    Glossary
      op      one operation in flight, embedded in the object that waits for it. Its owner may not be
@@ -9,7 +9,7 @@
      result  bytes, or one of enum io_result: nothing above this line knows errno.
 
    How to drive it:
-     struct loop *l = ring_new(&options, &why);      (on the thread that will use it)
+     struct loop *l = loop_new(LOOP_ANY, &options, &why);      (on the thread that will use it)
      l->turn_end = flush; l->owner = me;
      while (running) loop_turn(l);
      loop_free(l); */
@@ -120,10 +120,14 @@ struct ring_options {
   unsigned buffers, buffer_size;      /* provided buffers; 0 = 128 of 16384 bytes */
   bool plain;                         /* as on a kernel without DEFER_TASKRUN */
 };
+enum loop_kind { LOOP_ANY, LOOP_URING, LOOP_EPOLL };       /* any: io_uring, or epoll where that is refused */
+bool loop_kind_read(struct span word, enum loop_kind *out);     /* "auto", "uring", "epoll" */
 /* NULL and *why (static or thread-local text: which switch refuses io_uring and what to do) on failure. */
-struct loop *ring_new(const struct ring_options *o, const char **why);
-/* What the kernel gave, for `weir version` and the first log line: "io_uring, DEFER_TASKRUN". */
-const char *ring_description(const struct loop *l);
+struct loop *loop_new(enum loop_kind kind, const struct ring_options *o, const char **why);
+struct loop *ring_new(const struct ring_options *o, const char **why);      /* LOOP_URING */
+/* What the kernel gave and, of epoll, why: "io_uring, DEFER_TASKRUN, …", "epoll, since io_uring disabled by …". */
+const char *loop_description(const struct loop *l);
+bool loop_substitute(const struct loop *l);             /* epoll, though nobody asked for it */
 
 void loop_turn(struct loop *l);       /* one turn as the glossary says; waits until something happens */
 /* From any thread. The loop must outlive the call, not only the run of the message: so threads that post to a loop

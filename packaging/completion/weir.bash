@@ -11,7 +11,7 @@ _weir() {
     words="run check test reload compare key version help"
   else
     case $command in
-      run) words="--config --watch" ;;
+      run) words="--config --watch --loop" ;;
       check) words="--config --explain --request --system --providers" ;;
       test) words="--verbose"; compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
       reload) words="--config --runtime" ;;

@@ -52,10 +52,10 @@ static void check_kernel(struct verdicts *v) {
   uname(&u);
   sscanf(u.release, "%u.%u", &major, &minor);
   bool old = major < LEAST_MAJOR || (major == LEAST_MAJOR && minor < LEAST_MINOR);
-  say(v, old ? 'b' : 'g', "kernel", "%s %s on %s%s", u.sysname, u.release, u.machine, old ? "; weir needs Linux 6.1" : "");
+  say(v, old ? 'w' : 'g', "kernel", "%s %s on %s%s", u.sysname, u.release, u.machine, old ? "; weir is made for Linux 6.1, and runs on epoll before" : "");
   struct span disabled = first_line("/proc/sys/kernel/io_uring_disabled", text, sizeof text);
   if (!disabled.n) say(v, 'g', "sysctl", "no kernel.io_uring_disabled here: io_uring is for everybody");
-  else say(v, span_eq(disabled, SPAN("2")) ? 'b' : 'g', "sysctl", "kernel.io_uring_disabled=%.*s%s", SPAN_FMT(disabled),
+  else say(v, span_eq(disabled, SPAN("2")) ? 'w' : 'g', "sysctl", "kernel.io_uring_disabled=%.*s%s", SPAN_FMT(disabled),
            span_eq(disabled, SPAN("0")) ? "" : span_eq(disabled, SPAN("1")) ? ": for root and the group in kernel.io_uring_group" : ": set 0, or 1 with weir's group");
   struct span backlog = first_line("/proc/sys/net/core/somaxconn", text, sizeof text);
   uint64_t n;
@@ -71,9 +71,9 @@ static void check_rings(struct verdicts *v, unsigned workers) {
   struct rlimit lock;
   getrlimit(RLIMIT_MEMLOCK, &lock);
   while (made < wanted && (rings[made] = ring_new(made ? &usual : &small, &why))) made++;
-  if (made < wanted && !made) say(v, 'b', "io_uring", "%s", why);
-  else if (made < wanted) say(v, 'b', "io_uring", "%u of %u rings for %u workers: %s", made, wanted, workers, why);
-  else say(v, 'g', "io_uring", "%s; %u rings for %u worker%s", ring_description(rings[made - 1]), made, workers, workers == 1 ? "" : "s");
+  if (made < wanted && !made) say(v, 'w', "io_uring", "%s; until then weir runs on epoll, which costs more", why);
+  else if (made < wanted) say(v, 'w', "io_uring", "%u of %u rings for %u workers, the others run on epoll: %s", made, wanted, workers, why);
+  else say(v, 'g', "io_uring", "%s; %u rings for %u worker%s", loop_description(rings[made - 1]), made, workers, workers == 1 ? "" : "s");
   while (made) loop_free(rings[--made]);
   if (lock.rlim_cur == RLIM_INFINITY) say(v, 'g', "memlock", "RLIMIT_MEMLOCK is unlimited");
   else if (!geteuid()) say(v, 'g', "memlock", "RLIMIT_MEMLOCK is %llu KiB, and not asked of root", (unsigned long long)lock.rlim_cur / 1024);
@@ -119,7 +119,7 @@ static void check_processor(struct verdicts *v, unsigned workers) {
 static void check_names(struct verdicts *v) {
   struct ring_options small = { .entries = 256, .buffers = 8, .buffer_size = 4096 };
   const char *why = "";
-  struct loop *l = ring_new(&small, &why);
+  struct loop *l = loop_new(LOOP_ANY, &small, &why);
   struct resolver *r = l ? resolver_new(l, &why) : NULL;
   if (r) say(v, 'g', "names", "c-ares %s", ares_version(NULL));
   else say(v, 'b', "names", "c-ares %s: %s", ares_version(NULL), why);

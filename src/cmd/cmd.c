@@ -4,7 +4,7 @@
 #include "weir/span.h"
 
 static const struct { const char *name, *what; int (*run)(struct args *a); } commands[] = {
-  { "run", "serve: weir run [--config FILE] [--watch]", cmd_run },
+  { "run", "serve: weir run [--config FILE] [--watch] [--loop auto | uring | epoll]", cmd_run },
   { "check", "check configuration and policies: weir check [--config FILE] [--explain MODEL [--request FILE] | --system --providers]", cmd_check },
   { "test", "run policy tests: weir test [FILE or FOLDER …]", cmd_test },
   { "reload", "make a running weir load its files again: weir reload [--config FILE]", cmd_reload },

@@ -29,7 +29,7 @@ uint64_t link_now_ns(void) {
 struct names *names_open(const char **why) {
   struct ring_options o = { .entries = 256, .buffers = 16, .buffer_size = 4096 };
   struct names *n = mem_zero(sizeof *n);
-  n->loop = ring_new(&o, why);
+  n->loop = loop_new(LOOP_ANY, &o, why);
   if (n->loop) n->resolver = resolver_new(n->loop, why);
   if (n->resolver) return n;
   if (n->loop) loop_free(n->loop);

@@ -10,10 +10,10 @@ int cmd_version(struct args *a) {
   struct ring_options o = { .entries = 256, .buffers = 8, .buffer_size = 4096 };
   const char *why = NULL;
   struct utsname u;
-  struct loop *l = ring_new(&o, &why);
+  struct loop *l = loop_new(LOOP_ANY, &o, &why);
   uname(&u);
   printf("weir %s\n", WEIR_VERSION);
-  printf("loop   %s\n", l ? ring_description(l) : why);
+  printf("loop   %s\n", l ? loop_description(l) : why);
   printf("kernel %s %s\n", u.sysname, u.release);
   printf("with   %s, c-ares %s, BearSSL 0.6 (TLS 1.2)\n", LUA_RELEASE, ares_version(NULL));
   if (l) loop_free(l);

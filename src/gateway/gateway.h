@@ -70,6 +70,7 @@ struct gateway {
   struct log_sink *access_log;        /* NULL: off */
   struct metrics *metrics;            /* housekeeping's own shard */
   struct loop *house;                 /* housekeeping's loop; NULL in a simulation */
+  enum loop_kind loop_kind;           /* as asked for */
   const char *config_file;            /* as given by --config, or NULL */
   unsigned generations;               /* loaded so far */
   bool (*tests)(const struct conf *c, struct buf *errors);               /* run before a reload is accepted */
@@ -100,6 +101,7 @@ struct gateway {
 struct run_options {
   const char *config;                 /* NULL: the search order */
   bool watch;
+  enum loop_kind loop;
   /* Runs the tests that lie beside the policies of a configuration; false and lines in *errors when one fails. May be NULL. */
   bool (*tests)(const struct conf *c, struct buf *errors);
 };

@@ -72,7 +72,7 @@ static void *worker_main(void *arg) {
   struct worker *w = arg;
   const char *why = NULL;
   struct ring_options options = { 0 };
-  struct loop *l = ring_new(&options, &why);
+  struct loop *l = loop_new(w->gateway->loop_kind, &options, &why);
   if (!l) {
     report(why);
     return NULL;
@@ -293,10 +293,13 @@ static void block_signals(sigset_t *set) {
 
 static void first_line(struct gateway *g) {
   const struct conf *c = g->newest->conf;
+  const struct loop *l = g->workers[0].loop;
   for (size_t i = 0; i < c->listener_count; i++)
-    log_info("weir %s listens on %.*s (%s, %u worker%s, %zu provider%s, %s%.*s)", WEIR_VERSION, SPAN_FMT(c->listeners[i].spec), ring_description(g->house),
+    log_info("weir %s listens on %.*s (%s, %u worker%s, %zu provider%s, %s%.*s)", WEIR_VERSION, SPAN_FMT(c->listeners[i].spec), loop_description(l),
              g->worker_count, g->worker_count == 1 ? "" : "s", c->provider_count, c->provider_count == 1 ? "" : "s",
              c->file.n ? "" : "no weir.lua: providers from the environment", SPAN_FMT(c->file));
+  for (unsigned i = 1; i < g->worker_count; i++)         /* memory may be locked for some rings, and not for all */
+    if (loop_substitute(g->workers[i].loop) && !loop_substitute(l)) log_warn("worker %u: %s", i, loop_description(g->workers[i].loop));
 }
 
 static int house_turns(struct gateway *g, const struct run_options *o, sigset_t *set) {
@@ -358,6 +361,7 @@ static int run(struct gateway *g, const struct run_options *o) {
   sigset_t set;
   g->config_file = o->config;
   g->tests = o->tests;
+  g->loop_kind = o->loop;
   house.gateway = g;
   block_signals(&set);
   raise_descriptors(g);
@@ -366,7 +370,7 @@ static int run(struct gateway *g, const struct run_options *o) {
   if (!load_first(g) || !open_access_log(g)) return 1;
   if (!open_listeners(g)) return 2;
   struct ring_options options = { .entries = 256, .buffers = 16, .buffer_size = 16384 };
-  g->house = ring_new(&options, &why);
+  g->house = loop_new(g->loop_kind, &options, &why);
   if (!g->house) {
     log_error("%s", why);
     return 2;

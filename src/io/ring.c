@@ -2,8 +2,6 @@
 #include "lent.h"
 #include "ring.h"
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -22,30 +20,8 @@
 
 enum { FIRST_BUFFERS = 16 };
 enum { SKIP_LIMIT = 1 << 30 };        /* the kernel cuts a single send at 2 GB and would call that success */
-#define LONGEST_WAIT_MS (3600u * 1000)
 
 static struct ring *ring_of(struct loop *l) { return (struct ring *)l; }
-
-static int failed_with(int error) {
-  static uint8_t told[512];
-  if (error > 0 && error < (int)sizeof told && !__atomic_exchange_n(&told[error], 1, __ATOMIC_RELAXED))
-    log_warn("a socket operation failed: %s (errno %d); told once per errno", strerror(error), error);
-  return IO_FAILED;
-}
-
-/* The one place where errno becomes weir's words. */
-static int result_of(int error) {
-  switch (error) {
-  case ECONNRESET: case EPIPE: case ECONNABORTED: return IO_RESET;
-  case ECONNREFUSED: case ENOENT: return IO_REFUSED;       /* ENOENT: the path of a Unix socket */
-  case EHOSTUNREACH: case ENETUNREACH: case ENETDOWN: case EHOSTDOWN: case EADDRNOTAVAIL: return IO_UNREACHABLE;
-  case ETIMEDOUT: return IO_TIMED_OUT;
-  case ECANCELED: return IO_CANCELLED;
-  case EMFILE: case ENFILE: return IO_NO_DESCRIPTORS;
-  case ENOMEM: case ENOBUFS: return IO_NO_MEMORY;
-  default: return failed_with(error);
-  }
-}
 
 /* The table of ops in flight: user_data is slot | generation << 32 | kind << 56, so that a completion of an
    earlier owner of the slot is known as such. */
@@ -148,16 +124,9 @@ static void poll_arm(struct ring *r, struct op *op) {
   io_uring_sqe_set_data64(e, op_data(r, op));
 }
 
-static void socket_shrink(int fd) {
-  int bytes = SOCKET_BYTES;                        /* the kernel makes that its own least */
-  if (TORTURED) (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
-}
-
-/* Accepted sockets inherit NODELAY from their listener, which saves a call for each. */
 static void ring_accept(struct loop *l, struct op *op, int fd) {
-  int one = 1;
-  socket_shrink(fd);
-  (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+  kernel_shrink(fd);
+  kernel_nodelay(fd);
   op_take(ring_of(l), op, KIND_ACCEPT, fd);
   accept_arm(ring_of(l), op);
 }
@@ -311,18 +280,6 @@ static void ring_send(struct loop *l, struct op_send *s, int fd, const struct io
   if (!s->lazy) r->prompt = true;
 }
 
-static void send_advance(struct op_send *s, size_t n) {
-  s->sent += n;
-  while (s->msg.msg_iovlen && n >= s->msg.msg_iov->iov_len) {
-    n -= s->msg.msg_iov->iov_len;
-    s->msg.msg_iov++;
-    s->msg.msg_iovlen--;
-  }
-  if (!s->msg.msg_iovlen) return;
-  s->msg.msg_iov->iov_base = (char *)s->msg.msg_iov->iov_base + n;
-  s->msg.msg_iov->iov_len -= n;
-}
-
 static void send_succeeded(struct ring *r, struct op_send *s) {
   send_end(r, s, s->wanted < INT32_MAX ? (int)s->wanted : INT32_MAX);
 }
@@ -340,7 +297,7 @@ static void send_came(struct ring *r, struct op *op, const struct io_uring_cqe *
     return;
   }
   if (c->res <= 0 && c->res != -EAGAIN && c->res != -EINTR) {
-    send_end(r, s, c->res ? result_of(-c->res) : IO_RESET);
+    send_end(r, s, c->res ? kernel_result(-c->res) : IO_RESET);
     return;
   }
   if (op->kind == KIND_SEND) r->loop.stats.short_sends++;
@@ -415,18 +372,13 @@ static void recv_came(struct ring *r, struct op *op, const struct io_uring_cqe *
   op->ready = c->flags & IORING_CQE_F_SOCK_NONEMPTY;
   lent_show(data.p, data.n);
   r->lending = data;
-  op_end(r, op, c->res < 0 ? result_of(-c->res) : c->res, data);
+  op_end(r, op, c->res < 0 ? kernel_result(-c->res) : c->res, data);
   r->lending = (struct span){ 0 };
 }
 
 static void plain_came(struct ring *r, struct op *op, const struct io_uring_cqe *c) {
   op->ready = c->flags & IORING_CQE_F_SOCK_NONEMPTY;
-  op_end(r, op, c->res < 0 ? result_of(-c->res) : c->res, (struct span){ 0 });
-}
-
-/* A connection that died in the queue says nothing about the listener. */
-static bool accept_transient(int error) {
-  return error == ECONNABORTED || error == EPROTO || error == EINTR || error == EAGAIN || error == ENETDOWN;
+  op_end(r, op, c->res < 0 ? kernel_result(-c->res) : c->res, (struct span){ 0 });
 }
 
 static void multishot_came(struct ring *r, struct op *op, const struct io_uring_cqe *c) {
@@ -435,11 +387,11 @@ static void multishot_came(struct ring *r, struct op *op, const struct io_uring_
     if (c->res >= 0 && (accepting || !op->cancelled)) op->done(op, c->res, (struct span){ 0 }, true);
     return;
   }
-  bool goes_on = !op->cancelled && (c->res >= 0 || (accepting && accept_transient(-c->res)));
+  bool goes_on = !op->cancelled && (c->res >= 0 || (accepting && kernel_accept_transient(-c->res)));
   if (!goes_on && accepting && c->res >= 0)        /* the last one before the cancel is a connection all the same */
     op->done(op, c->res, (struct span){ 0 }, true);
   if (!goes_on) {
-    op_end(r, op, op->cancelled ? IO_CANCELLED : result_of(-c->res), (struct span){ 0 });
+    op_end(r, op, op->cancelled ? IO_CANCELLED : kernel_result(-c->res), (struct span){ 0 });
     return;
   }
   if (accepting) accept_arm(r, op);
@@ -507,7 +459,7 @@ static void enter(struct ring *r, uint64_t most_ms) {
 static void ring_turn(struct loop *l, uint64_t most_ms) {
   struct ring *r = ring_of(l);
   enter(r, most_ms);
-  loop_woke(l, ring_clock_ns());
+  loop_woke(l, kernel_clock_ns());
   harvest(r);
   unsigned count = r->got_count;
   batch_judge(r);
@@ -543,11 +495,7 @@ static void ring_cancel(struct loop *l, struct op *op) {
 
 static int ring_socket(struct loop *l, int family) {
   (void)l;
-  int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
-  if (fd < 0) return result_of(errno);
-  socket_shrink(fd);
-  (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-  return fd;
+  return kernel_socket(family, 0);
 }
 
 /* A system call of its own, since the ring would give it to a kernel thread. A send that was asked for earlier goes
@@ -569,10 +517,7 @@ static void ring_close(struct loop *l, int fd) {
   io_uring_sqe_set_data64(e, (uint64_t)KIND_CLOSE << 56);
 }
 
-static void ring_wake(struct loop *l) {
-  uint64_t one = 1;
-  while (write(ring_of(l)->wake_fd, &one, sizeof one) < 0 && errno == EINTR) {}
-}
+static void ring_wake(struct loop *l) { kernel_wake(ring_of(l)->wake_fd); }
 
 static void wake_arm(struct ring *r) {
   int fd = r->wake_fd;
@@ -620,5 +565,5 @@ struct loop *ring_new(const struct ring_options *o, const char **why) {
 }
 
 const char *ring_description(const struct loop *l) {
-  return l->calls == &ring_calls ? ((const struct ring *)l)->description : "simulation";
+  return l->calls == &ring_calls ? ((const struct ring *)l)->description : NULL;
 }

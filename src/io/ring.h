@@ -3,18 +3,10 @@
 #define WEIR_IO_RING_H
 
 #include <liburing.h>
-#include "weir/io.h"
+#include "kernel.h"
 
 enum ring_kind { KIND_NONE, KIND_READ, KIND_ACCEPT, KIND_RECV, KIND_CONNECT, KIND_POLL, KIND_SEND, KIND_REST, KIND_CLOSE };
 enum { BUFFER_GROUP = 0, ADDRESSES = 16 };
-
-/* A build with -DWEIR_TORTURE: queues and buffers so small that each turn overflows them, every second ring as on an old
-   kernel, with sends cut to a few bytes. Nothing of it is in other builds. */
-#ifdef WEIR_TORTURE
-enum { TORTURED = 1, ENTRIES = 4, LEAST_ENTRIES = 4, BUFFERS = 3, BUFFER_SIZE = 7, MOST_READ = 7, MOST_SENT = 11, SOCKET_BYTES = 1 };
-#else
-enum { TORTURED = 0, ENTRIES = 1024, LEAST_ENTRIES = 256, BUFFERS = 128, BUFFER_SIZE = 16384, MOST_READ = 1 << 30, MOST_SENT = 1 << 30, SOCKET_BYTES = 0 };
-#endif
 
 struct ring_slot {
   struct op *op;                      /* NULL: free */
@@ -56,6 +48,7 @@ struct ring {
 /* Both queues, buffers and the wake descriptor, nothing armed; NULL and *why on failure. */
 struct ring *ring_made(const struct ring_options *o, const struct loop_calls *calls, const char **why);
 void ring_drop(struct ring *r);
-uint64_t ring_clock_ns(void);
+
+const char *ring_description(const struct loop *l);     /* NULL: not a ring */
 
 #endif

@@ -2,18 +2,11 @@
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 #include "weir/log.h"
 #include "lent.h"
 #include "refused.h"
 #include "ring.h"
-
-uint64_t ring_clock_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 void ring_drop(struct ring *r) {
   if (r->started) io_uring_queue_exit(&r->uring);
@@ -145,7 +138,7 @@ struct ring *ring_made(const struct ring_options *o, const struct loop_calls *ca
   }
   io_uring_register_ring_fd(&r->uring);            /* only a saving; without it the plain descriptor is used */
   r->skip = !r->cut_sends && sends_skip(r);
-  loop_init(&r->loop, calls, ring_clock_ns());
+  loop_init(&r->loop, calls, kernel_clock_ns());
   snprintf(r->description, sizeof r->description, "io_uring, %s, %u entries%s",
            r->deferred ? "DEFER_TASKRUN" : "COOP_TASKRUN", r->entries, r->skip ? "" : ", every send completes");
   return r;

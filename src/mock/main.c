@@ -11,7 +11,7 @@ void sse_line(struct buf *b, struct span name, struct span data) { sse_write(b, 
 static int usage(void) {
   fputs("weir-mock: a provider that speaks chat, completions, embeddings, responses and messages, and misbehaves on request\n\n"
         "  weir-mock [--listen 127.0.0.1:9100] [--tls 127.0.0.1:9443 --cert FILE --key FILE [--tls-delay MS]]\n"
-        "            [--play FOLDER] [--script FILE] [--record FILE]\n\n"
+        "            [--play FOLDER] [--script FILE] [--record FILE] [--loop uring | epoll]\n\n"
         "A request's behaviour: header x-mock, or model 'mock-429' 'mock-stall' …, or model 'mock;status=503;delay=20', or the next\n"
         "line of the script. Words: status retry-after code type delay first gap events stall reset cut end bad error tools size\n"
         "split input output cached reasoning empty garbage html json hang drop no-length no-done refuse close text finish model play\n",
@@ -39,6 +39,7 @@ static int port_of(int fd) {
 int main(int argc, char **argv) {
   static struct mock m;
   const char *listen_at = "127.0.0.1:9100", *tls = NULL, *cert = NULL, *key = NULL, *why = NULL;
+  enum loop_kind kind = LOOP_ANY;
   unsigned tls_delay = 0;
   char text[256];
   for (int i = 1; i < argc; i++) {
@@ -50,6 +51,9 @@ int main(int argc, char **argv) {
     else if (span_eq(w, SPAN("--cert"))) cert = value;
     else if (span_eq(w, SPAN("--key"))) key = value;
     else if (span_eq(w, SPAN("--tls-delay"))) tls_delay = (unsigned)atoi(value);
+    else if (span_eq(w, SPAN("--loop"))) {
+      if (!loop_kind_read(span_cstr(value), &kind)) return usage();
+    }
     else if (span_eq(w, SPAN("--play"))) m.play_folder = value;
     else if (span_eq(w, SPAN("--record"))) m.record = fopen(value, "w");
     else if (span_eq(w, SPAN("--script"))) {
@@ -58,7 +62,7 @@ int main(int argc, char **argv) {
   }
   signal(SIGPIPE, SIG_IGN);
   struct ring_options o = { 0 };
-  m.loop = ring_new(&o, &why);
+  m.loop = loop_new(kind, &o, &why);
   if (!m.loop) return fprintf(stderr, "weir-mock: %s\n", why), 2;
   m.fd = listen_open(span_cstr(listen_at), text, sizeof text);
   if (m.fd < 0) return fprintf(stderr, "weir-mock: cannot listen on %s: %s\n", listen_at, text), 2;

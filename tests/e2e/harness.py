@@ -16,6 +16,7 @@ import upstream
 import wire
 
 SECRET = "sk-e2e-provider-0123456789abcdef"  # in the environment of every weir; must never be seen anywhere but upstream
+LOOP = ["--loop", os.environ["WEIR_LOOP"]] if os.environ.get("WEIR_LOOP") else []  # of every weir and mock
 PORTS = 9000  # per slot, below the range the kernel takes its own from
 
 
@@ -38,11 +39,11 @@ def until(condition, seconds=5, what="the condition", step=0.005):
 class Process:
     """One started program. Its output goes to files; `ended` is set by a test that wants it to end."""
 
-    def __init__(self, h, name, command, env):
+    def __init__(self, h, name, command, env, before=None):
         self.h, self.name, self.ended = h, name, False
         self.out_path, self.err_path = (os.path.join(h.tmp, f"{name}.{x}") for x in ("out", "err"))
         with open(self.out_path, "ab") as out, open(self.err_path, "ab") as err:
-            self.p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, cwd=h.tmp)
+            self.p = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, cwd=h.tmp, preexec_fn=before)
         self.pid = self.p.pid
 
     def text(self, path):
@@ -108,7 +109,7 @@ class Weir(Process):
         os.makedirs(os.path.join(h.tmp, name, "policies"), exist_ok=True)
         self.write(config)
         self.env = dict(h.env, OPENAI_KEY=SECRET, **(env or {}))
-        self.command = [h.binary("weir"), "run", "--config", self.file] + list(arguments)
+        self.command = [h.binary("weir"), "run", "--config", self.file] + LOOP + list(arguments)
         super().__init__(h, name, self.command, self.env)
         if start:
             self.ready()
@@ -180,7 +181,7 @@ class Weir(Process):
 class Mock(Process):
     def __init__(self, h, name, arguments):
         self.port = h.port()
-        super().__init__(h, name, [h.binary("weir-mock"), "--listen", f"127.0.0.1:{self.port}", *arguments], h.env)
+        super().__init__(h, name, [h.binary("weir-mock"), "--listen", f"127.0.0.1:{self.port}", *LOOP, *arguments], h.env)
         until(lambda: Weir.listening(self.port) or not self.alive(), 10 * h.slow, "the mock listens")
         self.url = f"http://127.0.0.1:{self.port}/v1"
 
@@ -232,8 +233,8 @@ class Harness:
         self.things.append(w)
         return w
 
-    def again(self, weir, ready=True):
-        """Another process on the files, ports and folders of one that has ended."""
+    def again(self, weir, ready=True, before=None, command=None):
+        """Another process on the files, ports and folders of one that has ended; `before` runs in it before weir does."""
         w = Process.__new__(Weir)
         w.__dict__.update(
             port=weir.port,
@@ -243,9 +244,9 @@ class Harness:
             runtime=weir.runtime,
             access_path=weir.access_path,
             env=weir.env,
-            command=weir.command,
+            command=command or weir.command,
         )
-        Process.__init__(w, self, self.called("weir"), weir.command, weir.env)
+        Process.__init__(w, self, self.called("weir"), w.command, weir.env, before)
         self.things.append(w)
         if ready:
             w.ready()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Meets weir as its users do: runs the test_* functions of tests/e2e/test_*.py against a built weir and weir-mock.
 
-    tests/e2e/run.py [--build build] [--only PATTERN] [--leave PATTERN,…] [--jobs 2] [--verbose]
+    tests/e2e/run.py [--build build] [--only PATTERN,…] [--leave PATTERN,…] [--jobs 2] [--verbose]
 
 Each module runs in a process of its own, at most two at a time; each test starts the weirs it needs and they are ended with
 it. The last line is "N passed, N failed, N skipped"; the exit code is 0 only when none failed. See doc/testing.md."""
@@ -30,7 +30,7 @@ def matches(module, name, pattern):
 
 def wanted(module, name, args):
     left = any(matches(module, name, p) for p in args.leave.split(",") if p)
-    return not left and (not args.only or matches(module, name, args.only))
+    return not left and (not args.only or any(matches(module, name, p) for p in args.only.split(",") if p))
 
 
 # ---- one module, in a process of its own
@@ -166,7 +166,7 @@ def names_in(path):
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--build", default="build", help="the folder of weir and weir-mock (default: build)")
-    p.add_argument("--only", help="part of, or a pattern for, test_module.test_name")
+    p.add_argument("--only", help="parts of, or patterns for, test_module.test_name, with commas between them")
     p.add_argument("--leave", default="", help="patterns of tests that are not run, with commas between them")
     p.add_argument("--jobs", type=int, default=2)
     p.add_argument("--verbose", action="store_true", help="a line for every test, with its time")

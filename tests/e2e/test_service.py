@@ -13,7 +13,7 @@ import subprocess
 import time
 
 import wire
-from harness import Skip, chat_body, chat_provider, until
+from harness import LOOP, Skip, chat_body, chat_provider, until
 
 NOBODY = 65534
 
@@ -130,7 +130,7 @@ def refusing(calls, error):
     return install
 
 
-def start(h, text, before=None, **more):
+def start(h, text, before=None, arguments=(), **more):
     folder = os.path.join(h.tmp, "start")
     os.makedirs(folder, exist_ok=True)
     os.chmod(h.tmp, 0o755)
@@ -139,18 +139,37 @@ def start(h, text, before=None, **more):
     with open(path, "w") as f:
         f.write(head + ("" if "listen" in text else f'listen "127.0.0.1:{h.port()}"\n') + text)
     r = subprocess.run(
-        [h.binary("weir"), "run", "--config", path], capture_output=True, text=True, env=h.env, timeout=20 * h.slow, preexec_fn=before, **more
+        [h.binary("weir"), "run", "--config", path, *arguments],
+        capture_output=True,
+        text=True,
+        env=h.env,
+        timeout=20 * h.slow,
+        preexec_fn=before,
+        **more,
     )
     return r.returncode, [line for line in r.stderr.splitlines() if " error " in line]
 
 
 def test_io_uring_refused(h):
+    """Whoever insists on it is told why not; else epoll serves, and the first line and weir version say why."""
     if os.uname().machine not in ("x86_64", "aarch64"):
         raise Skip("the numbers of system calls are of x86_64 and aarch64")
     setup = (425,)
     for error, says in ((errno.EPERM, "weir-seccomp.json"), (errno.ENOSYS, "weir needs Linux >= 6.1")):
-        code, lines = start(h, "", refusing(setup, error))
+        code, lines = start(h, "", refusing(setup, error), arguments=["--loop", "uring"])
         assert code == 2 and len(lines) == 1 and says in lines[0] and "io_uring" in lines[0], (code, lines)
+        told = subprocess.run([h.binary("weir"), "version"], capture_output=True, text=True, env=h.env, preexec_fn=refusing(setup, error))
+        assert told.returncode == 0 and "loop   epoll, since io_uring" in told.stdout and says in told.stdout, told
+        m = h.mock()
+        w = h.weir(chat_provider("mock", m.url))
+        w.signal(signal.SIGTERM)
+        w.wait()
+        w = h.again(w, ready=False, before=refusing(setup, error), command=[x for x in w.command if x not in LOOP])
+        w.ready()
+        assert "(epoll, since io_uring" in w.err and says in w.err, w.err
+        assert w.chat("mock/x").status == 200 and b"[DONE]" in w.chat("mock/x", stream=True).body
+    r = h.run("run", "--loop", "poll")
+    assert r.returncode == 2 and "--loop is auto, uring or epoll, not 'poll'" in r.stderr, r
     assert os.path.exists(os.path.join(PACKAGING, "container/weir-seccomp.json")), "the message names a file that is not shipped"
 
 

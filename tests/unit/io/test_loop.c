@@ -1,8 +1,8 @@
-/* The waist's promises, on the ring and on the simulation (in order, and with seeds). */
+/* The waist's promises, on the ring, on epoll and on the simulation (in order, and with seeds). */
 #include "world.h"
 
 enum { SEEDS = 20 };
-static const struct sim_options *sim_wanted;       /* NULL: the ring */
+static const struct sim_options *sim_wanted;       /* NULL: the kernel */
 
 static struct world *open_world(void) { return world_new(NULL, sim_wanted); }
 
@@ -404,7 +404,8 @@ static void test_turn_end_runs_each_turn(void **state) {
   world_free(w);
 }
 
-#define ALL(name) { "ring: " #name, name, on_ring, NULL, NULL }, { "sim: " #name, name, on_sim, NULL, NULL }, \
+#define ALL(name) { "ring: " #name, name, on_ring, NULL, NULL }, { "epoll: " #name, name, on_epoll, NULL, NULL }, \
+                  { "sim: " #name, name, on_sim, NULL, NULL }, \
                   { "seeds: " #name, seeded_##name, NULL, NULL, NULL }
 #define SEEDED(name)                                                                      \
   static void seeded_##name(void **state) {                                               \
@@ -419,7 +420,8 @@ SEEDED(test_echo) SEEDED(test_parts) SEEDED(test_large_to_slow_reader) SEEDED(te
 SEEDED(test_half_close) SEEDED(test_reset) SEEDED(test_reset_while_reading) SEEDED(test_refused)
 SEEDED(test_lent_data_goes_on) SEEDED(test_accept_burst) SEEDED(test_watch) SEEDED(test_timers) SEEDED(test_posts) SEEDED(test_turn_end_runs_each_turn)
 
-static int on_ring(void **state) { (void)state; sim_wanted = NULL; return 0; }
+static int on_ring(void **state) { (void)state; sim_wanted = NULL; world_kind = LOOP_URING; return 0; }
+static int on_epoll(void **state) { (void)state; sim_wanted = NULL; world_kind = LOOP_EPOLL; return 0; }
 static int on_sim(void **state) {
   static const struct sim_options plain;
   (void)state;

@@ -384,6 +384,7 @@ static void test_from_other_threads(void **state) {
   (void)state;
   struct bench b = bench_open();
   pthread_t threads[3];
+  ended = may_free = 0;
   for (int i = 0; i < 3; i++) assert_int_equal(pthread_create(&threads[i], NULL, asks_elsewhere, &b), 0);
   world_until(b.w, __atomic_load_n(&ended, __ATOMIC_SEQ_CST) == 3);
   __atomic_store_n(&may_free, 1, __ATOMIC_SEQ_CST);
@@ -391,8 +392,13 @@ static void test_from_other_threads(void **state) {
   bench_close(&b);
 }
 
+static int on_epoll(void **state) { (void)state; world_kind = LOOP_EPOLL; return 0; }
+static int on_ring(void **state) { (void)state; world_kind = LOOP_URING; return 0; }
+#define EPOLL(name) { "epoll: " #name, name, on_epoll, on_ring, NULL }
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+    EPOLL(test_finds), EPOLL(test_over_tcp), EPOLL(test_freed_while_asking), EPOLL(test_many_names), EPOLL(test_from_other_threads),
     cmocka_unit_test(test_finds), cmocka_unit_test(test_rotates), cmocka_unit_test(test_failures),
     cmocka_unit_test(test_ttl), cmocka_unit_test(test_one_question_for_many), cmocka_unit_test(test_over_tcp),
     cmocka_unit_test(test_literals), cmocka_unit_test(test_hosts_file), cmocka_unit_test(test_freed_while_asking),

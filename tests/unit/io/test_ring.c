@@ -1,4 +1,4 @@
-/* What only the ring can show: buffers running out, completions of the past, other threads, refusals. */
+/* What a loop on the kernel can show, and what only the ring can: buffers running out, completions of the past, other threads, refusals. */
 #include "world.h"
 #include "weir/log.h"
 #include <errno.h>
@@ -455,8 +455,12 @@ static int seccomp_refuses(void) {
   struct sock_fprog program = { sizeof filter / sizeof *filter, filter };
   const char *why = "";
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) return 77;
-  if (ring_new(NULL, &why)) return 2;
-  return strstr(why, "seccomp") && strstr(why, "weir-seccomp.json") ? 0 : 3;
+  if (loop_new(LOOP_URING, NULL, &why)) return 2;
+  if (!strstr(why, "seccomp") || !strstr(why, "weir-seccomp.json")) return 3;
+  struct loop *l = loop_new(LOOP_ANY, NULL, &why), *asked = loop_new(LOOP_EPOLL, NULL, &why);
+  if (!l || !loop_substitute(l) || loop_substitute(asked)) return 4;
+  if (strcmp(loop_description(asked), "epoll, as asked")) return 5;
+  return strstr(loop_description(l), "epoll, since io_uring blocked by seccomp") ? 0 : 6;
 }
 
 static int nofile_refuses(void) {
@@ -486,8 +490,8 @@ static int memlock_halves(void) {
   if (setrlimit(RLIMIT_MEMLOCK, &some)) return 77;
   struct loop *l = ring_new(&large, &why);
   if (!l) return 2;
-  if (strstr(ring_description(l), "4096 entries")) return 77;
-  return strstr(ring_description(l), " entries") ? 0 : 3;
+  if (strstr(loop_description(l), "4096 entries")) return 77;
+  return strstr(loop_description(l), " entries") ? 0 : 3;
 }
 
 static void test_refusals(void **state) {
@@ -506,7 +510,7 @@ static void test_refusals(void **state) {
 static void test_description(void **state) {
   (void)state;
   struct world *w = world_new(NULL, NULL);
-  assert_non_null(strstr(ring_description(w->loop), "io_uring"));
+  assert_non_null(strstr(loop_description(w->loop), "io_uring"));
   assert_string_equal(io_result_text(IO_RESET), "connection reset");
   assert_string_equal(io_result_text(IO_FAILED), "input/output error");
   assert_string_equal(io_result_text(-99), "unknown result");
@@ -514,16 +518,17 @@ static void test_description(void **state) {
   world_free(w);
 }
 
+static int on_ring(void **state) { (void)state; world_kind = LOOP_URING; return 0; }
+static int on_epoll(void **state) { (void)state; world_kind = LOOP_EPOLL; return 0; }
+#define BOTH(name) { "ring: " #name, name, on_ring, NULL, NULL }, { "epoll: " #name, name, on_epoll, NULL, NULL }
+#define RING(name) { "ring: " #name, name, on_ring, NULL, NULL }
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_two_buffers), cmocka_unit_test(test_close_while_starved),
-    cmocka_unit_test(test_more_ops_than_entries), cmocka_unit_test(test_full_completion_queue),
-    cmocka_unit_test(test_generation), cmocka_unit_test(test_posts_from_threads),
-    cmocka_unit_test(test_a_post_wakes_a_sleeper), cmocka_unit_test(test_lazy_sends),
-    cmocka_unit_test(test_sends_alone), cmocka_unit_test(test_many_connects),
-    cmocka_unit_test(test_without_skipping), cmocka_unit_test(test_descriptors_are_closed),
-    cmocka_unit_test(test_freed_by_another_thread),
-    cmocka_unit_test(test_out_of_descriptors), cmocka_unit_test(test_refusals), cmocka_unit_test(test_description),
+    RING(test_two_buffers), RING(test_close_while_starved), BOTH(test_more_ops_than_entries), BOTH(test_full_completion_queue),
+    RING(test_generation), BOTH(test_posts_from_threads), BOTH(test_a_post_wakes_a_sleeper), BOTH(test_lazy_sends),
+    BOTH(test_sends_alone), BOTH(test_many_connects), RING(test_without_skipping), BOTH(test_descriptors_are_closed),
+    BOTH(test_freed_by_another_thread), BOTH(test_out_of_descriptors), RING(test_refusals), RING(test_description),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -160,14 +160,16 @@ static void test_without_descriptor(void **state) {
 SEEDED(test_with_ops_in_flight) SEEDED(test_from_inside_done) SEEDED(test_while_the_peer_closes)
 SEEDED(test_while_connecting) SEEDED(test_memory_goes_in_closed) SEEDED(test_without_descriptor)
 
-static int on_ring(void **state) { (void)state; sim_wanted = NULL; return 0; }
+static int on_ring(void **state) { (void)state; sim_wanted = NULL; world_kind = LOOP_URING; return 0; }
+static int on_epoll(void **state) { (void)state; sim_wanted = NULL; world_kind = LOOP_EPOLL; return 0; }
 static int on_sim(void **state) {
   static const struct sim_options plain;
   (void)state;
   sim_wanted = &plain;
   return 0;
 }
-#define ALL(name) { "ring: " #name, name, on_ring, NULL, NULL }, { "sim: " #name, name, on_sim, NULL, NULL }, \
+#define ALL(name) { "ring: " #name, name, on_ring, NULL, NULL }, { "epoll: " #name, name, on_epoll, NULL, NULL }, \
+                  { "sim: " #name, name, on_sim, NULL, NULL }, \
                   { "seeds: " #name, seeded_##name, NULL, NULL, NULL }
 
 int main(void) {

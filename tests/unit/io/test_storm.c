@@ -165,6 +165,18 @@ static void test_ring(void **state) {
   }
 }
 
+static void test_epoll(void **state) {
+  static const struct ring_options usual, few = { .buffer_size = 2000 };
+  (void)state;
+  sim_wanted = NULL;
+  world_kind = LOOP_EPOLL;
+  for (uint64_t seed = 1; seed <= 5; seed++) {
+    storm(&usual, seed);
+    storm(&few, seed);
+  }
+  world_kind = LOOP_URING;
+}
+
 static void test_sim(void **state) {
   (void)state;
   for (uint64_t seed = 0; seed < 25; seed++) {
@@ -175,7 +187,7 @@ static void test_sim(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = { cmocka_unit_test(test_ring), cmocka_unit_test(test_sim) };
+  const struct CMUnitTest tests[] = { cmocka_unit_test(test_ring), cmocka_unit_test(test_epoll), cmocka_unit_test(test_sim) };
   for (size_t i = 0; i < 65536; i++) pattern[i] = (char)(i * 31 + i / 251);
   for (size_t i = 65536; i < sizeof pattern; i++) pattern[i] = pattern[i - 65536];
   return cmocka_run_group_tests(tests, NULL, NULL);

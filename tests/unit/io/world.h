@@ -1,4 +1,4 @@
-/* world.h: one loop with a listener and connected ends on it, over the ring or over the simulation, so that one
+/* world.h: one loop with a listener and connected ends on it, over the ring, over epoll or over the simulation, so that one
    list of tests runs on both. */
 #ifndef WEIR_TEST_WORLD_H
 #define WEIR_TEST_WORLD_H
@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <unistd.h>
 #include "weir/io.h"
+
+static enum loop_kind world_kind __attribute__((unused)) = LOOP_URING;       /* of worlds that are no simulation */
 
 struct world {
   struct loop *loop;
@@ -91,7 +93,7 @@ static inline struct world *world_new(const struct ring_options *ring, const str
   struct world *w = mem_zero(sizeof *w);
   const char *why = "";
   w->sim = sim != NULL;
-  w->loop = sim ? sim_new(sim) : ring_new(ring, &why);
+  w->loop = sim ? sim_new(sim) : loop_new(world_kind, ring, &why);
   if (!w->loop) fail_msg("%s", why);
   if (sim) {
     w->port = 8080;
