@@ -162,6 +162,12 @@ void sock_close(struct sock *s, void (*closed)(struct sock *s));
 int listen_open(struct span spec, char *text, size_t text_size);
 /* Removes the paths of Unix sockets that listen_open made, as far as they are still those sockets: at the end of the process. */
 void listen_tidy(void);
+bool listen_made(int fd);             /* its path is one of these; a successor knows them from WEIR_LISTEN_PATHS ("3,7") */
+/* A connection that waits at a listener, or -1: for who has ended its accept while another process goes on accepting. The kernel wakes
+   one of several rings for a connection; when that one has just ended, nobody else hears of it until the next one comes. */
+int listen_next(int fd);
+/* Closes what stands in WEIR_LISTEN_FDS and is not among these: nobody would serve who connects there. */
+void listen_rest_close(const int *used, size_t count);
 void listen_leave(void);              /* they are somebody else's to remove now: a successor's, which has the descriptors */
 /* "127.0.0.1:41234" of a bound listener or a peer, for logs. */
 struct span address_text(const struct sockaddr *a, socklen_t n, char *text, size_t size);

@@ -8,13 +8,13 @@ _weir() {
     --explain | --model | --through | --path | --count | --concurrency | --team | --user | --models | --tag | --expires | --grace) return ;;
   esac
   if [ "$COMP_CWORD" = 1 ]; then
-    words="run check test reload compare key version help"
+    words="run check test reload upgrade compare key version help"
   else
     case $command in
       run) words="--config --watch --loop" ;;
       check) words="--config --explain --request --system --providers" ;;
       test) words="--verbose"; compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
-      reload) words="--config --runtime" ;;
+      reload | upgrade) words="--config --runtime" ;;
       compare) words="--model --through --request --path --stream --count --concurrency --json --config" ;;
       key)
         case $COMP_CWORD-${COMP_WORDS[2]} in

@@ -34,6 +34,7 @@ int cmd_test(struct args *a);
 bool test_policies_of(const struct conf *c, struct buf *errors);
 int cmd_compare(struct args *a);
 int cmd_reload(struct args *a);
+int cmd_upgrade(struct args *a);
 int cmd_key(struct args *a);
 int cmd_version(struct args *a);
 

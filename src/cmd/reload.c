@@ -15,9 +15,10 @@ static char *runtime_of_text(const char *file) {
   return found;
 }
 
-int cmd_reload(struct args *a) {
+/* One word to the running weir, and what it answers. */
+static int tell(struct args *a, const char *word) {
   const char *file = args_value(a, "--config"), *given = args_value(a, "--runtime");
-  if (!args_done(a, "reload")) return 2;
+  if (!args_done(a, word)) return 2;
   const char *named = getenv("WEIR_CONFIG");
   const char *config = file ? file : named ? named : !access("weir.lua", R_OK) ? "weir.lua" : "/etc/weir/weir.lua";
   char *folder = given ? mem_cstr(span_cstr(given)) : runtime_of_text(config);
@@ -29,10 +30,13 @@ int cmd_reload(struct args *a) {
     folder = absolute;
   }
   if (!folder) folder = mem_cstr(conf_default_runtime(&scratch));
-  int code = control_ask(folder, "reload", &out);
+  int code = control_ask(folder, word, &out);
   fprintf(code ? stderr : stdout, "%.*s", SPAN_FMT(buf_span(&out)));
   buf_free(&out);
   mem_free(folder);
   arena_end(&scratch);
   return code > 2 ? 2 : code;
 }
+
+int cmd_reload(struct args *a) { return tell(a, "reload"); }
+int cmd_upgrade(struct args *a) { return tell(a, "upgrade"); }

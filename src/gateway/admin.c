@@ -55,6 +55,7 @@ static void sent(struct op *op, int result, struct span data, bool more) {
 
 static void reply(struct admin_client *c, int status, struct span type, struct span body, bool keep_alive) {
   bool head_only = span_eq(c->admin->head->method, SPAN("HEAD"));
+  keep_alive &= !c->admin->gateway->handed_over;
   http_write_status(&c->out, status);
   http_write_header(&c->out, SPAN("content-type"), type);
   http_write_header_u64(&c->out, SPAN("content-length"), body.n);
@@ -135,8 +136,9 @@ static void serve(struct admin_client *c, const struct http_head *h) {
   } else if (span_eq(path, SPAN("/livez"))) {
     status = gateway_live(g, &body) ? 200 : 503;
   } else if (span_eq(path, SPAN("/readyz"))) {
-    status = g->draining ? 503 : 200;
-    buf_add(&body, g->draining ? SPAN("draining\n") : SPAN("ready\n"));
+    bool ready = !g->draining || g->handed_over;         /* of weir, not of this process: who asks may have come too early for the next one */
+    status = ready ? 200 : 503;
+    buf_add(&body, ready ? SPAN("ready\n") : SPAN("draining\n"));
   } else if (span_eq(path, SPAN("/metrics"))) {
     text = SPAN("text/plain; version=0.0.4; charset=utf-8");
     write_metrics(g, &body);
@@ -199,6 +201,8 @@ static void accepted(struct op *op, int result, struct span data, bool more) {
   } else if (result >= 0) {
     l->calls->close(l, result);
   }
+  if (result == IO_CANCELLED && a->gateway->handed_over)
+    for (int fd; (fd = listen_next(a->fd)) >= 0;) accepted(op, fd, data, true);
   if (more || result == IO_CANCELLED) return;
   if (result >= 0) l->calls->accept(l, &a->accept, a->fd);
   else timer_set(&l->wheel, &a->again, l->now_ms + 100); /* out of descriptors: some will close */
@@ -218,6 +222,18 @@ struct admin *admin_open(struct gateway *g, int fd) {
   a->again.done = accept_again;
   g->house->calls->accept(g->house, &a->accept, fd);
   return a;
+}
+
+/* What is being answered goes out; nobody may go on asking a process that will soon be gone. */
+void admin_leave(struct admin *a) {
+  struct loop *l = a->gateway->house;
+  timer_stop(&l->wheel, &a->again);
+  l->calls->cancel(l, &a->accept);
+  for (struct admin_client *c = a->clients, *next; c; c = next) {
+    next = c->next;
+    if (op_busy(&c->sock.send.op)) c->closing = true;
+    else client_end(c);
+  }
 }
 
 void admin_close(struct admin *a) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 enum {
+  LET_GO_S = 5,                       /* an idle connection, while a successor has the listener already */
   PIPELINE_MOST = 64 * 1024,          /* requests that wait behind the one being served */
   DIRECT_FROM = 16 * 1024,            /* a body with more than this to come is received in place */
   ARENA_BODY = 16 * 1024,             /* up to here a body lies in the exchange's arena */
@@ -443,6 +444,10 @@ void client_next(struct client *c) {
 void client_drain(struct client *c) {
   c->keep_alive = false;
   if (c->state != CLIENT_IDLE) return;
+  if (c->worker->gateway->handed_over && !waiting(c)) {  /* its next request may be on the way, its first one is */
+    if (!c->fresh) clock_set(c, LET_GO_S);
+    return;
+  }
   if (waiting(c)) c->state = CLIENT_BUSY;                /* `sent` lingers */
   else client_close(c);
 }

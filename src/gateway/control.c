@@ -23,6 +23,8 @@ struct control {
   struct op accept;
   struct timer again;
   int fd, lock_fd;
+  bool given;                         /* control.sock is a predecessor's */
+  bool left;                          /* control.sock is a successor's */
   char *path;
   struct control_client *clients;
 };
@@ -88,6 +90,9 @@ static void received(struct op *op, int result, struct span data, bool more) {
   if (span_eq(line, SPAN("reload"))) {
     c->waiting = true;
     reload_start(c->control->gateway, reloaded, c);
+  } else if (span_eq(line, SPAN("upgrade"))) {
+    c->waiting = true;
+    upgrade_start(c->control->gateway, reloaded, c);
   } else if (span_eq(line, SPAN("version"))) {
     reply(c, true, SPAN("weir " WEIR_VERSION "\n"));
   } else {
@@ -111,6 +116,8 @@ static void accepted(struct op *op, int result, struct span data, bool more) {
     c->sock.recv.done = received;
     l->calls->recv(l, &c->sock.recv, result, false);
   }
+  if (result == IO_CANCELLED && k->left)
+    for (int fd; (fd = listen_next(k->fd)) >= 0;) accepted(op, fd, data, true);
   if (more || result == IO_CANCELLED) return;
   if (result >= 0) l->calls->accept(l, op, k->fd);
   else timer_set(&l->wheel, &k->again, l->now_ms + 100); /* out of descriptors: some will close */
@@ -162,7 +169,8 @@ struct control *control_open(struct gateway *g, const char *runtime_dir, const c
   int error = make_folders(runtime_dir);
   if (error) return *why = refused(error), NULL;
   char *lock = path_in(runtime_dir, "lock");
-  int lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  int lock_fd = upgrade_lock(lock), given = lock_fd >= 0 ? upgrade_control() : -1;
+  if (lock_fd < 0) lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   mem_free(lock);
   if (lock_fd < 0) return *why = refused(errno), NULL;
   if (flock(lock_fd, LOCK_EX | LOCK_NB)) {
@@ -170,11 +178,14 @@ struct control *control_open(struct gateway *g, const char *runtime_dir, const c
     return *why = "another weir runs on this runtime directory", NULL;
   }
   char *path = path_in(runtime_dir, "control.sock");
-  int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  unlink(path);
-  mode_t mask = umask(0177);
-  bool good = fd >= 0 && socket_address(path, &a) && !bind(fd, (struct sockaddr *)&a, sizeof a) && !listen(fd, 16);
-  umask(mask);
+  int fd = given >= 0 ? given : socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  bool good = given >= 0;
+  if (!good) {
+    unlink(path);
+    mode_t mask = umask(0177);
+    good = fd >= 0 && socket_address(path, &a) && !bind(fd, (struct sockaddr *)&a, sizeof a) && !listen(fd, 16);
+    umask(mask);
+  }
   if (!good) {
     *why = errno ? strerror(errno) : "the path of control.sock is too long";
     if (fd >= 0) close(fd);
@@ -183,11 +194,26 @@ struct control *control_open(struct gateway *g, const char *runtime_dir, const c
     return NULL;
   }
   struct control *k = mem_zero(sizeof *k);
-  *k = (struct control){ .gateway = g, .fd = fd, .lock_fd = lock_fd, .path = path };
+  *k = (struct control){ .gateway = g, .fd = fd, .lock_fd = lock_fd, .path = path, .given = given >= 0 };
   k->accept.done = accepted;
   k->again.done = accept_again;
   g->house->calls->accept(g->house, &k->accept, fd);
   return k;
+}
+
+bool control_inherited(const struct control *k) { return k->given; }
+
+void control_descriptors(const struct control *k, int *lock, int *control) {
+  *lock = k->lock_fd;
+  *control = k->fd;
+}
+
+void control_leave(struct control *k, bool same_folder) {
+  struct loop *l = k->gateway->house;
+  if (!same_folder) return;
+  k->left = true;
+  timer_stop(&l->wheel, &k->again);
+  l->calls->cancel(l, &k->accept);
 }
 
 void control_close(struct control *k) {
@@ -200,7 +226,7 @@ void control_close(struct control *k) {
     client_end(c);
   }
   while (k->clients || op_busy(&k->accept)) loop_turn(l);
-  unlink(k->path);
+  if (!k->left) unlink(k->path);
   close(k->fd);
   close(k->lock_fd);
   mem_free(k->path);

@@ -75,7 +75,9 @@ struct gateway {
   unsigned generations;               /* loaded so far */
   bool (*tests)(const struct conf *c, struct buf *errors);               /* run before a reload is accepted */
   struct conf *started;               /* what listeners, workers and folders were made from */
-  bool draining;
+  bool draining;                      /* atomic, as the next one */
+  bool handed_over;                   /* a successor has the listeners: what was accepted here is still served */
+  struct upgrade *upgrade;            /* one that is under way */
   uint64_t drain_due_ms;
   unsigned workers_left;              /* atomic: threads still running */
   uint64_t held;                      /* atomic: bytes of large request bodies */
@@ -116,6 +118,21 @@ struct admin *admin_open(struct gateway *g, int fd);
 void admin_close(struct admin *a);                       /* ends its connections; memory goes when the loop has turned */
 struct control *control_open(struct gateway *g, const char *runtime_dir, const char **why);   /* NULL: another weir lives there, or no permission */
 void control_close(struct control *c);
+/* A successor accepts there now; same_folder: and control.sock is its own. Connections that are open are answered. */
+void control_leave(struct control *c, bool same_folder);
+bool control_inherited(const struct control *c);         /* it is that of the process before this one */
+void control_descriptors(const struct control *c, int *lock, int *control);
+void admin_leave(struct admin *a);
+/* upgrade.c: starts the program again and hands over to it. done runs on housekeeping's loop, as a reload's. */
+void upgrade_start(struct gateway *g, reload_done *done, void *arg);
+void upgrade_stop(struct gateway *g);                    /* what is under way is given up */
+/* Of the new process: before anything else. Then what it may take; -1: none. */
+void upgrade_begin(void);
+int upgrade_lock(const char *path);
+int upgrade_control(void);
+bool upgrade_waiting(void);                              /* the one before still serves */
+void upgrade_ready(bool same_folder);                    /* it serves: the one before may go */
+void house_hand_over(struct gateway *g, bool same_folder);
 /* From another process: sends one command ("reload") to the weir of that runtime directory and prints its answer to *out.
    0 accepted, 1 refused, 2 no weir there, 3 there may be one, which could not be asked. */
 int control_ask(const char *runtime_dir, const char *command, struct buf *out);

@@ -134,13 +134,24 @@ static void drain(struct gateway *g) {
     stop_all(g, STOP_NOW);
     return;
   }
-  __atomic_store_n(&g->draining, true, __ATOMIC_RELAXED);
+  upgrade_stop(g);
+  __atomic_store_n(&g->draining, true, __ATOMIC_SEQ_CST);
   double seconds = conf_setting(g->newest->conf, NULL, NULL, SET_DRAIN);
   log_info("draining for at most %g s; a second signal ends at once", seconds);
   notify_stopping(seconds);
   house.drain.done = drain_over;
   timer_set(&g->house->wheel, &house.drain, g->house->now_ms + (uint64_t)(seconds * 1000));
   stop_all(g, STOP_DRAIN);
+}
+
+/* The successor speaks for weir from here on: to the service manager, at the admin listener, at control.sock. */
+void house_hand_over(struct gateway *g, bool same_folder) {
+  notify_leave();
+  listen_leave();
+  control_leave(g->control, same_folder);
+  admin_leave(g->admin);
+  __atomic_store_n(&g->handed_over, true, __ATOMIC_RELAXED);
+  if (!g->draining) drain(g);
 }
 
 static void on_signal(struct op *op, int result, struct span data, bool more) {
@@ -151,7 +162,7 @@ static void on_signal(struct op *op, int result, struct span data, bool more) {
   while (read(house.signal_fd, &info, sizeof info) == sizeof info) {
     if (info.ssi_signo == SIGHUP || info.ssi_signo == SIGUSR1) log_sink_reopen(g->access_log);   /* it may have been rotated */
     if (info.ssi_signo == SIGHUP) reload_start(g, NULL, NULL);
-    else if (info.ssi_signo == SIGUSR2) log_warn("SIGUSR2: upgrading a running weir is not in this version");
+    else if (info.ssi_signo == SIGUSR2) upgrade_start(g, NULL, NULL);
     else if (info.ssi_signo != SIGUSR1) drain(g);
   }
   if (!more) g->house->calls->poll(g->house, op, house.signal_fd, POLLIN);
@@ -238,8 +249,13 @@ static bool open_listeners(struct gateway *g) {
     g->listeners[g->listener_count++] = fd;
   }
   g->admin_fd = listen_patiently(c->admin.spec, text, sizeof text);
-  if (g->admin_fd < 0) log_error("cannot listen on %.*s (admin): %s", SPAN_FMT(c->admin.spec), text);
-  return g->admin_fd >= 0;
+  if (g->admin_fd < 0) {
+    log_error("cannot listen on %.*s (admin): %s", SPAN_FMT(c->admin.spec), text);
+    return false;
+  }
+  g->listeners[g->listener_count] = g->admin_fd;         /* there is room for one more, which nobody counts */
+  listen_rest_close(g->listeners, g->listener_count + 1);
+  return true;
 }
 
 static void *load_system_trust(void *arg) {
@@ -258,6 +274,10 @@ static bool load_first(struct gateway *g) {
   if (c) {
     g->worker_count = c->workers ? c->workers : cores();
     gen = generation_of(c, g->worker_count, 1, &errors, &warnings);
+  }
+  if (gen && upgrade_waiting() && g->tests && !g->tests(gen->conf, &errors)) {     /* as at a reload: what serves now is good */
+    generation_free(gen);
+    gen = NULL;
   }
   say_lines(LOG_WARN, buf_span(&warnings));
   say_lines(LOG_ERROR, buf_span(&errors));
@@ -318,6 +338,7 @@ static int house_turns(struct gateway *g, const struct run_options *o, sigset_t 
   }
   first_line(g);
   notify_ready(g);
+  upgrade_ready(control_inherited(g->control));
   while (__atomic_load_n(&g->workers_left, __ATOMIC_ACQUIRE)) {
     loop_turn(l);
     if (__atomic_load_n(&g->retired, __ATOMIC_RELAXED)) generation_bury(g);
@@ -331,6 +352,8 @@ static void house_end(struct gateway *g) {
   for (unsigned i = 0; i < g->worker_count; i++) pthread_join(g->workers[i].thread, NULL);
   if (house.trust_loads) pthread_join(house.trust_thread, NULL);         /* a weir that ends at once: it may still read */
   reload_free(g);
+  upgrade_stop(g);
+  while (g->upgrade) loop_turn(g->house);
   if (g->control) control_close(g->control);
   if (g->admin) admin_close(g->admin);
   g->house->calls->cancel(g->house, &house.signals);
@@ -367,6 +390,7 @@ static int run(struct gateway *g, const struct run_options *o) {
   raise_descriptors(g);
   g->memory_default = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 4;
   vm_thread_enter();
+  upgrade_begin();
   if (!load_first(g) || !open_access_log(g)) return 1;
   if (!open_listeners(g)) return 2;
   struct ring_options options = { .entries = 256, .buffers = 16, .buffer_size = 16384 };
@@ -407,6 +431,7 @@ static int run(struct gateway *g, const struct run_options *o) {
 
 int gateway_run(const struct run_options *o) {
   int code = run(mem_zero(sizeof(struct gateway)), o);
+  if (upgrade_waiting()) listen_leave();                 /* they are still served by the process that started this one */
   listen_tidy();
   return code;
 }

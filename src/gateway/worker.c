@@ -233,7 +233,7 @@ static unsigned clients_of(const struct gateway *g) {
 static void adopt(struct worker *w, int fd, unsigned listener) {
   char text[INET6_ADDRSTRLEN];
   struct span ip = w->simulated ? SPAN("127.0.0.1") : peer_ip(fd, text, sizeof text);
-  if (w->draining) {
+  if (w->draining && !w->gateway->handed_over) {
     __atomic_sub_fetch(&w->open_clients, 1, __ATOMIC_RELAXED);
     w->loop->calls->close(w->loop, fd);
     return;
@@ -290,18 +290,25 @@ static void accepted(struct op *op, int result, struct span data, bool more) {
   (void)data;
   if (result >= 0) {
     struct worker *to = least_loaded(w->gateway);
+    __atomic_add_fetch(&to->open_clients, 1, __ATOMIC_SEQ_CST);          /* now: more may be accepted before it looks */
+    if (to != w && __atomic_load_n(&w->gateway->draining, __ATOMIC_SEQ_CST)) {     /* it may not look any more */
+      __atomic_sub_fetch(&to->open_clients, 1, __ATOMIC_RELAXED);
+      __atomic_add_fetch(&w->open_clients, 1, __ATOMIC_RELAXED);
+      to = w;
+    }
     if (to == w) {
-      worker_adopt(w, result, listener);
+      adopt(w, result, listener);
     } else {
       struct handover *h = mem_zero(sizeof *h);
       h->message.run = handed_over;
       h->worker = to;
       h->fd = result;
       h->listener = listener;
-      __atomic_add_fetch(&to->open_clients, 1, __ATOMIC_RELAXED);        /* now: more may be accepted before it looks */
       loop_post(to->loop, &h->message);
     }
   } else if (result == IO_CANCELLED) {
+    if (w->draining && w->gateway->handed_over)
+      for (int fd; (fd = listen_next(a->fd)) >= 0;) worker_adopt(w, fd, listener);
     if (w->draining) listener_close(a);
     return;
   } else if (result == IO_NO_DESCRIPTORS) {
@@ -370,7 +377,13 @@ void worker_drain(struct worker *w) {
   }
 }
 
-bool worker_idle(const struct worker *w) { return !w->clients; }
+/* Nobody is left, is on the way, or may still come out of the kernel. */
+bool worker_idle(const struct worker *w) {
+  if (w->clients || __atomic_load_n(&w->open_clients, __ATOMIC_SEQ_CST)) return false;
+  for (size_t i = 0; i < w->accept_count; i++)
+    if (op_busy(&w->accepts[i].op)) return false;
+  return true;
+}
 
 void worker_cut(struct worker *w) {
   for (struct client *c = w->clients, *next; c; c = next) {

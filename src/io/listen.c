@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -110,6 +112,16 @@ static bool bound_to(int fd, const struct address *want) {
 
 /* Descriptors passed by a predecessor are listed by number in WEIR_LISTEN_FDS ("3,7"); those of a service manager
    are LISTEN_FDS many from 3 on, if LISTEN_PID is this process. */
+static bool in_list(const char *variable, int fd) {
+  struct span rest = span_cstr(getenv(variable)), one;
+  uint64_t number;
+  while (rest.n) {
+    rest = span_cut(rest, ',', &one);
+    if (span_u64(span_trim(one), &number) && number == (uint64_t)fd) return true;
+  }
+  return false;
+}
+
 static int inherited(const struct address *want) {
   const char *list = getenv("WEIR_LISTEN_FDS"), *count = getenv("LISTEN_FDS"), *pid = getenv("LISTEN_PID");
   struct span rest = span_cstr(list), one;
@@ -158,6 +170,42 @@ static void path_made(const struct address *a) {
   made = m;
 }
 
+/* As in epoll.c: a time limit instead of a flag that all who share the listener would see. */
+int listen_next(int fd) {
+  struct timeval least = { .tv_usec = 1 };
+  struct pollfd p = { .fd = fd, .events = POLLIN };
+  (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &least, sizeof least);
+  return poll(&p, 1, 0) == 1 && p.revents & POLLIN ? accept4(fd, NULL, NULL, SOCK_CLOEXEC) : -1;
+}
+
+static bool name_of(int fd, struct address *a) {
+  *a = (struct address){ .n = sizeof a->to };
+  return getsockname(fd, (struct sockaddr *)&a->to, &a->n) == 0;
+}
+
+bool listen_made(int fd) {
+  struct address a;
+  if (!name_of(fd, &a) || a.to.ss_family != AF_UNIX) return false;
+  for (const struct made *m = made; m; m = m->next)
+    if (!strncmp(m->path, ((struct sockaddr_un *)&a.to)->sun_path, sizeof ((struct sockaddr_un *)&a.to)->sun_path)) return true;
+  return false;
+}
+
+void listen_rest_close(const int *used, size_t count) {
+  struct span rest = span_cstr(getenv("WEIR_LISTEN_FDS")), one;
+  while (rest.n) {
+    uint64_t number;
+    struct address a;
+    bool wanted = false;
+    rest = span_cut(rest, ',', &one);
+    if (!span_u64(span_trim(one), &number) || number > INT32_MAX || !name_of((int)number, &a)) continue;
+    for (size_t i = 0; i < count; i++) wanted |= used[i] == (int)number;
+    if (wanted) continue;
+    if (a.to.ss_family == AF_UNIX && in_list("WEIR_LISTEN_PATHS", (int)number)) unlink(((struct sockaddr_un *)&a.to)->sun_path);
+    close((int)number);
+  }
+}
+
 void listen_leave(void) {
   for (struct made *m; (m = made); mem_free(m)) made = m->next;
 }
@@ -195,7 +243,9 @@ int listen_open(struct span spec, char *text, size_t text_size) {
   if (!spec_address(spec, &a, text, text_size)) return -1;
   int fd = inherited(&a);
   if (fd >= 0) (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
-  else if ((fd = bind_new(&a, text, text_size)) >= 0 && a.to.ss_family == AF_UNIX) path_made(&a);
+  bool made_once = fd >= 0 && in_list("WEIR_LISTEN_PATHS", fd);
+  if (fd < 0 && (fd = bind_new(&a, text, text_size)) >= 0) made_once = true;
+  if (made_once && a.to.ss_family == AF_UNIX) path_made(&a);
   if (fd >= 0) (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   return fd;
 }

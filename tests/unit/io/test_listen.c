@@ -181,10 +181,46 @@ static void test_address_text(void **state) {
   assert_int_equal(address_text((void *)&a, sizeof a, NULL, 0).n, 0);
 }
 
+/* What nobody asked for is closed, and its path goes when the one before had made it; a connection is taken without waiting. */
+static void test_left_by_a_predecessor(void **state) {
+  (void)state;
+  char text[160], list[64], path[64] = "unix:/tmp/weir-left-XXXXXX";
+  assert_non_null(mkdtemp(path + 5));
+  strcat(path, "/s");
+  int kept = open_at("127.0.0.1:0", text), other = open_at("127.0.0.1:0", text), made = open_at(path, text);
+  assert_true(listen_made(made) && !listen_made(kept));
+  struct sockaddr_in a;
+  socklen_t n = sizeof a;
+  assert_int_equal(getsockname(kept, (struct sockaddr *)&a, &n), 0);
+  assert_int_equal(listen_next(kept), -1);
+  int near = socket(AF_INET, SOCK_STREAM, 0);
+  assert_int_equal(connect(near, (struct sockaddr *)&a, n), 0);
+  int far = listen_next(kept);
+  assert_true(far >= 0);
+  assert_int_equal(listen_next(kept), -1);
+  snprintf(list, sizeof list, "%d,%d,junk,%d", kept, other, made);
+  setenv("WEIR_LISTEN_FDS", list, 1);
+  snprintf(list, sizeof list, "%d", made);
+  setenv("WEIR_LISTEN_PATHS", list, 1);
+  listen_rest_close(&kept, 1);
+  assert_true(fcntl(kept, F_GETFD) >= 0);
+  assert_int_equal(fcntl(other, F_GETFD), -1);
+  assert_int_equal(fcntl(made, F_GETFD), -1);
+  assert_int_equal(access(path + 5, F_OK), -1);
+  unsetenv("WEIR_LISTEN_FDS");
+  unsetenv("WEIR_LISTEN_PATHS");
+  listen_leave();
+  close(near);
+  close(far);
+  close(kept);
+  *strrchr(path, '/') = 0;
+  rmdir(path + 5);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_address_split), cmocka_unit_test(test_binds), cmocka_unit_test(test_refuses_what_is_no_address),
-    cmocka_unit_test(test_unix), cmocka_unit_test(test_unix_path_goes), cmocka_unit_test(test_inherited), cmocka_unit_test(test_address_text),
+    cmocka_unit_test(test_unix), cmocka_unit_test(test_unix_path_goes), cmocka_unit_test(test_inherited), cmocka_unit_test(test_left_by_a_predecessor), cmocka_unit_test(test_address_text),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
