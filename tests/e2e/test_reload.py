@@ -176,4 +176,5 @@ def test_memory_after_many_reloads(h):
     before = w.memory()
     for i in range(40):
         assert w.reload()[0] == 0
-    assert w.memory() - before < (3 << 20) * h.slow * h.slow, f"{w.memory() - before} bytes more after 40 reloads"
+    more = w.memory() - before
+    assert h.slow > 1 or more < 3 << 20, f"{more} bytes more after 40 reloads"  # a sanitizer keeps what is freed, and tells of leaks itself
