@@ -8,10 +8,10 @@ CFLAGS  ?= -O2 -g
 WARN    := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla
 ALLFLAGS = -std=gnu17 -D_GNU_SOURCE -DWEIR_VERSION='"$(VERSION)"' -Iinclude -I/usr/include/lua5.4 -pthread $(WARN) $(CFLAGS) $(SAN)
 ARCHIVES := -l:libbearssl.a -l:liblua5.4.a -l:liburing.a
-LIBS     = $(ARCHIVES) -lcares -lm -lz -pthread $(SAN)
+LIBS     = $(ARCHIVES) -lcares -lm -lz -lsqlite3 -pthread $(SAN)
 
 # The folders of src, lowest first: an archive may use those before it, never those after it.
-FOLDERS := base cells wire lua dialect price auth conf route io tls watch policy gateway cmd
+FOLDERS := base cells wire lua dialect price auth conf route io tls store watch policy gateway cmd
 SOURCES := $(foreach d,$(FOLDERS),$(wildcard src/$(d)/*.c))
 LIBFILES := $(foreach d,$(FOLDERS),$(BUILD)/lib/$(d).a)
 reverse = $(if $(1),$(call reverse,$(wordlist 2,$(words $(1)),$(1))) $(firstword $(1)))
@@ -102,7 +102,7 @@ $(BUILD)/fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(say)$(FUZZCC) $(FUZZFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
 $(FUZZES:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/fuzz/obj/fuzz/%.o $(BUILD)/fuzz/lib/helpers.a $(FUZZLIBS)
-	$(say)$(FUZZCC) $(FUZZFLAGS) -fsanitize=fuzzer -o $@ $^ $(ARCHIVES) -lcares -lz -lm -ljansson
+	$(say)$(FUZZCC) $(FUZZFLAGS) -fsanitize=fuzzer -o $@ $^ $(ARCHIVES) -lcares -lz -lm -lsqlite3 -ljansson
 
 # Every target for FUZZ_SECONDS on its corpus and its old crashes; the canary must fail.
 fuzz-targets: $(FUZZES:%=$(BUILD)/fuzz/%)
@@ -112,7 +112,7 @@ fuzz: deps-fuzz
 	@tests/fuzz $(BUILD)/fuzz $(FUZZ_SECONDS)
 
 # ---- what people type
-PACKAGES := build-essential pkg-config liburing-dev libbearssl-dev liblua5.4-dev libc-ares-dev zlib1g-dev
+PACKAGES := build-essential pkg-config liburing-dev libbearssl-dev liblua5.4-dev libc-ares-dev zlib1g-dev libsqlite3-dev
 TEST_PACKAGES := libcmocka-dev python3 python3-venv curl openssl ca-certificates
 DEB_PACKAGES := debhelper dpkg-dev fakeroot lintian python3
 FUZZ_PACKAGES := clang llvm libclang-rt-14-dev libjansson-dev

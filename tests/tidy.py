@@ -11,19 +11,20 @@ FILES = [f for f in FILES if os.path.isfile(f)]
 HOME = {
     "base": "span mem table match wheel log secret step sha256 money",
     "cells": "cells zone", "wire": "http json sse url peer", "lua": "vm", "dialect": "dialect translate", "price": "price", "auth": "keys", "conf": "conf", "route": "route estimate", "io": "io", "tls": "tls",
-    "watch": "metrics", "policy": "policy",
+    "store": "ledger", "watch": "metrics", "policy": "policy",
 }
 MAY = {
     "base": [], "cells": ["base"], "wire": ["base"], "lua": ["base"], "dialect": ["base", "wire"],
     "price": ["base", "wire", "dialect"],
     "auth": ["base", "wire"], "conf": ["base", "wire", "lua", "dialect", "price", "auth"],
     "route": ["base", "wire", "dialect", "price", "conf"], "io": ["base"], "tls": ["base"], "watch": ["base", "wire", "dialect"],
+    "store": ["base", "cells", "wire", "dialect", "price"],
     "policy": ["base", "cells", "wire", "lua", "dialect", "price", "conf", "route"],
-    "gateway": ["base", "cells", "wire", "lua", "dialect", "price", "auth", "conf", "route", "io", "tls", "watch", "policy"],
+    "gateway": ["base", "cells", "wire", "lua", "dialect", "price", "auth", "conf", "route", "io", "tls", "store", "watch", "policy"],
     "mock": ["base", "wire", "io"],
 }
 MAY["cmd"] = MAY["gateway"] + ["gateway"]
-SYSTEM = {"liburing.h": ["io"], "bearssl.h": ["tls", "mock"], "lua.h": ["lua", "conf", "policy", "cmd"], "ares.h": ["io", "cmd"], "sqlite3.h": [], "zlib.h": ["gateway"]}
+SYSTEM = {"liburing.h": ["io"], "bearssl.h": ["tls", "mock"], "lua.h": ["lua", "conf", "policy", "cmd"], "ares.h": ["io", "cmd"], "sqlite3.h": ["store"], "zlib.h": ["gateway"]}
 OWNER = {h: folder for folder, hs in HOME.items() for h in hs.split()}
 ABI = re.compile(r"(?<![>.\w])(malloc|calloc|realloc|free|assert|strdup)\s*\(")
 BANNED = re.compile(r"(^|[^A-Za-z0-9_.])/(work|root|farm)/|\bTODO\b|\bFIXME\b|\bXXX\b|\bHACK\b")

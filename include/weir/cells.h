@@ -156,13 +156,15 @@ struct cells_want {
   enum cell_kind kind;
   struct cell_window window;          /* without zone */
   int64_t epoch_ms;                   /* start of the window's turn; of a rolling window the grant is for all of it */
+  int64_t end_ms;                     /* of the turn, where the clock or the calendar says it; else 0 */
   int64_t granted, asked, better;     /* totals of the epoch */
 };
 bool cells_want(struct cells *c, struct cells_want *out);
 /* Of an epoch that has passed it does nothing. A total below the present one does not lower it. */
 enum cells_result cells_grant(struct cells *c, const struct cells_want *w, int64_t total);
-/* After cells_open said fresh: what was promised of an epoch that may still run counts as spent. Before any traffic. */
-enum cells_result cells_seed(struct cells *c, const struct cell_id *id, int64_t epoch_ms, int64_t total, int64_t now_ms);
+/* After cells_open said fresh: what was promised of an epoch that may still run counts as spent. Before any traffic. end_ms: as the
+   want had it; 0: as the id's window says. */
+enum cells_result cells_seed(struct cells *c, const struct cell_id *id, int64_t epoch_ms, int64_t end_ms, int64_t total, int64_t now_ms);
 
 /* ---- the ledger's ring: records of workers on their way to the store. A record is there whole or not at all, and stays over
    kill -9 until it was taken. */

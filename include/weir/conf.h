@@ -152,6 +152,14 @@ struct prices {
   enum unpriced unpriced;
 };
 
+/* Records of exchanges. AUTO: where the state directory can be written. */
+enum ledger_mode { LEDGER_AUTO, LEDGER_OFF, LEDGER_ON };
+struct ledger_conf {
+  enum ledger_mode mode;
+  double keep;                        /* seconds */
+  uint64_t max_size;                  /* bytes */
+};
+
 struct conf {
   int refs;
   struct arena arena;
@@ -185,6 +193,8 @@ struct conf {
   bool any_origin;
   const struct proxy *proxy_http, *proxy_https;          /* of the environment; NULL: none */
   struct span proxy_none;             /* $NO_PROXY */
+  struct ledger_conf ledger;
+  bool pass_on_store_loss;            /* on_store_loss = "pass": budgets are counted without the store while it is lost */
   enum log_level log_level;
   struct span access_log;             /* "stdout", "stderr", "off" or a path */
   struct watched *watched;            /* private: what conf_files_changed looks at */

@@ -52,6 +52,8 @@ static void turn(struct cells *c, struct cell *x, int64_t start, int64_t end, in
   put(c, &x->reserved, 0);
 }
 
+void cell_turn_to(struct cells *c, struct cell *x, int64_t start, int64_t end, int64_t now_ms) { turn(c, x, start, end, now_ms); }
+
 int64_t cell_grant_epoch(const struct cell *x, int64_t now_ms) {
   struct cell_window w = cell_window_of(x);
   if (w.kind != WINDOW_ROLLING) return x->start;

@@ -35,6 +35,7 @@ bool cells_want(struct cells *c, struct cells_want *out) {
     struct cell *x = cell_at(c, i);
     *out = (struct cells_want){ .kind = cell_kind_of(x), .window = cell_window_of(x), .epoch_ms = x->grant_epoch,
                                 .granted = x->granted, .asked = x->want, .better = x->want_better };
+    if (out->window.kind == WINDOW_FIXED || out->window.kind == WINDOW_DAY || out->window.kind == WINDOW_MONTH) out->end_ms = x->end;
     cell_texts(x, out->name, out->value);
     put(c, &c->f->wants, x->want_link);
     put(c, &x->want, 0);
@@ -57,13 +58,14 @@ enum cells_result cells_grant(struct cells *c, const struct cells_want *w, int64
 }
 
 /* What is used never was above the newest promise, so of several promises the largest counts. In a rolling window it was
-   spent when its epoch ended, or now: no part of it leaves too early. */
-enum cells_result cells_seed(struct cells *c, const struct cell_id *id, int64_t epoch_ms, int64_t total, int64_t now_ms) {
+   spent when its epoch ended, or now: no part of it leaves too early. A calendar window whose turn began in some zone begins there. */
+enum cells_result cells_seed(struct cells *c, const struct cell_id *id, int64_t epoch_ms, int64_t end_ms, int64_t total, int64_t now_ms) {
   if (!window_valid(id) || id->kind == CELL_CONCURRENT || total < 0) return CELLS_FULL;
   if (!lock_take(c)) return CELLS_BUSY;
   int64_t i = cell_find(c, id, true, now_ms, NULL, 0);
   if (!i) return lock_drop(c), CELLS_FULL;
   struct cell *x = cell_at(c, i);
+  if (!x->end && epoch_ms <= now_ms && now_ms < end_ms) cell_turn_to(c, x, epoch_ms, end_ms, now_ms);
   cell_turn(c, x, &id->window, now_ms);
   int64_t epoch = x->start;
   bool counts = id->window.kind == WINDOW_SESSION || epoch_ms == x->start;

@@ -19,7 +19,7 @@ enum {
   PARTS = 60, BUCKETS = PARTS + 1,    /* the part that runs and the 60 before it: never less than the window */
   HEADS = 1 << 16,
   UNDO_WORDS = 8192,                  /* far above 16 rolling cells that have all 61 buckets to clear */
-  RING_SIZE = 1 << 20,                /* about a thousand records: seconds of a busy store */
+  RING_SIZE = 1 << 22,                /* some five thousand records: what a very busy weir makes while the store waits for its disk */
 };
 
 enum { SLOT_BITS = 20, SLOT_MASK = (1 << SLOT_BITS) - 1 };          /* a slot's name: its generation, its number */
@@ -124,6 +124,7 @@ enum cell_kind cell_kind_of(const struct cell *x);
 struct cell_window cell_window_of(const struct cell *x);
 bool window_valid(const struct cell_id *id);
 void cell_turn(struct cells *c, struct cell *x, const struct cell_window *w, int64_t now_ms);
+void cell_turn_to(struct cells *c, struct cell *x, int64_t start, int64_t end, int64_t now_ms);   /* of a cell that was never used */
 /* spent + reserved of that epoch; false: it is not known any more. */
 bool cell_used(const struct cell *x, int64_t epoch, int64_t *spent, int64_t *reserved);
 void cell_add(struct cells *c, struct cell *x, int64_t epoch, int64_t spent, int64_t reserved);

@@ -34,6 +34,7 @@ static struct conf *load(struct load *l, const char *given, struct buf *errors, 
   struct conf *c = l->conf = mem_zero(sizeof *c);
   c->refs = 1;
   c->log_level = LOG_INFO;
+  c->ledger = (struct ledger_conf){ LEDGER_AUTO, 90 * 86400.0, (uint64_t)1 << 30 };
   const char *file = file_found(c, given);
   if (file) file_load(l, span_cstr(file));
   else if (l->keys_only) problem_add(l, "there is no weir.lua, here or in /etc/weir: --config FILE says where it is");
@@ -113,6 +114,7 @@ bool conf_restart_needed(const struct conf *running, const struct conf *next, st
     { "admin", span_eq(running->admin.spec, next->admin.spec) },
     { "workers", running->workers == next->workers },
     { "state", span_eq(running->state_dir, next->state_dir) },
+    { "ledger", (running->ledger.mode == LEDGER_OFF) == (next->ledger.mode == LEDGER_OFF) },
     { "runtime", span_eq(running->runtime_dir, next->runtime_dir) },
     { "log.access", span_eq(running->access_log, next->access_log) },
   };

@@ -62,6 +62,9 @@ static bool choice_read(struct load *l, const struct choice *c) {
   size_t n;
   const char *p = lua_type(l->lua, -1) == LUA_TSTRING ? lua_tolstring(l->lua, -1, &n) : NULL;
   if (!p && sink_is(l->lua, -1)) return false;
+  bool loss = !strcmp(c->word, "on_store_loss");
+  if (p && loss && l->level != LEVEL_DEFAULTS) return problem_add(l, "on_store_loss has no effect here, since it is about weir's own store; write it in defaults"), false;
+  if (p && loss && !strcmp(p, c->later)) return l->conf->pass_on_store_loss = true;
   if (p && !strcmp(p, c->usual)) return true;
   if (p && !strcmp(p, c->later)) problem_add(l, "%s = \"%s\" is not in this version", c->word, c->later);
   else problem_add(l, "%s must be \"%s\" or \"%s\"", c->word, c->usual, c->later);

@@ -78,7 +78,7 @@ struct key_draft {
 /* Words that may stand once. */
 enum once {
   ONCE_ADMIN, ONCE_DEFAULT_PROVIDER, ONCE_WORKERS, ONCE_MEMORY, ONCE_LUA_MEMORY, ONCE_STATE, ONCE_RUNTIME,
-  ONCE_TRUSTED_PROXIES, ONCE_LOG, ONCE_CORS, ONCE_PRICES, ONCE_COUNT
+  ONCE_TRUSTED_PROXIES, ONCE_LOG, ONCE_CORS, ONCE_PRICES, ONCE_LEDGER, ONCE_COUNT
 };
 
 struct load {
@@ -204,6 +204,7 @@ int word_state(lua_State *L);
 int word_runtime(lua_State *L);
 int word_trusted_proxies(lua_State *L);
 int word_log(lua_State *L);
+int word_ledger(lua_State *L);
 int word_cors(lua_State *L);
 int word_env(lua_State *L);
 int word_credential(lua_State *L);

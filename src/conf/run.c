@@ -16,7 +16,7 @@ static const struct word words[] = {
   { "include", word_include, true }, { "defaults", word_defaults, false }, { "secret", word_secret, false },
   { "workers", word_workers, false }, { "memory", word_memory, false }, { "lua_memory", word_lua_memory, false },
   { "state", word_state, false }, { "runtime", word_runtime, true }, { "trusted_proxies", word_trusted_proxies, false },
-  { "log", word_log, false }, { "cors", word_cors, false }, { "env", word_env, false }, { "credential", word_credential, false },
+  { "log", word_log, false }, { "ledger", word_ledger, false }, { "cors", word_cors, false }, { "env", word_env, false }, { "credential", word_credential, false },
   { "file", word_file, false }, { "command", word_command, false }, { "minutes", word_minutes, true },
   { "hours", word_hours, true }, { "days", word_days, true }, { "kb", word_kb, true }, { "mb", word_mb, true },
   { "usd", word_usd, true }, { "prices", word_prices, false },

@@ -180,6 +180,29 @@ int word_log(lua_State *L) {
   return 0;
 }
 
+/* ---- ledger */
+static bool read_keep(struct load *l, const struct field *f, void *into) {
+  return read_number(l, f->name, "seconds", 60, 36500.0 * 86400, &((struct ledger_conf *)into)->keep);
+}
+
+static bool read_max_size(struct load *l, const struct field *f, void *into) {
+  return read_whole(l, f->name, "bytes", 1 << 20, (uint64_t)1 << 44, &((struct ledger_conf *)into)->max_size);
+}
+
+int word_ledger(lua_State *L) {
+  static const struct field fields[] = { { "keep", read_keep, 0 }, { "max_size", read_max_size, 0 } };
+  struct load *l = word_enter(L);
+  struct ledger_conf *c = &l->conf->ledger;
+  lua_settop(L, 1);
+  l->within = SPAN("ledger");
+  if (!word_once(l, ONCE_LEDGER, "ledger")) return sink_push(L);
+  c->mode = LEDGER_ON;
+  if (lua_istable(L, 1)) fields_read(l, 1, fields, 2, c, NULL, false);
+  else if (lua_type(L, 1) == LUA_TSTRING && !strcmp(lua_tostring(L, 1), "off")) c->mode = LEDGER_OFF;
+  else if (!sink_is(L, 1)) problem_add(l, "a table { … } or \"off\" must follow, not %s", kind_of(L, 1));
+  return 0;
+}
+
 /* ---- secret */
 struct secret_fields { struct span host; };
 

@@ -91,6 +91,7 @@ static void write_metrics(struct gateway *g, struct buf *out) {
   metrics_write(shards, g->worker_count + 1, out);
   mem_free(shards);
   policy_metrics_write(out);
+  story_metrics(g, out);
   buf_printf(out, "# HELP weir_worker_clients Client connections by worker.\n# TYPE weir_worker_clients gauge\n");
   for (unsigned i = 0; i < g->worker_count; i++)
     buf_printf(out, "weir_worker_clients{worker=\"%u\"} %u\n", i, __atomic_load_n(&g->workers[i].open_clients, __ATOMIC_RELAXED));

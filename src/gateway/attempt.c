@@ -69,6 +69,7 @@ void attempt_stop(struct attempt *a) {
 /* ---- sending */
 void attempt_start(struct exchange *x) {
   struct attempt *a = x->attempts[0];
+  x->begun++;
   struct call *c = &a->call;
   const struct conf *conf = x->gen->conf;
   c->calls = &attempt_calls;

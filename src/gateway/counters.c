@@ -1,8 +1,8 @@
-/* counters.c: the process's hold on the counters of budgets and limits, and the thread that looks after them: what dead processes
-   left is settled, whatever waits for the lock is done. It may wait; nobody else may. */
+/* counters.c: the process's hold on the counters of budgets and limits, and, where there is no ledger, the thread that looks after
+   them: what dead processes left is settled, whatever waits for the lock is done. It may wait; nobody else may. */
 #include "gateway.h"
 #include <stdio.h>
-#include "weir/cells.h"
+#include "weir/ledger.h"
 
 enum { TEND_S = 1 };
 
@@ -45,6 +45,8 @@ bool counters_open(struct gateway *g, const char **why) {
   snprintf(path, sizeof path, "%s/cells", g->runtime_dir);
   g->cells = cells_open(path, &opened, why);
   if (!g->cells) return false;
+  story_open(g);
+  if (g->ledger) return true;                            /* its thread does all of it */
   tell_orphans(g->cells);
   counters.running = !pthread_create(&counters.thread, NULL, tend, g);
   return true;
@@ -58,6 +60,8 @@ void counters_close(struct gateway *g) {
     pthread_mutex_unlock(&counters.lock);
     pthread_join(counters.thread, NULL);
   }
+  ledger_close(g->ledger);
+  g->ledger = NULL;
   cells_close(g->cells);
   g->cells = NULL;
 }

@@ -33,6 +33,7 @@ struct exchange *exchange_new(struct worker *w, struct sink *sink, struct client
   x->client = c;
   x->begun_ms = w->loop->now_ms;
   x->begun_ns = w->loop->now_ns;
+  if (w->gateway->ledger) story_sequence(x);
   x->clock.done = clock_run;
   x->usage = USAGE_NONE;
   x->first_retry_after = -1;

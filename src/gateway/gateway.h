@@ -175,6 +175,7 @@ struct worker {
   uint64_t collect_seen;              /* completions when it was armed */
   unsigned collect_put_off;
   uint64_t random[4];
+  int64_t last_sequence;              /* of the records made here */
   struct accept_op *accepts;          /* worker 0: one per listener */
   size_t accept_count;
   bool simulated;                     /* descriptors are the simulation's own */
@@ -349,6 +350,9 @@ struct exchange {
   picodollars cost;                   /* of the attempts that are settled */
   bool cost_unknown;                  /* of some of them no price is known, or no usage */
   bool wants_estimate;                /* x-weir-include: estimate */
+  unsigned begun;                     /* attempts that were sent */
+  int64_t sequence;                   /* names its record in the ledger; 0: not yet */
+  uint64_t witness;                   /* a slot that lasts until its record is in the ring, so that a killed process leaves one; 0: none */
   picodollars estimate;               /* the most that was reserved at once for one attempt; 0: nothing was */
   int64_t output_limit;               /* set by weir; 0: none */
   uint64_t deltas;
@@ -436,6 +440,13 @@ bool admit_unread(struct exchange *x, const struct provider *p);         /* on o
 /* counters.c: the cells in the runtime directory, and the thread that looks after them */
 bool counters_open(struct gateway *g, const char **why);
 void counters_close(struct gateway *g);
+/* story.c: the ledger: opened behind the cells; a generation's sources and limits are told to it. */
+void story_open(struct gateway *g);
+void story_generation(struct gateway *g, const struct conf *c);
+void story_metrics(struct gateway *g, struct buf *out);
+int64_t story_sequence(struct exchange *x);
+void story_begin(struct exchange *x);                    /* before its first attempt is sent */
+void story_end(struct exchange *x);                      /* its record is in the ring */
 
 /* meter.c: what attempts may cost, and what they came to */
 enum meter_result { METER_GO, METER_WAITS, METER_REFUSED };

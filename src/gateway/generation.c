@@ -89,6 +89,7 @@ void generation_bury(struct gateway *g) {
 
 void generation_publish(struct gateway *g, struct generation *gen) {
   struct generation *old = g->newest;
+  story_generation(g, gen->conf);
   g->newest = gen;
   for (unsigned i = 0; i < gen->worker_count; i++) policy_set_cells(gen->vms[i], g->cells);
   for (unsigned i = 0; i < g->worker_count; i++) worker_offer(&g->workers[i], gen);

@@ -309,6 +309,7 @@ static void block_signals(sigset_t *set) {
   sigaddset(set, SIGUSR2);
   pthread_sigmask(SIG_BLOCK, set, NULL);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);                              /* a file that may not grow is an error, not an end */
 }
 
 static void first_line(struct gateway *g) {
@@ -419,6 +420,7 @@ static int run(struct gateway *g, const struct run_options *o) {
   for (int k = 0; k < MEM_KINDS; k++) g->memory_base += mem_held((enum mem_kind)k);
   g->workers = mem_zero(g->worker_count * sizeof *g->workers);
   for (unsigned i = 0; i < g->worker_count; i++) policy_set_cells(g->newest->vms[i], g->cells);
+  story_generation(g, g->newest->conf);
   if (!start_workers(g, &why)) {
     log_error("%s", why);
     return 2;

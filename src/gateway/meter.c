@@ -3,9 +3,9 @@
    runs, and settled exactly once when the attempt ends, however it ends. Where they attached none, only the cost is worked out. */
 #include "gateway.h"
 #include <stdio.h>
-#include "weir/cells.h"
+#include "weir/ledger.h"
 
-enum { LOOK_AGAIN_MS = 20, SHRINK_MOST = 4 };
+enum { LOOK_AGAIN_MS = 20, LOOK_SOON_MS = 3, SHRINK_MOST = 4 };          /* SOON: a grant takes as long as the disk */
 
 struct reservation {
   struct cells_scope scopes[CELLS_MOST_SCOPES];
@@ -183,11 +183,11 @@ static bool shrink(const struct attempt *a, struct reservation *m, const struct 
   }
 }
 
-static enum meter_result wait_for_room(struct exchange *x, struct reservation *m) {
+static enum meter_result wait_for_room(struct exchange *x, struct reservation *m, uint64_t ms) {
   uint64_t now = x->worker->loop->now_ms;
   if (!m->queue_until_ms) m->queue_until_ms = now + (uint64_t)(exchange_setting(x, SET_QUEUE) * 1000) + 1;
   if (now >= m->queue_until_ms) return METER_REFUSED;
-  x->resume_ms = now + LOOK_AGAIN_MS;
+  x->resume_ms = now + ms;
   exchange_clock(x);
   return METER_WAITS;
 }
@@ -195,21 +195,40 @@ static enum meter_result wait_for_room(struct exchange *x, struct reservation *m
 /* What others hold may come back; what is spent does not before its window turns. */
 static enum meter_result capped(struct exchange *x, struct reservation *m, const struct cells_refusal *r) {
   bool may_return = r->reserved > 0 && r->asked <= r->cap - r->spent;
-  if (may_return && wait_for_room(x, m) == METER_WAITS) return METER_WAITS;
+  if (may_return && wait_for_room(x, m, LOOK_AGAIN_MS) == METER_WAITS) return METER_WAITS;
   return refuse(x, m->charges[r->scope], r);
+}
+
+static enum meter_result refuse_lost(struct exchange *x) {
+  exchange_fail(x, 503, SPAN("internal"), SPAN("store_lost"), "the ledger cannot be written, so what this request costs could be forgotten",
+                "weir's log says why; defaults { on_store_loss = \"pass\" } goes on meanwhile");
+  return METER_REFUSED;
+}
+
+/* Budgets outlive the machine's power where there is a ledger to promise it. False: it is lost, and nothing goes without it. */
+static bool set_durable(struct exchange *x, struct reservation *m) {
+  const struct ledger *ledger = x->worker->gateway->ledger;
+  bool lost = ledger && ledger_lost(ledger), money = false;
+  for (size_t i = 0; i < m->count; i++) {
+    bool is = m->scopes[i].id.kind == CELL_MONEY;
+    m->scopes[i].durable = ledger && !lost && is;
+    money |= is;
+  }
+  return !lost || !money || x->gen->conf->pass_on_store_loss;
 }
 
 static enum meter_result reserve_cells(struct exchange *x, struct attempt *a, struct reservation *m) {
   struct cells *cells = x->worker->gateway->cells;
   struct cells_held held;
   char note[CELLS_NOTE];
-  int size = snprintf(note, sizeof note, "%s %.*s", x->id, SPAN_FMT(a->target.name));
+  size_t size = ledger_note(note, story_sequence(x), span_cstr(x->id), x->req.key ? x->req.key->name : (struct span){ 0 }, a->target.name, x->req.model);
+  if (!set_durable(x, m)) return refuse_lost(x);
   for (unsigned tries = 0;; tries++) {
     picodollars cost = estimate_cost(&m->estimate, &a->model->price);
     m->reserved = amount_of(m, cost);
     m->estimate.cost = cost;
-    enum cells_result r = cells_reserve(cells, m->scopes, m->count, &m->reserved, span_of(note, (size_t)size < sizeof note ? (size_t)size : sizeof note - 1),
-                                        worker_wall_ms(x->worker), &held);
+    enum cells_result r = cells_reserve(cells, m->scopes, m->count, &m->reserved, span_of(note, size), worker_wall_ms(x->worker), &held);
+    if (held.wants) ledger_wanted(x->worker->gateway->ledger);
     switch (r) {
     case CELLS_OK:
       m->slot = held.slot;
@@ -221,9 +240,8 @@ static enum meter_result reserve_cells(struct exchange *x, struct attempt *a, st
     case CELLS_CAPPED:
       if (tries < SHRINK_MOST && shrink(a, m, &held.refusal)) continue;
       return capped(x, m, &held.refusal);
-    case CELLS_UNGRANTED:
-      return wait_for_room(x, m) == METER_WAITS ? METER_WAITS : refuse_busy(x);
-    case CELLS_BUSY: return wait_for_room(x, m) == METER_WAITS ? METER_WAITS : refuse_busy(x);
+    case CELLS_UNGRANTED: return wait_for_room(x, m, LOOK_SOON_MS) == METER_WAITS ? METER_WAITS : refuse_busy(x);
+    case CELLS_BUSY: return wait_for_room(x, m, LOOK_AGAIN_MS) == METER_WAITS ? METER_WAITS : refuse_busy(x);
     default: return refuse_busy(x);
     }
   }
@@ -278,7 +296,7 @@ static enum meter_result reserve_unread(struct exchange *x, struct attempt *a, s
   return m->count && x->worker->gateway->cells ? reserve_cells(x, a, m) : METER_GO;
 }
 
-enum meter_result meter_reserve(struct exchange *x) {
+static enum meter_result reserve(struct exchange *x) {
   struct attempt *a = x->attempts[0];
   const struct conf *c = x->gen->conf;
   struct model_facts *facts = arena_alloc(&a->arena, sizeof *facts);
@@ -296,6 +314,12 @@ enum meter_result meter_reserve(struct exchange *x) {
   return r;
 }
 
+enum meter_result meter_reserve(struct exchange *x) {
+  enum meter_result r = reserve(x);
+  if (r == METER_GO && x->worker->gateway->ledger) story_begin(x);
+  return r;
+}
+
 /* ---- while a stream runs */
 static bool extend(struct exchange *x, const struct attempt *a, struct reservation *m, int64_t by) {
   struct cells_held held;
@@ -305,6 +329,7 @@ static bool extend(struct exchange *x, const struct attempt *a, struct reservati
     if (c->cap->one_request && x->cost + m->estimate.cost + more.of[CELL_MONEY] > c->cap->cap) return false;
   if (m->slot) {
     enum cells_result r = cells_extend(x->worker->gateway->cells, m->slot, m->scopes, m->count, &more, worker_wall_ms(x->worker), &held);
+    if (held.wants) ledger_wanted(x->worker->gateway->ledger);
     if (r != CELLS_OK) return false;
   }
   for (int k = 0; k < CELL_KINDS; k++) m->reserved.of[k] += more.of[k];

@@ -2,7 +2,7 @@
    beginning: names mean the same in both. */
 #include "gateway.h"
 #include <stdio.h>
-#include "weir/cells.h"
+#include "weir/ledger.h"
 
 static struct span model_label(const struct exchange *x) {
   if (x->route.alias) return x->route.alias->name;
@@ -151,18 +151,30 @@ static void ledger_fields(struct exchange *x, struct json_writer *w) {
   field(w, "alias", x->route.alias ? x->route.alias->name : (struct span){ 0 });
   field(w, "dialect", span_cstr(dialect_word(x->dialect)));
   flag(w, "reported", x->usage_reported);
+  number(w, "attempts", x->begun);
   flag(w, "unpriced", x->cost_unknown);
   if (x->estimate > 0) money(w, "estimate", x->estimate);
   if (x->output_limit) number(w, "output_limit", x->output_limit);
   number(w, "overhead_us", (int64_t)(x->overhead_ns / 1000));
   field(w, "conf", span_cstr(x->gen->conf->hash));
+  number(w, "ended", worker_wall_ms(x->worker));
+  number(w, "sequence", story_sequence(x));
 }
 
 static void ledger_record(struct exchange *x, struct json_writer *w, struct buf *line) {
   struct gateway *g = x->worker->gateway;
   ledger_fields(x, w);
   json_end(w, '}');
+  if (buf_size(line) > CELLS_RECORD) {                   /* what policies noted is what can be so long */
+    x->req.notes = x->req.tags = NULL;
+    buf_clear(line);
+    *w = (struct json_writer){ .out = line };
+    line_begin(x, w);
+    ledger_fields(x, w);
+    json_end(w, '}');
+  }
   if (buf_size(line) > CELLS_RECORD || cells_append(g->cells, buf_span(line)) != CELLS_OK) metrics_lost(x->worker->metrics);
+  else ledger_appended(g->ledger);
 }
 
 void answer_record(struct exchange *x) {
@@ -187,5 +199,6 @@ void answer_record(struct exchange *x) {
     out.end -= buf_size(&out) - size;                    /* open again, for the ledger's part */
   }
   if (g->ledger) ledger_record(x, &w, &out);
+  story_end(x);
   worker_buf_back(x->worker, &out);
 }

@@ -1,5 +1,6 @@
 """What a test is given: folders, ports, and weirs and mocks as processes that end with it."""
 
+import contextlib
 import json
 import os
 import random
@@ -7,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -106,6 +108,7 @@ class Weir(Process):
         self.port, self.admin, self.config = h.port(), h.port(), config
         self.file = os.path.join(h.tmp, name, "weir.lua")
         self.runtime, self.access_path = os.path.join(h.tmp, name, "run"), os.path.join(h.tmp, name, "access.log")
+        self.state = os.path.join(h.memory, name)
         os.makedirs(os.path.join(h.tmp, name, "policies"), exist_ok=True)
         self.write(config)
         self.env = dict(h.env, OPENAI_KEY=SECRET, **(env or {}))
@@ -118,6 +121,8 @@ class Weir(Process):
         """weir.lua: the test's own lines between those that every one needs."""
         self.config = config
         head = f'listen "127.0.0.1:{self.port}"\nadmin "127.0.0.1:{self.admin}"\nruntime "{self.runtime}"\nworkers(2)\n'
+        if "state " not in config:
+            head += f'state "{self.state}"\n'
         if "log {" not in config:
             head += f'log {{ access = "{self.access_path}" }}\n'
         with open(self.file, "w") as f:
@@ -159,6 +164,25 @@ class Weir(Process):
         """The access log's line of one request."""
         return until(lambda: next((r for r in self.records() if r["id"] == request_id), None), seconds, f"an access line of {request_id}")
 
+    def ledger(self, sql="SELECT * FROM exchanges ORDER BY seq"):
+        """Rows of the ledger, as dictionaries; read as any program may, also while weir runs."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.state}/ledger.db?mode=ro", uri=True, timeout=5)) as db:
+            db.row_factory = sqlite3.Row
+            return [dict(r) for r in db.execute(sql)]
+
+    def rows(self, count, seconds=5):
+        """All rows, once there are so many."""
+
+        def there():
+            try:
+                rows = self.ledger()
+            except sqlite3.OperationalError:  # not made yet
+                return None
+            assert len(rows) <= count, (len(rows), count, rows)
+            return [rows] if len(rows) == count else None
+
+        return until(there, seconds * self.h.slow, f"{count} rows in the ledger")[0]
+
     def metrics(self):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics", timeout=5) as r:
             return r.read().decode()
@@ -197,6 +221,8 @@ class Harness:
     def __init__(self, build, slot, name):
         self.build, self.name = build, name
         self.tmp = tempfile.mkdtemp(prefix="weir-e2e-")
+        shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.memory = tempfile.mkdtemp(prefix="weir-e2e-", dir=shm)  # state folders: the ledger need not wait for a disk
         self.things, self.number = [], 0
         first = 11000 + PORTS * (slot % 2)
         self.ports = iter(random.sample(range(first, first + PORTS), 400))
@@ -242,6 +268,7 @@ class Harness:
             config=weir.config,
             file=weir.file,
             runtime=weir.runtime,
+            state=weir.state,
             access_path=weir.access_path,
             env=weir.env,
             command=command or weir.command,
@@ -289,7 +316,8 @@ class Harness:
 
     def end(self):
         wrong = [w for w in (t.end() for t in reversed(self.things)) if w]
-        wrong += [f"the provider's key stands in {path}" for path in leaks(self.tmp, SECRET)]
+        wrong += [f"the provider's key stands in {path}" for folder in (self.tmp, self.memory) for path in leaks(folder, SECRET)]
+        shutil.rmtree(self.memory, ignore_errors=True)
         if not wrong:
             shutil.rmtree(self.tmp, ignore_errors=True)
         else:

@@ -106,8 +106,8 @@ static void power_loss(void **state) {
   unlink(path);
   cells = open_cells();
   assert_true(opened.fresh);
-  assert_int_equal(cells_seed(cells, &scope.id, w.epoch_ms, 400, T0), CELLS_OK);
-  assert_int_equal(cells_seed(cells, &scope.id, w.epoch_ms - 86400000, 900, T0), CELLS_OK);      /* yesterday's is over */
+  assert_int_equal(cells_seed(cells, &scope.id, w.epoch_ms, 0, 400, T0), CELLS_OK);
+  assert_int_equal(cells_seed(cells, &scope.id, w.epoch_ms - 86400000, 0, 900, T0), CELLS_OK);      /* yesterday's is over */
   holds(cells, &scope, T0, 400, 0);
   assert_int_equal(reserve(1, T0), CELLS_UNGRANTED);
   assert_true(cells_want(cells, &w));
@@ -131,9 +131,9 @@ static void power_loss_of_a_rolling_window(void **state) {
   unlink(path);
   cells = open_cells();
   int64_t epoch = w.epoch_ms;
-  assert_int_equal(cells_seed(cells, &scope.id, epoch - 3600000, 300, now), CELLS_OK);
-  assert_int_equal(cells_seed(cells, &scope.id, epoch, 500, now), CELLS_OK);
-  assert_int_equal(cells_seed(cells, &scope.id, epoch - 10 * 3600000, 900, now), CELLS_OK);
+  assert_int_equal(cells_seed(cells, &scope.id, epoch - 3600000, 0, 300, now), CELLS_OK);
+  assert_int_equal(cells_seed(cells, &scope.id, epoch, 0, 500, now), CELLS_OK);
+  assert_int_equal(cells_seed(cells, &scope.id, epoch - 10 * 3600000, 0, 900, now), CELLS_OK);
   holds(cells, &scope, now, 500, 0);
   holds(cells, &scope, epoch + 3600000, 200, 0);
   holds(cells, &scope, now + 61 * 60000, 0, 0);

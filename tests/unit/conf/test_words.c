@@ -100,8 +100,11 @@ static void settings(void **state) {
     { "defaults { whole = \"assemble\" }", "weir.lua:1: defaults: whole = \"assemble\" is not in this version\n" },
     { "defaults { whole = \"no\" }", "weir.lua:1: defaults: whole must be \"buffer\" or \"assemble\"\n" },
     { "defaults { loss = \"strict\" }", "weir.lua:1: defaults: loss = \"strict\" is not in this version\n" },
-    { "defaults { on_store_loss = \"pass\" }", "weir.lua:1: defaults: on_store_loss = \"pass\" is not in this "
-      "version\n" },
+    { "defaults { on_store_loss = \"wait\" }", "weir.lua:1: defaults: on_store_loss must be \"refuse\" or \"pass\"\n" },
+    { "provider \"vllm\" { on_store_loss = \"pass\" }", "weir.lua:1: provider 'vllm': on_store_loss has no effect here, since it is about weir's own "
+      "store; write it in defaults\n" },
+    { "ledger { keep = 1 }", "weir.lua:1: ledger: keep must be from 60 to 3153600000 seconds, not 1\n" },
+    { "ledger \"on\"", "weir.lua:1: ledger: a table { … } or \"off\" must follow, not a string\n" },
     { "defaults { connect = 3 }\ndefaults { connect = 4 }", "weir.lua:2: defaults: connect stands twice\n" },
     { "defaults { 3 }", "weir.lua:1: defaults: a value stands here without the name of its field\n" },
     { "defaults { [2.5] = 3 }", "weir.lua:1: defaults: a key is neither a name nor in the sequence 1, 2, 3, …\n" },
@@ -119,7 +122,7 @@ static void settings(void **state) {
     "  total = 100, hold_head = 0, idle_pool = 0, queue = 2, drain = 1, header_time = 2, client_idle = 3, max_head = "
       "kb(32),\n"
     "  max_body = mb(1), hold_answer = 0, max_answer = 7, whole = \"buffer\", loss = \"tell\" }\n"
-    "defaults { warm = 0, on_store_loss = \"refuse\" }\n"
+    "defaults { warm = 0, on_store_loss = \"pass\" }\nledger { keep = days(3), max_size = mb(5) }\n"
     "provider \"vllm\" { connect = 1, tls = 2 }\n"
     "model \"m\" { \"vllm/x\", connect = 9 }");
   static const double given[SET_COUNT] = { 0.25, 6, 120, 3600, 86400, 61, 100, 0, 0, 2, 1, 2, 3, 32768, 1048576, 0,
@@ -132,6 +135,7 @@ static void settings(void **state) {
   assert_true(conf_setting(c, NULL, NULL, SET_CONNECT) == 0.25);
   assert_true(conf_setting(c, a, p, SET_TLS) == 2);
   assert_true(conf_setting(c, a, p, SET_TOTAL) == 100);
+  assert_true(c->pass_on_store_loss && c->ledger.mode == LEDGER_ON && c->ledger.keep == 3 * 86400 && c->ledger.max_size == 5 << 20);
   conf_drop(c);
 }
 
@@ -282,7 +286,7 @@ static void unknown_and_later_words(void **state) {
                      "for i, name in ipairs { \"a\", \"b\" } do provider(name) { dialect = \"chat\", url = url } end"));
   rig_bad("io.open(\"x\")", "weir.lua:1: unknown word 'io'; known: listen, admin, provider, endpoint, "
     "default_provider, key, model, use, include, "
-          "defaults, secret, workers, memory, lua_memory, state, runtime, trusted_proxies, log, cors, env, credential, "
+          "defaults, secret, workers, memory, lua_memory, state, runtime, trusted_proxies, log, ledger, cors, env, credential, "
             "file, command, minutes, "
           "hours, days, kb, mb, usd, prices\n");
 }

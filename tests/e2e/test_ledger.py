@@ -1,0 +1,328 @@
+"""The ledger: one record of each exchange, whatever happened to it, to weir, to the disk; and budgets that outlive the machine."""
+
+import json
+import os
+import random
+import resource
+import signal
+import sqlite3
+import threading
+import time
+
+import wire
+from harness import chat_body, chat_provider, until
+from test_money import CALL, IN, MODEL, OUT, PRICE, Till, capped, storm
+from upstream import chat_answer, chat_events
+
+PICO = 10**12
+COST = round(CALL * PICO)  # of a full answer of the Till
+
+
+def spent(rows):
+    return sum(r["cost"] or 0 for r in rows)
+
+
+def one(w):
+    return w.rows(1)[0]
+
+
+# ---- kill -9
+def kill_storms(h, budget, kills):
+    """Storms, killed at random points: each request that the provider served has exactly one row, and none has two."""
+    till = Till(h, seconds=0.005)
+    provider = chat_provider("a", till.url, MODEL)
+    w = capped(h, 'per = "all", day = usd(1000)', provider) if budget else h.weir(provider)
+    for _ in range(kills):
+        t = threading.Thread(target=storm, args=(w.port, 60))
+        t.start()
+        time.sleep(0.01 + random.random() * 0.12)
+        w.signal(signal.SIGKILL)
+        w.wait()
+        t.join()
+        w = h.again(w)
+    storm(w.port, 5)
+    w.signal(signal.SIGTERM)
+    assert w.wait() == 0
+    rows = w.ledger()
+    done, orphans = [r for r in rows if r["end"] == "done"], [r for r in rows if r["orphan"]]
+    assert all(r["end"] in ("done", "internal", "client_gone") for r in rows), {r["end"] for r in rows}
+    assert len({r["id"] for r in rows}) == len(rows), "a record stands twice"
+    assert len(rows) >= till.served >= len(done), (len(rows), till.served, len(done))
+    assert len(rows) - till.served <= sum(1 for r in orphans), "rows of requests that nobody made"
+    assert all(r["cost"] == COST for r in done), {r["cost"] for r in done}
+    assert all(r["target"] == "a/x" and r["model"] == "a/x" for r in orphans), orphans
+    assert "internal" not in {r["end"] for r in rows if not r["orphan"]}, rows
+    if budget:  # one in between its reservations and its record has none any more
+        assert sum(r["cost"] is None for r in orphans) <= 1 and all((r["cost"] or COST) >= COST for r in orphans), orphans
+    return rows
+
+
+def test_kill_and_restart_loses_no_record(h):
+    kill_storms(h, False, 8)
+
+
+def test_kill_and_restart_under_a_budget(h):
+    rows = kill_storms(h, True, 6)
+    assert rows
+
+
+def test_killed_before_the_store_had_it(h):
+    """Records wait in the mapped ring: a weir that is killed at once has lost none of those whose answer was given."""
+    till = Till(h, 0)
+    w = h.weir(chat_provider("a", till.url, MODEL))
+    ids = [w.chat("a/x").header("x-request-id") for _ in range(20)]
+    w.signal(signal.SIGKILL)
+    w.wait()
+    w = h.again(w)
+    assert sorted(r["id"] for r in w.rows(20)) == sorted(ids)
+
+
+# ---- the machine loses its power
+def test_budgets_outlive_the_cells_file(h):
+    till = Till(h, 0)
+    cap = 40 * CALL
+    for zone in ("", ', zone = "Asia/Tokyo"', ', zone = "America/Los_Angeles"'):
+        policy = f"""local p = {{}}
+local b = weir.budget {{ name = "b", window = "day", cap = usd({cap:.6f}){zone} }}
+function p.on_request(req) b:charge(req, "all") end
+return p"""
+        w = h.weir(chat_provider("a", till.url, MODEL) + 'defaults { queue = 0.3 }\nuse "b"\n', policies={"b": policy})
+        before = till.charged
+        for _ in range(10):
+            assert w.chat("a/x").status == 200
+        for _ in range(2):
+            w.signal(signal.SIGKILL)
+            w.wait()
+            os.unlink(os.path.join(w.runtime, "cells"))
+            w = h.again(w)
+            assert w.chat("a/x").status == 200
+        served = 12
+        while w.chat("a/x").status == 200:
+            served += 1
+        assert till.charged - before <= cap, (till.charged - before, cap)
+        assert served >= 40 - 3 * (40 / 16 + 5), served  # a reboot costs a grant at most: a sixteenth of what was left, or four requests
+
+
+def test_no_ledger_no_promise(h):
+    """The same without a ledger forgets: so the test above can fail."""
+    till = Till(h, 0)
+    w = capped(h, f'per = "all", day = usd({5 * CALL:.6f})', chat_provider("a", till.url, MODEL), more='ledger "off"\ndefaults { queue = 0.1 }\n')
+    for _ in range(2):
+        while w.chat("a/x").status == 200:
+            pass
+        w.signal(signal.SIGKILL)
+        w.wait()
+        os.unlink(os.path.join(w.runtime, "cells"))
+        w = h.again(w)
+    assert till.charged > 6 * CALL
+    assert not os.path.exists(w.state), os.listdir(w.state)
+
+
+# ---- what cannot be written
+def limit_files(w, size):
+    resource.prlimit(w.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def test_disk_full_refuse_and_pass(h):
+    till = Till(h, 0)
+    for on_loss in ("refuse", "pass"):
+        w = capped(h, 'per = "all", day = usd(50)', chat_provider("a", till.url, MODEL), more=f'defaults {{ on_store_loss = "{on_loss}", queue = 0.2 }}\nlog {{ access = "off" }}\n')
+        assert w.chat("a/x").status == 200
+        w.rows(1)
+        limit_files(w, 1)
+        w.chat("a/x")
+        until(lambda: w.metric("weir_ledger_lost") == 1, 5 * h.slow, "it is noticed")
+        a = w.chat("a/x")
+        if on_loss == "refuse":
+            error = json.loads(a.body)["error"]
+            assert a.status == 503 and error["code"] == "store_lost" and "ledger cannot be written" in error["message"], a
+        else:
+            assert a.status == 200, a
+        limit_files(w, resource.RLIM_INFINITY)
+        until(lambda: w.metric("weir_ledger_lost") == 0, 5 * h.slow, "it is found again")
+        assert w.chat("a/x").status == 200
+        assert w.rows(4)
+        assert w.metric("weir_ledger_errors_total") >= 1 and w.metric("weir_records_lost_total") == 0
+
+
+def test_no_budget_needs_no_ledger(h):
+    till = Till(h, 0)
+    w = h.weir(chat_provider("a", till.url, MODEL) + 'log { access = "off" }\nledger { keep = days(7), max_size = mb(10) }\n')
+    w.rows(0)
+    limit_files(w, 1)
+    assert w.chat("a/x").status == 200
+    until(lambda: w.metric("weir_ledger_lost") == 1, 5 * h.slow, "it is noticed")
+    assert w.chat("a/x").status == 200
+    limit_files(w, resource.RLIM_INFINITY)
+    w.rows(2)
+
+
+def test_folder_that_is_none(h):
+    till = Till(h, 0)
+    with open(os.path.join(h.tmp, "file"), "w") as f:
+        f.write("x")
+    plain = h.weir(chat_provider("a", till.url, MODEL) + f'state "{h.tmp}/file"\n')
+    assert plain.chat("a/x").status == 200
+    assert "no ledger is kept: " in plain.err and "Not a directory" in plain.err, plain.err
+    asked = capped(h, 'per = "all", day = usd(1)', chat_provider("a", till.url, MODEL), more=f'state "{h.tmp}/file"\nledger {{ keep = days(9) }}\n')
+    assert asked.chat("a/x").status == 503
+    assert "error ledger: " in asked.err, asked.err
+    os.unlink(os.path.join(h.tmp, "file"))
+    until(lambda: asked.chat("a/x").status == 200, 5 * h.slow, "it is tried again")
+
+
+def test_broken_file(h):
+    till = Till(h, 0)
+    w = h.weir(chat_provider("a", till.url, MODEL))
+    w.chat("a/x")
+    w.rows(1)
+    w.signal(signal.SIGTERM)
+    w.wait()
+    path = os.path.join(w.state, "ledger.db")
+    with open(path, "wb") as f:
+        f.write(b"no database at all " * 500)
+    w.write(w.config + "ledger {}\n")
+    w = h.again(w)
+    assert w.chat("a/x").status == 200
+    assert "file is not a database" in w.err and "move ledger.db" in w.err, w.err
+    os.rename(path, path + ".broken")
+    w.rows(1)
+    assert w.err.count("file is not a database") == 1, w.err
+
+
+def test_two_weirs_on_one_folder(h):
+    till = Till(h, 0)
+    first = h.weir(chat_provider("a", till.url, MODEL))
+    first.rows(0)
+    second = h.weir(chat_provider("a", till.url, MODEL) + f'state "{first.state}"\n')
+    assert "another weir writes the ledger there" in second.err, second.err
+    assert second.chat("a/x").status == 200 and first.chat("a/x").status == 200
+    first.rows(1)
+
+
+def test_old_records_go(h):
+    till = Till(h, 0)
+    w = h.weir(chat_provider("a", till.url, MODEL) + "ledger { keep = days(30) }\n")
+    w.chat("a/x")
+    w.rows(1)
+    w.signal(signal.SIGTERM)
+    w.wait()
+    with sqlite3.connect(os.path.join(w.state, "ledger.db")) as db:
+        now = int(time.time() * 1000)
+        for i in range(1200):
+            db.execute("INSERT INTO exchanges(seq, id) VALUES(?, 'old')", (((now - 31 * 86400 * 1000 + i) << 22),))
+        db.execute("INSERT INTO exchanges(seq, id) VALUES(?, 'kept')", (((now - 29 * 86400 * 1000) << 22),))
+    db.close()
+    w = h.again(w)
+    until(lambda: len(w.ledger()) == 2, 5 * h.slow, "old ones are gone")
+    assert {"kept"} < {r["id"] for r in w.ledger()}
+
+
+# ---- each way to end, each route: one record, the right cost
+def test_each_ending(h):
+    def provider(request, peer):
+        model = json.loads(request.body)["model"] if request.body.startswith(b"{") else ""
+        usage = {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT}
+        if model == "busy":
+            peer.answer(b'{"error":{"message":"busy"}}', 503)
+        elif model == "slow":
+            peer.stream(*chat_events("one ")[:2], end=False)
+            peer.gone(5)
+        elif b'"stream":true' in request.body.replace(b" ", b""):
+            events = chat_events("Hel", "lo.")
+            events.insert(-1, b"data: " + json.dumps({"id": "c", "object": "chat.completion.chunk", "choices": [], "usage": usage}).encode() + b"\n\n")
+            peer.stream(*events)
+        else:
+            peer.answer(chat_answer(model="x", usage=usage))
+        return True
+
+    up = h.upstream(provider)
+    models = f'models = {{ x = {{ hidden = false, {PRICE} }}, busy = {{ {PRICE} }}, slow = {{ hidden = false, {PRICE} }}, y = {{ {PRICE} }} }}'
+    policy = """local p = {}
+function p.on_request(req)
+  req:note("seen", "yes")
+  if req.model == "denied" then return weir.deny(403, "no") end
+  if req.model == "answered" then return weir.answer("here") end
+  if req.model == "asks" then
+    local r = weir.ask { model = "a/y", messages = { { role = "user", content = "?" } } }
+    req.model = "a/x"
+  end
+end
+function p.on_chunk(req, chunk) if req.tags.stop and chunk.text and chunk.text:find("lo") then return weir.stop("enough", "length") end end
+return p"""
+    config = chat_provider("a", up.url, models) + 'model "chain" { "a/busy", "a/x" }\nmodel "spent" { "a/busy" }\nmodel "denied" { "a/x" }\nmodel "answered" { "a/x" }\nmodel "asks" { "a/x" }\n'
+    w = h.weir(config + 'use "p"\ndefaults { drain = 0.2 }\n', policies={"p": policy})
+    asked = {}
+
+    def call(name, *args, **more):
+        asked[name] = w.chat(*args, headers=[("x-request-id", name), *more.pop("headers", [])], **more)
+        return asked[name]
+
+    call("whole", "a/x")
+    call("stream", "a/x", True)
+    call("failover", "chain")
+    call("failed", "spent")
+    call("denied", "denied")
+    call("answered", "answered")
+    w.post("/v1/chat/completions", b"{}", [("x-request-id", "nothing")])
+    call("stopped", "a/x", True, headers=[("x-weir-tags", "stop=1")])
+    call("parent", "asks")
+    w.post("/a/v1/chat/completions", chat_body("x"), [("x-request-id", "raw")])
+    w.post("/v1/embeddings", b'{"model":"a/x","input":"hi"}', [("x-request-id", "embedding")])
+    rows = {r["id"]: r for r in w.rows(12)}
+    child = next(r for r in rows.values() if r["parent"])
+    full = {"whole": 1, "stream": 1, "failover": 1, "parent": 1, "raw": 1}
+    for name in full:
+        assert rows[name]["cost"] == COST and rows[name]["end"] == "done" and rows[name]["output"] == OUT, rows[name]
+    assert child["parent"] == "parent" and child["cost"] == COST and child["target"] == "a/y" and child["policy"] == "p", child
+    assert rows["failed"]["end"] == "overloaded" and rows["failed"]["status"] == 503 and not rows["failed"]["cost"], rows["failed"]
+    tried = json.loads(rows["failover"]["failed"])
+    assert tried[0]["target"] == "a/busy" and tried[0]["fault"] == "overloaded" and rows["failover"]["attempts"] == 2, rows["failover"]
+    assert rows["denied"]["end"] == "denied" and rows["denied"]["cost"] is None, rows["denied"]
+    assert rows["answered"]["end"] == "done" and not rows["answered"]["cost"], rows["answered"]
+    assert rows["nothing"]["status"] == 400, rows["nothing"]
+    stopped = rows["stopped"]  # a provider that is not known to stop charging may have gone on, and nothing was reserved
+    assert stopped["end"] == "stopped" and stopped["cost"] is None and stopped["unpriced"] == 1, stopped
+    assert rows["raw"]["raw"] == 1 and rows["whole"]["raw"] is None, rows["raw"]
+    assert json.loads(rows["whole"]["notes"]) == {"seen": "yes"}, rows["whole"]
+    assert rows["whole"]["dialect"] == "chat" and rows["whole"]["generation"] == 1 and len(rows["whole"]["conf"]) == 64, rows["whole"]
+    assert rows["whole"]["bytes"] == len(asked["whole"].body)
+    now = time.time() * 1000
+    assert all(now - 60000 < r["seq"] >> 22 <= r["ended"] <= now + 1000 for r in rows.values()), rows
+    assert w.metric("weir_ledger_records_total") == 12
+
+
+def test_endings_under_a_budget(h):
+    """Who leaves, what a budget refuses, what a drain cuts: the cost is what was reserved, or nothing."""
+
+    def slow(request, peer):
+        peer.stream(*chat_events("one ")[:2], end=False)
+        peer.gone(5)
+
+    till, up = Till(h, 0), h.upstream(slow)
+    w = capped(h, f'per = "all", day = usd({1.5 * CALL:.6f})', chat_provider("a", till.url, MODEL), chat_provider("b", up.url, f'models = {{ x = {{ window = 8000, max_output = 100, {PRICE} }} }}'),
+               more="defaults { drain = 0.2, queue = 0.1 }\n")
+    assert w.chat("a/x", headers=[("x-request-id", "done")]).status == 200
+    assert w.chat("a/x", headers=[("x-request-id", "less")]).status == 200  # what is left makes a shorter answer
+    assert w.post("/v1/chat/completions", chat_body("a/x", max_tokens=500), [("x-request-id", "capped")]).status == 429
+    w.signal(signal.SIGTERM)
+    w.wait()
+    w.write(w.config.replace(f"usd({1.5 * CALL:.6f})", "usd(100)"))
+    w = h.again(w)
+    with wire.Connection(w.port) as c:
+        c.send(wire.request("POST", "/v1/chat/completions", chat_body("b/x", True), [("x-request-id", "gone")]))
+        c.more(100)
+    until(lambda: len(w.ledger()) == 4, 5 * h.slow, "the one who left")
+    t = threading.Thread(target=w.chat, args=("b/x", True), kwargs={"headers": [("x-request-id", "drained")]})
+    t.start()
+    until(lambda: len(up.requests) == 2, 5 * h.slow, "it is under way")
+    w.signal(signal.SIGTERM)
+    w.wait()
+    t.join()
+    rows = {r["id"]: r for r in w.ledger()}
+    ends = {i: r["end"] for i, r in rows.items()}
+    assert ends == {"done": "done", "less": "done", "capped": "capped", "gone": "client_gone", "drained": "drained"}, ends
+    assert rows["done"]["cost"] == COST and 0 < rows["less"]["cost"] < COST / 1.5, rows
+    assert not rows["capped"]["cost"] and rows["capped"]["status"] == 429, rows["capped"]
+    for name in ("gone", "drained"):
+        assert rows[name]["cost"] == rows[name]["estimate"] > 0, rows[name]
