@@ -209,6 +209,9 @@ struct conf *conf_load(const char *file, struct buf *errors, struct buf *warning
    no key is an error at the start; where the running one has keys it is a warning, since a load that takes the last one
    away must not fail: the key would stay good. */
 struct conf *conf_reload(const char *file, const struct conf *running, struct buf *errors, struct buf *warnings);
+/* For commands that look back: no secret is read and no program run, so it loads without the environment that weir runs in.
+   Never to serve with. */
+struct conf *conf_load_story(const char *file, struct buf *errors);
 /* Only keys, listeners, file and runtime_dir; all other words are passed over, so that no secret is asked for and
    nothing is run. For commands about keys. A file is needed. */
 struct conf *conf_load_keys(const char *file, struct buf *errors);

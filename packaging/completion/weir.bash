@@ -8,13 +8,15 @@ _weir() {
     --explain | --model | --through | --path | --count | --concurrency | --team | --user | --models | --tag | --expires | --grace) return ;;
   esac
   if [ "$COMP_CWORD" = 1 ]; then
-    words="run check test reload upgrade compare key version help"
+    words="run check test reload upgrade compare key report why version help"
   else
     case $command in
       run) words="--config --watch --loop" ;;
       check) words="--config --explain --request --system --providers" ;;
       test) words="--verbose"; compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
       reload | upgrade) words="--config --runtime" ;;
+      report) words="--by --since --until --json --csv --config --state" ;;
+      why) words="--config --state" ;;
       compare) words="--model --through --request --path --stream --count --concurrency --json --config" ;;
       key)
         case $COMP_CWORD-${COMP_WORDS[2]} in

@@ -11,9 +11,11 @@ static const struct { const char *name, *what; int (*run)(struct args *a); } com
   { "upgrade", "make a running weir start the program again and hand over to it: weir upgrade [--config FILE]; see doc/operations.md", cmd_upgrade },
   { "compare", "the same calls direct and through weir: weir compare --model MODEL [--through URL] [--request FILE]… [--stream]; see doc/operations.md", cmd_compare },
   { "key", "client keys: weir key mint | list | revoke | rotate; weir key help says more", cmd_key },
+  { "report", "spend and quality from the ledger: weir report [--by model,team,tag:NAME,day,…] [--since 7d] [--until DATE] [--json | --csv]", cmd_report },
+  { "why", "the story of a request: weir why ID", cmd_why },
   { "version", "print version, event loop and libraries", cmd_version },
 };
-static const char *const later[] = { "report", "why", "backtest", "top" };
+static const char *const later[] = { "backtest", "top" };
 
 const char *args_value(struct args *a, const char *name) {
   size_t n = strlen(name);

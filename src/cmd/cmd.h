@@ -8,6 +8,7 @@
 
 struct buf;
 struct conf;
+struct ledger_reader;
 struct provider;
 
 struct args {
@@ -36,6 +37,11 @@ int cmd_compare(struct args *a);
 int cmd_reload(struct args *a);
 int cmd_upgrade(struct args *a);
 int cmd_key(struct args *a);
+int cmd_report(struct args *a);
+int cmd_why(struct args *a);
+/* The ledger of --state, or of the configuration's `state`; *out: that configuration, NULL when it is not needed and does not load.
+   NULL: what is wrong was said. */
+struct ledger_reader *report_open(const char *config, const char *state, struct conf **out, const char *command);
 int cmd_version(struct args *a);
 
 #endif

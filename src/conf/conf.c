@@ -57,6 +57,14 @@ struct conf *conf_reload(const char *file, const struct conf *running, struct bu
   return load(&l, file, errors, warnings);
 }
 
+struct conf *conf_load_story(const char *file, struct buf *errors) {
+  struct load l = { .story = true };
+  struct buf warnings = { 0 };
+  struct conf *c = load(&l, file, errors, &warnings);
+  buf_free(&warnings);
+  return c;
+}
+
 struct conf *conf_load_keys(const char *file, struct buf *errors) {
   struct load l = { .keys_only = true };
   return load(&l, file, errors, errors);

@@ -107,6 +107,7 @@ struct load {
   struct key_draft *keys;             /* of conf->keys */
   size_t key_count;
   bool keys_only;                     /* conf_load_keys */
+  bool story;                         /* conf_load_story: secrets are stand-ins */
   bool guarded;                       /* the running configuration has keys */
   struct origin *origins;
   struct place admin_at;

@@ -167,12 +167,18 @@ struct secret *secret_from_environment(const char *name, const char **why) {
 }
 
 /* ---- the words */
+/* A load that only looks back needs no secret, but that there is one. */
+static bool stands_in(struct load *l, struct secret **box) {
+  if (l->story) *box = secret_new(SPAN("stand-in"));
+  return l->story;
+}
+
 int word_env(lua_State *L) {
   struct load *l = word_enter(L);
   struct span name;
   const char *why;
   struct secret **box = (lua_settop(L, 1), box_push(L));
-  if (!argument_name(l, "env", "env \"OPENAI_API_KEY\"", &name)) return 1;
+  if (!argument_name(l, "env", "env \"OPENAI_API_KEY\"", &name) || stands_in(l, box)) return 1;
   if (!getenv(name.p)) problem_add(l, "environment variable '%s' is not set", name.p);
   else if (!(*box = secret_from_environment(name.p, &why)))
     problem_add(l, "environment variable '%s' %s", name.p, why);
@@ -184,7 +190,7 @@ int word_credential(lua_State *L) {
   struct span name;
   const char *why, *folder = getenv("CREDENTIALS_DIRECTORY");
   struct secret **box = (lua_settop(L, 1), box_push(L));
-  if (!argument_name(l, "credential", "credential \"openai\"", &name)) return 1;
+  if (!argument_name(l, "credential", "credential \"openai\"", &name) || stands_in(l, box)) return 1;
   if (memchr(name.p, '/', name.n) || name.p[0] == '.') {
     problem_add(l, "credential '%s' must be a plain name", name.p);
   } else if (!folder || !*folder) {
@@ -202,7 +208,7 @@ int word_file(lua_State *L) {
   struct span name;
   const char *why;
   struct secret **box = (lua_settop(L, 1), box_push(L));
-  if (!argument_name(l, "file", "file \"/etc/weir/openai.key\"", &name)) return 1;
+  if (!argument_name(l, "file", "file \"/etc/weir/openai.key\"", &name) || stands_in(l, box)) return 1;
   struct span path = path_join(&l->scratch, path_folder(l->at.source->path), name);
   watch_add(l->conf, path, false);
   if (!(*box = file_secret(path.p, true, &why))) problem_add(l, "secret file '%s': %s", path.p, why);
@@ -227,6 +233,7 @@ int word_command(lua_State *L) {
   }
   lua_settop(L, 1);
   if (!good || !*arguments[0]) problem_add(l, "command %s", why);
+  else if (stands_in(l, box)) return 1;
   else if (!(*box = command_secret(arguments, COMMAND_MS, &why))) problem_add(l, "command '%s': %s", arguments[0], why);
   else secret_origin(l, *box, NULL, arguments);
   return 1;

@@ -326,3 +326,57 @@ def test_endings_under_a_budget(h):
     assert not rows["capped"]["cost"] and rows["capped"]["status"] == 429, rows["capped"]
     for name in ("gone", "drained"):
         assert rows[name]["cost"] == rows[name]["estimate"] > 0, rows[name]
+
+
+# ---- report, why
+def test_report_and_why(h):
+    usage = {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT}
+
+    def provider(request, peer):
+        if json.loads(request.body)["model"] == "busy":
+            peer.answer(b'{"error":{"message":"busy"}}', 503)
+        else:
+            peer.answer(chat_answer(model="x-2026", usage=usage))
+        return True
+
+    up = h.upstream(provider)
+    models = f"models = {{ x = {{ {PRICE} }}, busy = {{ {PRICE} }}, small = {{ price = {{ input = usd(1), output = usd(2) }} }} }}"
+    w = h.weir(chat_provider("a", up.url, models) + 'model "chain" { "a/busy", "a/x", "a/small" }\n')
+    for team in ("red", "red", "blue"):
+        w.chat("chain", headers=[("x-weir-tags", f"team={team}"), ("x-request-id", f"r-{team}")])
+    w.post("/v1/chat/completions", b"{}")
+    w.rows(4)
+    env = {"OPENAI_KEY": ""}  # a report needs no secret
+
+    def report(*more):
+        r = h.run("report", "--config", w.file, *more, env=env)
+        assert r.returncode == 0, r
+        return r.stdout
+
+    rows = {r["tag:team"]: r for r in json.loads(report("--by", "tag:team,alias", "--json"))}
+    red = rows["red"]
+    assert (red["requests"], red["answered"], red["input"], red["output"]) == (2, 2, 2 * IN, 2 * OUT), red
+    assert red["cost_usd"] == "0.1004" and red["cost_per_answer_usd"] == "0.0502" and red["fault_rate"] == 1.0, red
+    assert red["cheapest_other_usd"] == "0.00204" and red["compared_with_usd"] == "0.1004", red  # 2 * (20 * 1 + 500 * 2) / 1e6
+    assert rows["blue"]["requests"] == 1 and rows[""]["requests"] == 1 and rows[""]["answered"] == 0, rows
+    assert [r["served"] for r in json.loads(report("--by", "served", "--json"))] == ["x-2026", ""]
+    csv = report("--by", "provider,end", "--csv").splitlines()
+    assert csv[0].startswith("provider,end,requests,answered,cost_usd") and csv[1].startswith("a,done,3,3,0.1506,0.0502"), csv
+    assert "cost_usd             0.1506" in report("--by", "model"), report("--by", "model")
+    assert "no requests" in report("--since", "2020-01-01", "--until", "2020-01-02")
+    assert h.run("report", "--config", w.file, "--by", "nonsense").returncode == 2
+    assert h.run("report", "--config", w.file, "--since", "tomorrow").returncode == 2
+    none = h.run("report", "--state", h.tmp)
+    assert none.returncode == 1 and "no ledger was kept there" in none.stderr, none
+
+    w.write(w.config.replace('"a/busy", "a/x", "a/small"', '"a/small"'))
+    assert w.reload()[0] == 0
+    why = h.run("why", "r-blue", "--config", w.file, env=env)
+    lines = [" ".join(line.split()) for line in why.stdout.splitlines()]
+    assert why.returncode == 0, why
+    assert any(x.startswith("tried 1. a/busy: overloaded, status 503 after ") for x in lines), lines
+    assert "answer from a/x, which says it is x-2026" in lines and "cost USD 0.0502" in lines and "end done" in lines, lines
+    assert "tokens input 20, output 500 (as the provider reported)" in lines and 'tags {"team":"blue"}' in lines, lines
+    assert "route 1. a/busy" in lines and "2. a/x" in lines and "3. a/small" in lines, lines  # as it was, not as it is
+    assert h.run("why", "r-none", "--config", w.file, env=env).returncode == 1
+    assert h.run("why").returncode == 2
