@@ -4,7 +4,8 @@
 --   use "cost_caps" { per = "key", day = usd(20), session = usd(2) }
 --   use "cost_caps" { per = "team", month = usd(500), soft = { 0.8 }, downgrade = "small", as = "teams" }
 --
--- per: "key", "team", "user", "session", "model", "all", or "tag:NAME". Requests that carry no such thing share one budget.
+-- per: "key", "team", "user", "session", "all", or "tag:NAME". Requests that carry no such thing share one budget. "model" and
+-- "provider" are those that serve: each attempt counts there alone, and where nothing is left the next target is tried.
 -- Use it several times, with `as`, for several kinds of scope at once.
 local none = usd(0)
 local options = weir.options {
@@ -25,8 +26,12 @@ end
 if #budgets == 0 then error("no cap is given: request, session, hour, day, month or total", 0) end
 
 local tag = options.per:match("^tag:(.+)$")
-local known = { key = true, team = true, user = true, session = true, model = true, all = true }
-if not tag and not known[options.per] then error("per is \"key\", \"team\", \"user\", \"session\", \"model\", \"all\" or \"tag:NAME\"", 0) end
+local served = options.per == "model" or options.per == "provider"
+local known = { key = true, team = true, user = true, session = true, all = true }
+if not tag and not served and not known[options.per] then
+  error('per is "key", "team", "user", "session", "model", "provider", "all" or "tag:NAME"', 0)
+end
+if served and options.downgrade ~= "" then error("downgrade chooses before targets are tried: not with per = \"" .. options.per .. "\"", 0) end
 
 local told = weir.shared("cost_caps told", { entries = 10000 })
 
@@ -47,10 +52,7 @@ local function tell(scope, window, mark)
   end
 end
 
-local policy = { on_error = "deny" }
-
-function policy.on_request(req)
-  local scope = scope_of(req)
+local function charge(req, scope)
   for _, budget in ipairs(budgets) do
     local of = scope
     if budget.window == "session" and options.per ~= "session" then of = req.session and scope .. "/" .. req.session end
@@ -64,6 +66,14 @@ function policy.on_request(req)
       end
     end
   end
+end
+
+local policy = { on_error = "deny" }
+
+if served then
+  function policy.on_attempt(req, attempt) return charge(req, options.per == "model" and attempt.target or attempt.provider) end
+else
+  function policy.on_request(req) return charge(req, scope_of(req)) end
 end
 
 return policy

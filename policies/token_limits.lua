@@ -3,7 +3,8 @@
 --
 --   use "token_limits" { per = "key", requests_per_minute = 60, tokens_per_minute = 100000, concurrent = 8 }
 --
--- per: "key", "team", "user", "session", "model", "ip", "all", or "tag:NAME". 0 is no limit.
+-- per: "key", "team", "user", "session", "ip", "all", or "tag:NAME". "model" and "provider" are those that serve: each attempt counts
+-- there alone, and where nothing is left the next target is tried. 0 is no limit.
 local options = weir.options {
   per = "key",
   requests_per_minute = 0, tokens_per_minute = 0,
@@ -25,8 +26,11 @@ add("day", options.requests_per_day, options.tokens_per_day, 0)
 if #limits == 0 then error("no limit is given: requests_per_minute, tokens_per_minute, requests_per_day, tokens_per_day or concurrent", 0) end
 
 local tag = options.per:match("^tag:(.+)$")
-local known = { key = true, team = true, user = true, session = true, model = true, ip = true, all = true }
-if not tag and not known[options.per] then error("per is \"key\", \"team\", \"user\", \"session\", \"model\", \"ip\", \"all\" or \"tag:NAME\"", 0) end
+local served = options.per == "model" or options.per == "provider"
+local known = { key = true, team = true, user = true, session = true, ip = true, all = true }
+if not tag and not served and not known[options.per] then
+  error('per is "key", "team", "user", "session", "model", "provider", "ip", "all" or "tag:NAME"', 0)
+end
 
 local function scope_of(req)
   if tag then return req.tags[tag] or "" end
@@ -36,14 +40,19 @@ local function scope_of(req)
   return req[options.per] or ""
 end
 
-local policy = { on_error = "deny" }
-
-function policy.on_request(req)
-  local scope = scope_of(req)
+local function take(req, scope)
   for _, limit in ipairs(limits) do
     local refusal = limit:take(req, scope)
     if refusal then return refusal end
   end
+end
+
+local policy = { on_error = "deny" }
+
+if served then
+  function policy.on_attempt(req, attempt) return take(req, options.per == "model" and attempt.target or attempt.provider) end
+else
+  function policy.on_request(req) return take(req, scope_of(req)) end
 end
 
 return policy

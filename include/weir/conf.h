@@ -118,6 +118,7 @@ struct alias {                        /* model "alias" { … } */
   size_t target_count;
   uint32_t next_on;                   /* bit per enum fault; 0: the default set */
   double latency_budget;              /* seconds over all attempts; 0: none but `total` */
+  double max_price_factor;            /* a later target may cost at most so many times what the first does; 0: no matter */
   struct settings settings;
 };
 struct use {

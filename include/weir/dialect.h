@@ -99,14 +99,22 @@ void question_write(const struct operation_info *o, const struct question *q, st
 
 /* The most that a request can come to before anything of the answer is known. */
 struct request_bounds {
-  int64_t input;                                         /* tokens: no token is shorter than a byte of the body */
+  int64_t input;                                         /* tokens: no token is shorter than a byte of the body, and a few stand around it */
   bool beyond;                                           /* the model reads what is not in the body: only its window bounds the input */
   int64_t choices;                                       /* answers asked for, each of up to max_tokens */
+  int64_t output;                                        /* tokens, when the request gives no limit: the operation's own; -1: the model's */
   int64_t searches;                                      /* by the provider's own tools */
   bool no_output;                                        /* embeddings, count_tokens */
+  bool later;                                            /* its answer is made in the background: it goes on whoever leaves, and its usage is told elsewhere */
+  bool caches, caches_1h;                                /* it asks for prompt caching; for an hour */
+  bool audio_in, audio_out;
+  bool fast;                                             /* it asks for speed "fast" */
+  uint32_t tiers;                                        /* bit per enum service_tier it can be served at */
 };
 /* keys: as json_read_object_keys gave them, or ~0. */
 void request_bounds(const struct operation_info *o, struct span body, const struct json_member *members, size_t count, uint64_t keys, struct request_bounds *out);
+/* With one more member, or other contents of one; json.p NULL: it is left out, which makes nothing narrower. */
+void request_bounds_edit(const struct operation_info *o, struct span member, struct span json, struct request_bounds *out);
 
 /* ---- usage: what an attempt used, as its provider told. -1 is "not told" (absent is not zero); the last present value of each
    field wins. Input stands apart from what the cache did: all input is input + cache_read + cache_write + cache_write_1h, whatever
@@ -250,6 +258,13 @@ struct failure {
 void failure_read(enum dialect d, int status, const struct http_head *head, struct span body, struct failure *out);
 /* Seconds from a Retry-After (number or HTTP date, `now` = unix time, or -1: the answer's Date) or retry-after-ms; -1 when absent or bad. */
 double retry_after_read(const struct http_head *head, double now);
+/* What the head of an answer says is left of the limits of the account that asked; -1: it does not say. Of several counts of tokens
+   the scarcest. false: it says nothing that can be used, which is a count and when it is whole again. now: unix time. */
+struct limits_told {
+  int64_t requests, tokens;                              /* left */
+  double requests_reset, tokens_reset;                   /* seconds until they are whole again */
+};
+bool limits_read(const struct http_head *h, double now, struct limits_told *out);
 bool fault_retryable(enum fault f);                      /* by default: rate_limited overloaded timeout connection protocol tls empty invalid; never bad_request */
 
 /* ---- weir's own words */

@@ -19,7 +19,8 @@ struct estimate {
   bool limit;                         /* weir tells the provider `output` as its limit */
   bool extends;                       /* output is a first step: weir counts along, extends or ends the stream */
   bool hidden;                        /* what was made but not told cannot be counted along */
-  int64_t searches;
+  struct price_bounds bounds;         /* but input and output */
+  int64_t choices;                    /* that share `output` */
 };
 struct estimate_of {
   const struct operation_info *operation;

@@ -15,6 +15,7 @@
 #include "weir/cells.h"
 #include "weir/conf.h"
 #include "weir/dialect.h"
+#include "weir/estimate.h"
 #include "weir/route.h"
 
 enum hook { HOOK_REQUEST, HOOK_ATTEMPT, HOOK_RESPONSE, HOOK_CHUNK, HOOK_FAILURE, HOOK_DONE, HOOK_COUNT };
@@ -35,6 +36,8 @@ bool policy_idle_wanted(const struct policy_vm *vm);     /* whether policy_idle 
 /* Where its budgets and limits are counted; NULL (the default): they only attach. */
 bool policy_counts(const struct policy_vm *vm);          /* some policy has a budget or a limit */
 void policy_set_cells(struct policy_vm *vm, struct cells *cells);
+/* What its worker remembers of targets, and its clock. Both outlive it. */
+void policy_set_health(struct policy_vm *vm, const struct health *h, const uint64_t *now_ms);
 void policy_set_clock(struct policy_vm *vm, double (*now)(void *arg), void *arg);
 
 /* ---- what hooks see. Spans live as long as the exchange (its arena) unless said otherwise. */
@@ -76,6 +79,9 @@ struct policy_req {
   struct span body;
   struct json_member *members;                           /* of the body; 0 when raw */
   size_t member_count;
+  uint64_t body_keys;                                    /* which keys may stand in it (json_read_object_keys); ~0: any */
+  struct request_bounds bounds;                          /* private to policy_estimate, with `bounded` */
+  bool bounded;
   struct request_facts facts;
   struct span model;                                     /* as asked, plain text; changed by req.model = … */
   bool stream;
@@ -84,7 +90,7 @@ struct policy_req {
   const struct key *key;                                 /* whose request it is; NULL: no key was given, and none was asked for */
   struct policy_note *notes, *tags;                      /* newest first */
   struct policy_edit *edits;
-  struct policy_charge *charges;                         /* budgets and limits that this exchange counts in */
+  struct policy_charge *charges;                         /* budgets and limits that this exchange counts in, with all its attempts */
   struct span targets[ROUTE_MOST_TARGETS];               /* names, set by weir.route or req.targets */
   size_t target_count;                                   /* 0: as the model name says */
   uint32_t next_on;                                      /* of weir.route: bits by fault, and FAULT_NONE; 0: not given */
@@ -108,8 +114,13 @@ struct policy_attempt {
   bool deadline_set;
   struct policy_header *headers;                         /* to add, replace or remove upstream; newest first */
   struct policy_edit *edits;                             /* attempt:set */
+  struct policy_charge *charges;                         /* budgets and limits that this attempt alone counts in */
   struct arena *arena;                                   /* the attempt's */
 };
+/* The most that this request may come to at that model, as it stands with all edits and `more` (of the attempt, or NULL). o: the
+   request's operation, or what a raw one is known to be. */
+void policy_estimate(struct policy_req *r, const struct operation_info *o, const struct policy_edit *more, const struct provider *p,
+                     const struct model_facts *m, struct estimate *out);
 struct policy_tool { struct span id, name, arguments; };
 struct policy_response {
   int status;
@@ -134,6 +145,7 @@ struct policy_fault {
 struct policy_usage {
   struct usage usage;
   bool reported;
+  picodollars cost;                                      /* of all attempts; -1: not known */
   unsigned attempts;
   struct span end;                                       /* fault word or done, client_gone, denied, … */
 };
@@ -224,6 +236,11 @@ enum decision_kind policy_chunk(struct policy_vm *vm, struct policy_req *req, co
                                 struct decision *out);
 /* The exchange ends: what Lua kept of it is let go; handles that a policy kept raise from now on. */
 void policy_req_end(struct policy_req *req);
+
+/* ---- for tests of policies: the global usd of a state that is no policy's, and the money that stands at a place of its stack */
+struct lua_State;
+void policy_money_setup(struct lua_State *L);
+bool policy_money_at(struct lua_State *L, int at, picodollars *out);
 
 /* ---- process-wide, outlive generations: weir.shared maps, weir.counter, error counts */
 /* weir_policy_errors_total{policy,hook}, weir_policy_NAME_total */

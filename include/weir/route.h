@@ -53,11 +53,18 @@ void health_avoid(struct health *h, const struct target *t, uint64_t now_ms, uin
 /* The same for all accounts and models of the target's endpoint: it could not be reached. */
 void health_avoid_endpoint(struct health *h, const struct target *t, uint64_t now_ms, uint64_t until_ms);
 void health_good(struct health *h, const struct target *t);           /* both are forgotten */
-/* Weighted pick among the candidate's endpoints and their accounts, leaving out the avoided when another is
-   left; when none is, the one that is avoided for the shortest time. h may be NULL. chance: a uniform random
-   number. */
-void route_pick(const struct candidate *c, const struct health *h, uint64_t now_ms, uint64_t chance,
+/* What an answer of the target said of its account's limits, and that a request of about so many tokens went there since: a target
+   without room is avoided before it answers 429. At most 512 are remembered. */
+void health_told(struct health *h, const struct target *t, uint64_t now_ms, const struct limits_told *l);
+void health_sent(struct health *h, const struct target *t, uint64_t now_ms, int64_t tokens);
+/* Weighted pick among the candidate's endpoints and their accounts, leaving out the avoided and those without room for a request of
+   so many tokens when another is left; when none is, the one that is avoided for the shortest time. h may be NULL. chance: a uniform
+   random number. */
+void route_pick(const struct candidate *c, const struct health *h, int64_t tokens, uint64_t now_ms, uint64_t chance,
                 struct target *out);
+/* When the first of the candidate's accounts has room again, where none has now; 0: one has. */
+uint64_t route_short(const struct candidate *c, const struct health *h, int64_t tokens, uint64_t now_ms);
+bool route_avoided(const struct candidate *c, const struct health *h, uint64_t now_ms);   /* all of them are */
 /* What is worth another target: the retryable faults, and those about weir's own account (auth, quota). */
 uint32_t route_default_next_on(void);
 /* Backoff before try n (from 1): full jitter over base 0.25 s doubling to 8 s; chance uniform. Milliseconds. */

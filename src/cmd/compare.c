@@ -178,7 +178,7 @@ static bool find_target(struct compare *c, const char *path) {
     c->operation = given ? given : operation_info(usual[i]);
     why = route_model(c->conf, c->operation, span_cstr(c->model), &c->arena, &r, &status);
     if (why) continue;
-    route_pick(&r.candidates[0], NULL, 0, 0, &c->target);
+    route_pick(&r.candidates[0], NULL, 0, 0, 0, &c->target);
     if (c->stream && !c->operation->streams) return refuse("%s has no streams", c->operation->path);
     return true;
   }

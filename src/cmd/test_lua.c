@@ -69,6 +69,22 @@ static int t_upstream(lua_State *L) {
   return 0;
 }
 
+/* t.model("provider/model", { window, max_output, price = { input = usd(3), … } }) */
+static int t_model(lua_State *L) {
+  struct test *t = test_of(L);
+  struct span target = check_text(L, 1), provider, model = span_cut(target, '/', &provider);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  if (!model.n) return luaL_error(L, "t.model names a target: \"provider/model\"");
+  if (t->scene) return luaL_error(L, "t.model comes before the first request");
+  if (!add_provider(t, provider)) return luaL_error(L, "too many providers");
+  size_t i = 0;
+  while (!span_eq(t->providers[i], provider)) i++;
+  buf_printf(&t->models[i], "[\"%.*s\"] = ", SPAN_FMT(model));
+  test_write_value(L, 2, &t->models[i], 0);
+  buf_byte(&t->models[i], ',');
+  return 0;
+}
+
 static int t_reply_to(lua_State *L) {
   struct test *t = test_of(L);
   const char *why;
@@ -91,6 +107,7 @@ static int t_counter(lua_State *L) { return lua_pushinteger(L, (lua_Integer)poli
 static bool same(lua_State *L, int a, int b, int depth) {
   if (lua_rawequal(L, a, b)) return true;
   if (lua_type(L, a) == LUA_TNUMBER && lua_type(L, b) == LUA_TNUMBER) return lua_compare(L, a, b, LUA_OPEQ);
+  if (lua_isuserdata(L, a) && lua_isuserdata(L, b)) return lua_compare(L, a, b, LUA_OPEQ);
   if (!lua_istable(L, a) || !lua_istable(L, b) || depth > MOST_DEPTH) return false;
   luaL_checkstack(L, 6, "too deep");
   for (int turn = 0; turn < 2; turn++) {                 /* each holds what the other holds */
@@ -139,7 +156,8 @@ static int t_yield(lua_State *L) {
 
 static void push_t(lua_State *L) {
   static const luaL_Reg at_once[] = {
-    { "use", t_use }, { "config", t_config }, { "counter", t_counter }, { "upstream", t_upstream }, { "reply_to", t_reply_to }, { "equal", t_equal }, { "ok", t_ok }, { NULL, NULL },
+    { "use", t_use }, { "config", t_config }, { "counter", t_counter }, { "model", t_model }, { "upstream", t_upstream },
+    { "reply_to", t_reply_to }, { "equal", t_equal }, { "ok", t_ok }, { NULL, NULL },
   };
   static const char *const later[] = { "request", "stream", "advance" };
   luaL_newlib(L, at_once);
@@ -184,8 +202,8 @@ static bool start_scene(struct test *t, struct buf *why) {
   buf_add(&text, SPAN("listen \"127.0.0.1:1\"\nadmin \"127.0.0.1:2\"\nlog { access = \"off\" }\n"));
   if (!t->provider_count) add_provider(t, SPAN("one"));
   for (size_t i = 0; i < t->provider_count; i++)
-    buf_printf(&text, "provider \"%.*s\" { dialect = \"chat\", url = \"http://127.0.0.1:%zu/v1\", headers = { [\"x-test-provider\"] = \"%.*s\" } }\n", SPAN_FMT(t->providers[i]), FIRST_PORT + i,
-               SPAN_FMT(t->providers[i]));
+    buf_printf(&text, "provider \"%.*s\" { dialect = \"chat\", url = \"http://127.0.0.1:%zu/v1\", headers = { [\"x-test-provider\"] = \"%.*s\" }, models = { %.*s } }\n", SPAN_FMT(t->providers[i]),
+               FIRST_PORT + i, SPAN_FMT(t->providers[i]), SPAN_FMT(buf_span(&t->models[i])));
   buf_add(&text, buf_span(&t->uses));
   t->scene = scene_new(buf_span(&text), t->folder, 0, why);
   buf_free(&text);
@@ -436,6 +454,7 @@ static bool open_test(struct test *t, const char *path, struct span text, struct
   t->vm = vm_new(&limits);
   t->L = vm_state(t->vm);
   vm_set_owner(t->vm, t);
+  policy_money_setup(t->L);
   if (!vm_load(t->L, text, path, 0) || vm_call(t->L, 0, 1) != VM_OK || !lua_istable(t->L, -1)) {
     const char *message = lua_isstring(t->L, -1) ? lua_tostring(t->L, -1) : "a test file returns a table of functions";
     buf_printf(why, "%s", message);
@@ -449,6 +468,7 @@ static void close_test(struct test *t) {
   if (t->vm) vm_free(t->vm);
   log_tap_thread(NULL, NULL);
   policy_world_end();
+  for (size_t i = 0; i < t->provider_count; i++) buf_free(&t->models[i]);
   buf_free(&t->uses);
   buf_free(&t->ended_notes);
   buf_free(&t->sent);

@@ -21,6 +21,7 @@ struct test {
   struct scene *scene;
   struct buf uses;                    /* lines of weir.lua */
   struct span providers[MOST_PROVIDERS];
+  struct buf models[MOST_PROVIDERS];  /* what t.model says of theirs, as text of weir.lua */
   size_t provider_count;
   struct upstream_script *scripts;
   struct reply_to *replies;

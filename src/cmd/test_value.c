@@ -19,6 +19,14 @@ void test_write_value(lua_State *L, int i, struct buf *out, int depth) {
     buf_byte(out, '"');
     return;
   }
+  case LUA_TUSERDATA: {
+    picodollars money;
+    if (!policy_money_at(L, i, &money)) break;
+    buf_add(out, SPAN("usd(\""));
+    money_add_text(out, money);
+    buf_add(out, SPAN("\")"));
+    return;
+  }
   case LUA_TTABLE:
     buf_byte(out, '{');
     for (lua_pushnil(L); lua_next(L, i); lua_pop(L, 1)) {
@@ -30,8 +38,9 @@ void test_write_value(lua_State *L, int i, struct buf *out, int depth) {
     }
     buf_byte(out, '}');
     return;
-  default: luaL_error(L, "options are plain data, not a %s", luaL_typename(L, i));
+  default: break;
   }
+  luaL_error(L, "options are plain data, not a %s", luaL_typename(L, i));
 }
 
 /* Runs outside of any protected call, so it raises nothing: what JSON cannot say is null. */

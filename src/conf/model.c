@@ -31,6 +31,10 @@ static bool read_budget(struct load *l, const struct field *f, void *into) {
   return read_number(l, f->name, "seconds", 0.001, 365 * 86400, &((struct alias_draft *)into)->alias.latency_budget);
 }
 
+static bool read_factor(struct load *l, const struct field *f, void *into) {
+  return read_number(l, f->name, "times", 0.001, 1e6, &((struct alias_draft *)into)->alias.max_price_factor);
+}
+
 static void targets_read(struct load *l, struct alias_draft *d) {
   lua_State *L = l->lua;
   size_t place_count = 0;
@@ -54,7 +58,7 @@ static void targets_read(struct load *l, struct alias_draft *d) {
 
 static void alias_amend(struct load *l, size_t index) {
   static const struct field fields[] = {
-    { "next_on", read_next_on, 0 }, { "latency_budget", read_budget, 0 }, { "max_price_factor", NULL, 0 },
+    { "next_on", read_next_on, 0 }, { "latency_budget", read_budget, 0 }, { "max_price_factor", read_factor, 0 },
   };
   struct alias_draft *d = &l->aliases[index];
   l->level = LEVEL_MODEL;

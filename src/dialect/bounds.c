@@ -1,71 +1,136 @@
 /* bounds.c: the most that a request can come to, from its bytes. A token is never shorter than a byte of what the model reads, and
-   everything it reads stands in the body, but for what is fetched elsewhere: files, stored conversations, images behind an address,
-   what a provider's own tools find. Then only the model's window bounds it. */
+   everything it reads stands in the body, but for what a provider puts around it, and for what is fetched elsewhere: files, stored
+   conversations, images behind an address, what a provider's own tools find. Then only the model's window bounds it. Pictures and
+   pages are fetched in that sense even when their bytes are here: their tokens go by their size, not by how well they are packed. */
 #include "dialect_impl.h"
 
-/* A search brings at most so many results into the answer; nobody states how many searches a model may make. */
-enum { SEARCHES_ASSUMED = 16 };
+enum {
+  SEARCHES_ASSUMED = 16,              /* nobody states how many searches a model may make, or how much of each it reads */
+  TEMPLATE_TOKENS = 64,               /* what chat templates add around the messages: the longest known has about 70, some of them for brackets of the body */
+  TOOLS_TOKENS = 600,                 /* Anthropic's own instructions on tools: 530 for the model with the longest */
+  COMPLETIONS_OUTPUT = 16,            /* of /v1/completions when its request does not say */
+};
 
-/* Keys below the top level that bring in what the body does not hold. Known by length and last character alone, so a body may be
-   thought to hold one when it does not: that only makes the bound wider. */
-static bool brings_in(uint64_t keys, struct span body) {
-  static const struct span rare[] = { SPAN("image_url"), SPAN("file_id"), SPAN("file_url"), SPAN("video_url"), SPAN("image"), SPAN("cachePoint"),
-                                      SPAN("file_data"), SPAN("audio"),   SPAN("url"),      SPAN("vector_store_ids") };
-  for (size_t i = 0; i < sizeof rare / sizeof *rare; i++) {
-    if (!(keys & json_key_bit(rare[i]))) continue;
-    char quoted[32];
-    size_t n = rare[i].n;
-    quoted[0] = '"';
-    memcpy(quoted + 1, rare[i].p, n);
-    quoted[n + 1] = '"';
-    if (span_search(body, span_of(quoted, n + 2)) < body.n) return true;
-  }
-  return false;
+/* Keys that bring in what the body does not hold. */
+static const struct span brings[] = {
+  SPAN("image_url"), SPAN("file_id"),          SPAN("file_url"), SPAN("video_url"), SPAN("image"), SPAN("cachePoint"), SPAN("file_data"),
+  SPAN("audio"),     SPAN("vector_store_ids"), SPAN("url"),
+};
+static const struct span stored[] = {
+  SPAN("previous_response_id"), SPAN("conversation"), SPAN("container"), SPAN("context_management"), SPAN("mcp_servers"), SPAN("data_sources"),
+};
+
+/* "name" in quotes stands somewhere in the text: a value that reads so makes the bound wider, never narrower. */
+static bool quoted(struct span text, struct span name) {
+  char needle[32];
+  needle[0] = '"';
+  memcpy(needle + 1, name.p, name.n);
+  needle[name.n + 1] = '"';
+  return span_search(text, span_of(needle, name.n + 2)) < text.n;
+}
+
+static bool has_key(uint64_t keys, struct span text, struct span name) { return keys & json_key_bit(name) && quoted(text, name); }
+
+static bool brings_in(uint64_t keys, struct span text) {
+  for (size_t i = 0; i < sizeof brings / sizeof *brings; i++)
+    if (has_key(keys, text, brings[i])) return true;
+  return has_key(keys, text, SPAN("source")) && quoted(text, SPAN("base64"));         /* messages: pictures and documents */
 }
 
 /* A tool that runs at the provider: whatever is neither a function nor a custom one. */
-static int64_t tool_searches(struct json tools, enum dialect d, bool *fetches) {
+static void bound_tools(struct json tools, enum dialect d, struct request_bounds *out) {
   struct json_iter i = json_iter(tools);
   struct json key, tool;
-  int64_t searches = 0;
+  bool any = false;
   while (tools.type == JSON_ARRAY && json_next(&i, &key, &tool)) {
     struct json type = json_in(tool, SPAN("type"));
-    bool plain = json_string_is(type, SPAN("function")) || json_string_is(type, SPAN("custom")) || (d == DIALECT_MESSAGES && type.type != JSON_STRING);
-    if (plain) continue;
+    any = true;
+    if (json_string_is(type, SPAN("function")) || json_string_is(type, SPAN("custom")) || (d == DIALECT_MESSAGES && type.type != JSON_STRING)) continue;
     int64_t uses = json_count(json_in(tool, SPAN("max_uses")));
-    *fetches = true;
-    searches += uses >= 0 ? uses : SEARCHES_ASSUMED;
+    out->beyond = true;
+    out->searches += uses >= 0 ? uses : SEARCHES_ASSUMED;
   }
-  return searches;
+  if (any && d == DIALECT_MESSAGES) out->input += TOOLS_TOKENS;
 }
 
-static int64_t count_of(const struct json_member *members, size_t n, struct span name, int64_t otherwise) {
-  int64_t v = json_count(json_member_of(members, n, name));
-  return v >= 1 ? v : otherwise;
+static void bound_tier(struct json v, struct request_bounds *out) {
+  static const struct { struct span word; uint32_t tiers; } known[] = {
+    { SPAN("default"), 1u << TIER_STANDARD }, { SPAN("standard"), 1u << TIER_STANDARD }, { SPAN("standard_only"), 1u << TIER_STANDARD },
+    { SPAN("flex"), 1u << TIER_FLEX | 1u << TIER_STANDARD },
+  };
+  out->tiers = ~0u;                                      /* "auto" is what the account's owner has set there */
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    if (json_string_is(v, known[i].word)) out->tiers = known[i].tiers;
+}
+
+static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static int64_t count_of(struct json v) { return larger(json_count(v), 1); }
+
+/* A list of prompts is answered one by one; a list of token numbers is one prompt. */
+static int64_t prompts_in(struct json prompt) {
+  struct json_iter i = json_iter(prompt);
+  struct json key, item;
+  int64_t n = 0;
+  while (prompt.type == JSON_ARRAY && json_next(&i, &key, &item)) n += item.type != JSON_NUMBER;
+  return larger(n, 1);
+}
+
+struct answers { int64_t n, best, prompts; };            /* asked for */
+
+/* Members whose keys are names of the caller's own: schemas, not contents. */
+static bool is_schema(struct json key) {
+  static const struct span names[] = { SPAN("tools"), SPAN("functions"), SPAN("response_format"), SPAN("text"), SPAN("metadata") };
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (json_string_is(key, names[i])) return true;
+  return false;
+}
+
+static void bound_member(const struct operation_info *o, struct json key, struct json v, uint64_t keys, struct answers *asked, struct request_bounds *out) {
+  bool chat = o->dialect == DIALECT_CHAT, completions = o->operation == OP_COMPLETIONS, responses = o->operation == OP_RESPONSES;
+  if (v.type == JSON_NONE || v.type == JSON_NULL) return;
+  for (size_t i = 0; i < sizeof stored / sizeof *stored; i++) out->beyond |= json_string_is(key, stored[i]);
+  if (json_string_is(key, SPAN("tools"))) bound_tools(v, o->dialect, out);
+  if (json_string_is(key, SPAN("web_search_options"))) out->beyond = true, out->searches += SEARCHES_ASSUMED;
+  if (json_string_is(key, SPAN("service_tier"))) bound_tier(v, out);
+  if (json_string_is(key, SPAN("speed"))) out->fast |= json_string_is(v, SPAN("fast"));
+  if (json_string_is(key, SPAN("background"))) out->later |= v.type == JSON_TRUE;
+  if (chat && json_string_is(key, SPAN("n"))) asked->n = larger(asked->n, count_of(v));
+  if (completions && json_string_is(key, SPAN("best_of"))) asked->best = larger(asked->best, count_of(v));
+  if (completions && json_string_is(key, SPAN("prompt"))) asked->prompts = larger(asked->prompts, prompts_in(v));
+  if (responses && json_string_is(key, SPAN("prompt"))) out->beyond |= v.type == JSON_OBJECT;
+  if (chat && (json_string_is(key, SPAN("audio")) || json_string_is(key, SPAN("modalities")))) { out->audio_out |= quoted(v.text, SPAN("audio")) || v.type == JSON_OBJECT; return; }
+  if (v.type != JSON_OBJECT && v.type != JSON_ARRAY) return;
+  out->caches |= has_key(keys, v.text, SPAN("cache_control"));
+  out->caches_1h |= out->caches && quoted(v.text, SPAN("1h"));
+  if (is_schema(key)) return;
+  out->beyond |= brings_in(keys, v.text) || (responses && quoted(v.text, SPAN("item_reference")));
+  out->audio_in |= has_key(keys, v.text, SPAN("input_audio"));
 }
 
 void request_bounds(const struct operation_info *o, struct span body, const struct json_member *members, size_t count, uint64_t keys,
                     struct request_bounds *out) {
-  static const struct span stored[] = { SPAN("previous_response_id"), SPAN("conversation"), SPAN("container"), SPAN("context_management"), SPAN("mcp_servers") };
-  *out = (struct request_bounds){ .input = (int64_t)body.n, .choices = 1 };
-  for (size_t i = 0; i < sizeof stored / sizeof *stored; i++) {
-    struct json v = json_member_of(members, count, stored[i]);
-    out->beyond |= v.type != JSON_NONE && v.type != JSON_NULL;
+  struct answers asked = { 1, 1, 1 };
+  *out = (struct request_bounds){ .input = (int64_t)body.n + TEMPLATE_TOKENS, .tiers = ~0u, .output = -1 };
+  for (size_t i = 0; i < count; i++) {
+    bound_member(o, members[i].key, members[i].value, keys, &asked, out);
+    out->caches |= json_string_is(members[i].key, SPAN("cache_control"));            /* the whole request's */
   }
-  struct json prompt = json_member_of(members, count, SPAN("prompt"));
-  out->beyond |= o->operation == OP_RESPONSES && prompt.type == JSON_OBJECT;
-  out->beyond |= brings_in(keys, body);
-  out->searches = tool_searches(json_member_of(members, count, SPAN("tools")), o->dialect, &out->beyond);
-  if (json_member_of(members, count, SPAN("web_search_options")).type == JSON_OBJECT) out->beyond = true, out->searches += SEARCHES_ASSUMED;
-  if (o->dialect == DIALECT_CHAT) out->choices = count_of(members, count, SPAN("n"), 1);
-  if (o->operation == OP_COMPLETIONS) {
-    int64_t best = count_of(members, count, SPAN("best_of"), 1);
-    if (best > out->choices) out->choices = best;
-    int64_t prompts = 0;
-    struct json_iter i = json_iter(prompt);
-    struct json key, item;
-    while (prompt.type == JSON_ARRAY && json_next(&i, &key, &item)) prompts += item.type != JSON_NUMBER;
-    if (prompts > 1) out->choices *= prompts;
-  }
+  if (out->caches && !out->caches_1h) out->caches_1h = quoted(body, SPAN("1h"));
+  out->choices = larger(asked.n, asked.best) * asked.prompts;
   out->no_output = o->operation == OP_EMBEDDINGS || o->operation == OP_COUNT_TOKENS;
+  if (o->operation == OP_COMPLETIONS) out->output = COMPLETIONS_OUTPUT;
+}
+
+void request_bounds_edit(const struct operation_info *o, struct span member, struct span json, struct request_bounds *out) {
+  struct json value;
+  struct answers asked = { out->choices, 1, 1 };
+  char name[64];
+  if (!json.p || !json_read(json, &value, NULL)) return;
+  out->input += (int64_t)json.n;
+  if (member.n + 2 > sizeof name) return;
+  name[0] = name[member.n + 1] = '"';
+  memcpy(name + 1, member.p, member.n);
+  bound_member(o, (struct json){ JSON_STRING, span_of(name, member.n + 2) }, value, ~0ull, &asked, out);
+  out->choices = larger(asked.n, asked.best) * asked.prompts;
 }

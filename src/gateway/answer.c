@@ -76,16 +76,13 @@ static void money_header(struct buf *out, const char *name, picodollars v) {
   http_write_header(out, span_cstr(name), span_of(text, money_text(v, text)));
 }
 
-/* What is known of the cost when the head goes out: of a whole answer all of it, of a stream what may come. */
+/* What is known of the cost: of a whole answer all of it, of a stream what may come. */
 static void money_headers(struct exchange *x, struct buf *out) {
   struct attempt *a = x->attempts[0];
   if (x->output_limit) http_write_header_u64(out, SPAN("x-weir-output-limit"), (uint64_t)x->output_limit);
   if (x->wants_estimate && x->estimate > 0) money_header(out, "x-weir-estimate-usd", x->estimate);
-  if (a && a->ended && !a->stream) {
-    meter_settle(a);
-    if (!x->cost_unknown) money_header(out, "x-weir-cost-usd", x->cost);
-  }
-  meter_headers(x, out);
+  if (a && a->ended && !a->stream) meter_settle(a);
+  if (!x->cost_unknown && (a ? a->settled : x->cost > 0)) money_header(out, "x-weir-cost-usd", x->cost);
 }
 
 void answer_start(struct exchange *x, int status, const struct http_head *from, int64_t length) {
@@ -104,6 +101,7 @@ void answer_start(struct exchange *x, int status, const struct http_head *from, 
   own_headers(x, &out);
   target_headers(x, &out);
   money_headers(x, &out);
+  meter_headers(x, &out);
   timing_header(x, &out);
   x->status = status;
   x->started = true;
@@ -129,13 +127,20 @@ void answer_early(struct exchange *x) {
 }
 
 /* The words are those of the headers, without their "x-weir-". */
+bool answer_traced(const struct exchange *x) {
+  bool room = x->started && x->req.stream && !x->raw && !(x->attempts[0] && x->attempts[0]->packed);
+  return room && !x->trace_told && x->head && http_header_lists(x->head, SPAN("x-weir-include"), SPAN("trace"));
+}
+
 void answer_trace(struct exchange *x) {
-  if (!x->early || x->trace_told || !x->head || !http_header_lists(x->head, SPAN("x-weir-include"), SPAN("trace"))) return;
+  if (!answer_traced(x)) return;
+  if (x->attempts[0]) meter_settle(x->attempts[0]);
   struct buf headers = worker_buf(x->worker), out = worker_buf(x->worker);
   struct json_writer w = { .out = &out };
   x->trace_told = true;
   if (x->trace[0]) http_write_header(&headers, SPAN("traceparent"), span_of(x->trace, 55));
   target_headers(x, &headers);
+  money_headers(x, &headers);
   timing_header(x, &headers);
   buf_add(&out, SPAN(": weir "));
   json_begin(&w, '{');
@@ -174,7 +179,7 @@ void answer_error(struct exchange *x, struct error *e, double retry_after) {
   struct buf out = { 0 };
   buf_add(&out, SPAN("content-type: application/json\r\n"));
   own_headers(x, &out);
-  if (e->tried_count) target_headers(x, &out);
+  if (e->tried_count) target_headers(x, &out), money_headers(x, &out);
   timing_header(x, &out);
   meter_headers(x, &out);
   if (status == 401) buf_add(&out, SPAN("www-authenticate: Bearer\r\n"));
@@ -204,7 +209,7 @@ void answer_text_of_weir(struct exchange *x, struct span text, struct span json)
   if (!x->started) {
     buf_add(&head, stream ? SPAN("content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n") : SPAN("content-type: application/json\r\n"));
     own_headers(x, &head);
-    if (x->attempts[0]) target_headers(x, &head);
+    if (x->attempts[0]) target_headers(x, &head), money_headers(x, &head);
     timing_header(x, &head);
     x->status = 200;
     x->started = true;

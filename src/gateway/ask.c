@@ -19,6 +19,8 @@ struct ask {
   struct timer told;
 };
 
+struct exchange *ask_parent(const struct exchange *child) { return child->asker->parent; }
+
 /* ---- the sink */
 static struct ask *ask_of(const struct sink *s) { return container((struct sink *)s, struct ask, sink); }
 
@@ -143,6 +145,8 @@ bool ask_compose(struct exchange *x) {
   q.newer_limit = x->newer_limit = newer;
   question_write(o, &q, &body);
   x->body = r->body = arena_copy(&x->arena, buf_span(&body));
+  r->body_keys = ~0ull;
+  r->bounded = false;
   x->body_size = x->body.n;
   buf_free(&body);
   r->operation = o;

@@ -148,6 +148,8 @@ static void on_head(struct call *c, const struct http_head *h) {
   }
   a->head = http_head_keep(h, &a->arena);
   a->status = h->status;
+  struct limits_told limits;
+  if (limits_read(h, (double)worker_wall_ms(x->worker) / 1000, &limits)) health_told(x->worker->health, &a->target, x->worker->loop->now_ms, &limits);
   a->failing = !x->raw && (h->status < 200 || h->status > 299);
   a->stream = !x->raw && !a->failing && x->req.stream && is_event_stream(h);
   if (!a->stream) phase_clock(a, SET_BETWEEN_EVENTS);

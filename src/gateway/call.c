@@ -8,13 +8,14 @@ enum {
 
 void call_start(struct call *c) {
   c->conn = NULL;
-  c->sent_all = c->reused = c->retried = c->got_bytes = c->got_head = c->ended = c->paused = c->unclosed = false;
+  c->sent = c->sent_all = c->reused = c->retried = c->got_bytes = c->got_head = c->ended = c->paused = c->unclosed = false;
   pool_lease(c->pool, c, c->streamed);                   /* a streamed body cannot be sent again: no connection that may be stale */
 }
 
 /* The request goes out whole again on a retry: head bytes and parts are kept as they were given. */
 void call_connected(struct call *c, struct upstream *u) {
   c->got_bytes = c->got_head = c->sent_all = false;
+  c->sent = true;
   c->sent_ms = c->worker->loop->now_ms;
   upstream_send(u, buf_span(&c->head_bytes), c->body, c->body_parts);
   if (c->streamed && c->calls->room) c->calls->room(c);

@@ -93,13 +93,14 @@ void exchange_end(struct exchange *x, struct span word) {
   const struct attempt *a = x->attempts[0];
   if (a && x->committed && !a->fault) metrics_attempt(x->worker->metrics, a->target.name, FAULT_NONE);
   if (a) meter_settle(x->attempts[0]);
+  if (x->asker) ask_parent(x)->questions_cost = money_sum(ask_parent(x)->questions_cost, x->cost);
   let_go(x);
   x->state = X_ENDED;
   x->end_word = word;
   timer_stop(&x->worker->loop->wheel, &x->clock);
   struct policy_vm *vm = x->gen->vms[x->worker->number];
   if (exchange_has(x, HOOK_DONE) && x->req.path.p) {
-    struct policy_usage u = { x->usage, x->usage_reported, x->req.attempts, word };
+    struct policy_usage u = { x->usage, x->usage_reported, x->cost_unknown ? PRICE_UNKNOWN : x->cost, x->req.attempts, word };
     struct policy_subject s = { .req = &x->req, .usage = &u };
     policy_run_start(vm, &x->run, HOOK_DONE, &s);
   }
@@ -149,7 +150,7 @@ void exchange_clock(struct exchange *x) {
 }
 
 static void deadline_over(struct exchange *x) {
-  if (x->attempts[0] && x->state != X_FAILED && x->state != X_ON_FAILURE) {
+  if (x->attempts[0] && x->attempts[0]->begun && x->state != X_FAILED && x->state != X_ON_FAILURE) {
     x->attempts[0]->phase_due_ms = 0;
     attempt_fault(x->attempts[0], FAULT_TIMEOUT, x->committed ? "stream" : "head", "the latency budget is spent");
     return;
@@ -283,39 +284,8 @@ static bool on_request(struct exchange *x) {
   return true;
 }
 
-static void chain_set(struct exchange *x, const struct candidate *list, size_t count) {
-  x->route.candidates = arena_alloc(&x->arena, count * sizeof *list);
-  memcpy(x->route.candidates, list, count * sizeof *list);
-  x->route.count = count;
-}
-
 static bool route(struct exchange *x) {
-  if (x->raw) {
-    struct provider *p = x->raw_provider;
-    struct candidate only = { p, x->req.model, p->name };
-    chain_set(x, &only, 1);
-  } else if (x->asker) {
-    if (!ask_route(x)) return false;
-  } else {
-    int status = 404;
-    struct policy_req *r = &x->req;
-    if (!r->model.n && !r->target_count) {
-      exchange_fail(x, 400, SPAN("bad_request"), SPAN("missing_required_parameter"), "'model' is missing from the request", NULL);
-      return false;
-    }
-    struct route found = { 0 };
-    const char *why = r->target_count ? route_names(x->gen->conf, r->operation, r->targets, r->target_count, &x->arena, &found, &status)
-                                      : route_model(x->gen->conf, r->operation, r->model, &x->arena, &found, &status);
-    if (why && status == 404 && !r->target_count) why = route_unknown(x->gen->conf, r->operation, r->model, r->key, &x->arena);
-    if (why) {
-      exchange_fail(x, status, status == 404 ? SPAN("not_found") : SPAN("bad_request"), status == 404 ? SPAN("model_not_found") : SPAN(""), why, NULL);
-      return false;
-    }
-    bool stays = r->facts.bound && !request_may_lose(x);                 /* state that lives at one account goes to that alone */
-    chain_set(x, found.candidates, stays ? 1 : found.count);
-    x->route.alias = found.alias;
-    x->route.next_on = r->next_on ? r->next_on : found.next_on;
-  }
+  if (!chain_find(x)) return false;
   if (!x->route.next_on) x->route.next_on = route_default_next_on();
   settle_clocks(x, x->route.candidates[0].provider);
   x->state = X_PICK;
@@ -347,15 +317,17 @@ static struct attempt *attempt_new(struct exchange *x, const struct target *t) {
 
 static bool pick(struct exchange *x) {
   struct target t = { 0 };
+  if (!chain_room(x)) return false;
   if (x->asker && !ask_compose(x)) return false;
   if (x->elsewhere.endpoint) t = x->elsewhere;
-  else route_pick(&x->route.candidates[x->at], x->worker->health, now_ms(x), worker_random(x->worker), &t);
+  else route_pick(&x->route.candidates[x->at], x->worker->health, chain_tokens(x), now_ms(x), worker_random(x->worker), &t);
   x->elsewhere.endpoint = NULL;
   if (x->req.facts.bound && !x->home) x->home = t.account;
   else if (x->unbound.n && x->req.facts.bound && t.account != x->home) request_lose(x);
   x->attempts[0] = attempt_new(x, &t);
   x->usage = USAGE_NONE;                                 /* told of the attempt that answers */
   x->usage_reported = false;
+  x->deltas = x->delta_bytes = 0;
   x->served_model = (struct span){ 0 };
   x->state = exchange_has(x, HOOK_ATTEMPT) ? X_ON_ATTEMPT : X_RESERVE;
   return true;
@@ -421,31 +393,6 @@ static bool give_up(struct exchange *x, struct span why) {
   return false;
 }
 
-/* Another account or endpoint of the same candidate that this exchange has not tried yet: as chance and health would pick it,
-   else the first there is. It is kept for the next pick. */
-static bool untried(const struct exchange *x, const struct target *t) {
-  for (size_t i = 0; i < x->tried_count; i++)
-    if (x->tried_endpoint[i] == t->endpoint && x->tried_account[i] == t->account) return false;
-  return true;
-}
-
-static bool elsewhere(struct exchange *x) {
-  const struct candidate *c = &x->route.candidates[x->at];
-  struct target *t = &x->elsewhere;
-  if (x->req.facts.bound && !x->unbound.n) return false;
-  route_pick(c, x->worker->health, now_ms(x), worker_random(x->worker), t);
-  if (untried(x, t)) return true;
-  for (size_t e = 0; e < c->provider->endpoint_count; e++) {
-    t->endpoint = &c->provider->endpoints[e];
-    for (size_t i = 0; i < t->endpoint->account_count; i++) {
-      t->account = &t->endpoint->accounts[i];
-      if (untried(x, t)) return true;
-    }
-  }
-  t->endpoint = NULL;
-  return false;
-}
-
 /* A refusal or a filtered answer is the provider's own word: when nothing else would be tried for it, it is the client's. */
 bool exchange_final(struct exchange *x, enum fault f) {
   if ((f != FAULT_REFUSED && f != FAULT_CONTENT_FILTERED) || exchange_has(x, HOOK_FAILURE)) return false;
@@ -485,7 +432,7 @@ static bool backed_off(struct exchange *x) {
 static bool decide_failure(struct exchange *x) {
   struct attempt *a = x->attempts[0];
   if (x->raw || !(x->route.next_on & 1u << a->fault) || x->tried_count >= MOST_TRIED) return give_up(x, (struct span){ 0 });
-  if (elsewhere(x)) return pause_then_pick(x, 0);
+  if (chain_elsewhere(x)) return pause_then_pick(x, 0);
   if (x->at + 1 < x->route.count) {
     x->at++;
     return pause_then_pick(x, 0);
@@ -577,15 +524,8 @@ static bool on_failure(struct exchange *x) {
   }
 }
 
-static bool on_attempt(struct exchange *x) {
-  struct attempt *a = x->attempts[0];
-  struct policy_subject s = { .req = &x->req, .attempt = &a->view };
-  if (!hook_ready(x, HOOK_ATTEMPT, &s) || denied(x)) return false;
-  if (x->run.decision.kind != DECIDE_SKIP) {
-    x->state = X_RESERVE;
-    return true;
-  }
-  log_info("%s: %.*s skipped: %.*s", x->id, SPAN_FMT(a->target.name), SPAN_FMT(x->run.decision.message));
+static bool skip(struct exchange *x, struct span why) {
+  log_info("%s: %.*s skipped: %.*s", x->id, SPAN_FMT(x->attempts[0]->target.name), SPAN_FMT(why));
   drop_attempt(x);
   if (++x->at < x->route.count) {
     x->state = X_PICK;
@@ -596,10 +536,24 @@ static bool on_attempt(struct exchange *x) {
   return false;
 }
 
-static bool reserve(struct exchange *x) {
-  if (meter_reserve(x) != METER_GO) return false;
-  x->state = X_SEND;
+static bool on_attempt(struct exchange *x) {
+  struct attempt *a = x->attempts[0];
+  struct policy_subject s = { .req = &x->req, .attempt = &a->view };
+  const struct decision *d = &x->run.decision;
+  if (!hook_ready(x, HOOK_ATTEMPT, &s)) return false;
+  if (d->kind == DECIDE_DENY && d->word.n && !d->error && x->at + 1 < x->route.count) return skip(x, d->message);      /* a budget of this target alone */
+  if (denied(x)) return false;
+  if (d->kind == DECIDE_SKIP) return skip(x, d->message);
+  x->state = X_RESERVE;
   return true;
+}
+
+static bool reserve(struct exchange *x) {
+  switch (meter_reserve(x)) {
+  case METER_GO: x->state = X_SEND; return true;
+  case METER_NEXT: return skip(x, SPAN("a budget or limit of this target has nothing left"));
+  default: return false;
+  }
 }
 
 static bool send_attempt(struct exchange *x) {
@@ -610,6 +564,7 @@ static bool send_attempt(struct exchange *x) {
   }
   x->state = X_UNDER_WAY;
   a->begun = true;
+  health_sent(x->worker->health, &a->target, now_ms(x), chain_tokens(x));
   attempt_start(x);
   return false;
 }

@@ -315,7 +315,6 @@ struct exchange {
   struct span body;                   /* whole, or what of a streamed one was read before routing */
   char *body_memory;                  /* owned; holds body when it is too large for the arena */
   size_t body_size, body_cap, body_memory_cap;
-  uint64_t body_keys;                 /* which keys may stand in it (json_read_object_keys) */
   bool body_done;                     /* all of the request body is here (or went through) */
   struct provider *raw_provider;
   struct chain {                      /* the route, as small as it is */
@@ -342,12 +341,14 @@ struct exchange {
   struct policy_fault failure;        /* of the attempt that just failed */
   struct timer clock;
   uint64_t begun_ms, deadline_ms, resume_ms, heartbeat_ms;
+  uint64_t room_until_ms;             /* so long it may wait for the limits of its targets; 0: it did not yet */
   uint64_t begun_ns, overhead_ns;
   struct event_state events;          /* what the client has seen of its stream */
   struct usage usage;                 /* of the attempt under way */
   bool usage_reported;
   struct reservation *reservation;    /* what is reserved for it; NULL: no policy counts it */
   picodollars cost;                   /* of the attempts that are settled */
+  picodollars questions_cost;         /* of what its policies asked models */
   bool cost_unknown;                  /* of some of them no price is known, or no usage */
   bool wants_estimate;                /* x-weir-include: estimate */
   unsigned begun;                     /* attempts that were sent */
@@ -355,7 +356,7 @@ struct exchange {
   uint64_t witness;                   /* a slot that lasts until its record is in the ring, so that a killed process leaves one; 0: none */
   picodollars estimate;               /* the most that was reserved at once for one attempt; 0: nothing was */
   int64_t output_limit;               /* set by weir; 0: none */
-  uint64_t deltas;
+  uint64_t deltas, delta_bytes;       /* of the attempt under way: pieces of text, thinking and tools that came, and their bytes */
   uint64_t answer_bytes;              /* of the body, as the client got it */
   int status;                         /* shown to the client; 0: none yet */
   struct span end_word;               /* how it ended */
@@ -448,9 +449,17 @@ int64_t story_sequence(struct exchange *x);
 void story_begin(struct exchange *x);                    /* before its first attempt is sent */
 void story_end(struct exchange *x);                      /* its record is in the ring */
 
+/* chain.c: the targets of an exchange */
+bool chain_find(struct exchange *x);                     /* false: there are none; refused and ended */
+/* The next target has room as far as its provider told, or as much as any. False: it waits for that. */
+bool chain_room(struct exchange *x);
+bool chain_elsewhere(struct exchange *x);                /* another account or endpoint of the same candidate, kept for the next pick */
+int64_t chain_tokens(const struct exchange *x);          /* that the request is likely to be counted with */
+
 /* meter.c: what attempts may cost, and what they came to */
-enum meter_result { METER_GO, METER_WAITS, METER_REFUSED };
-/* For the attempt that is about to be sent. WAITS: the exchange's clock runs it again; REFUSED: it has ended. */
+enum meter_result { METER_GO, METER_WAITS, METER_NEXT, METER_REFUSED };
+/* For the attempt that is about to be sent. WAITS: the exchange's clock runs it again; NEXT: what counts at this target alone has
+   nothing left, and there is another target; REFUSED: the exchange has ended. */
 enum meter_result meter_reserve(struct exchange *x);
 bool meter_room(struct attempt *a, const struct event_facts *f);          /* false: the stream has to end before this event */
 /* The limits that hold for the caller, in its dialect's usual headers. */
@@ -464,8 +473,10 @@ void answer_start(struct exchange *x, int status, const struct http_head *from, 
 void answer_error(struct exchange *x, struct error *e, double retry_after);   /* whole error answer, or the error event of a running stream */
 void answer_text_of_weir(struct exchange *x, struct span text, struct span json);   /* weir.answer, weir.replace */
 void answer_early(struct exchange *x);                   /* head before the provider's, or one more heartbeat */
-/* After an early head, for who asked (x-weir-include: trace): the rest of the headers as a comment, once, before the stream ends. */
+/* For who asked (x-weir-include: trace): what the head could not say (the cost; after an early head the rest of the headers) as a
+   comment, once, before the stream ends. The attempt is settled by then. */
 void answer_trace(struct exchange *x);
+bool answer_traced(const struct exchange *x);            /* it has a trace to tell yet */
 /* record.c */
 void answer_record(struct exchange *x);                  /* metrics, access log, ledger */
 
@@ -481,6 +492,7 @@ struct call {
   struct iovec body[SEND_PARTS - 1];
   int body_parts;
   bool streamed;                      /* the request body comes piece by piece: no stale retry once a piece went */
+  bool sent;                          /* on a connection that stood, as far as it went */
   bool sent_all, reused, retried, got_bytes, got_head, ended, paused;
   bool unclosed;                      /* TLS whose connection ended without a close_notify: a body that lasts until then may be cut (RFC 9112 9.8) */
   uint64_t sent_ms;
@@ -525,6 +537,8 @@ struct attempt {
   bool settled;
   struct tap *tap;                    /* reads the usage of a raw answer; NULL: nobody does */
   bool stopped;                       /* weir ended the stream before its provider did */
+  bool told_end;                      /* the stream's terminator was read */
+  bool spent;                         /* the held start has no more money: it is judged as it is */
   struct http_head *head;             /* the response's, in the arena */
   struct buf window;                  /* stream: the unfinished event; whole: the answer so far */
   struct buf held;                    /* stream: events before the content point */
@@ -566,6 +580,7 @@ const struct operation_info *tap_operation(struct span method, struct span path,
 void tap_begin(struct attempt *a);                       /* its head is here */
 void tap_feed(struct attempt *a, struct span data);
 void tap_end(struct attempt *a);                         /* it is whole */
+bool tap_counts(const struct tap *t);                    /* it reads a stream, event by event. NULL: no */
 void tap_free(struct tap *t);
 
 /* start.c: the held start. It is wanted until start_show tells it. */
@@ -718,5 +733,6 @@ void ask_cancel(struct exchange *x);                     /* the child ends now *
 void ask_ended(struct exchange *child, struct span word);                /* from exchange_end; it is freed behind this */
 bool ask_route(struct exchange *child);                  /* false: refused and ended, as the next */
 bool ask_compose(struct exchange *child);                /* its body for the candidate that is next */
+struct exchange *ask_parent(const struct exchange *child);
 
 #endif

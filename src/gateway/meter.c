@@ -10,14 +10,12 @@ enum { LOOK_AGAIN_MS = 20, LOOK_SOON_MS = 3, SHRINK_MOST = 4 };          /* SOON
 struct reservation {
   struct cells_scope scopes[CELLS_MOST_SCOPES];
   const struct policy_charge *charges[CELLS_MOST_SCOPES];
+  bool own[CELLS_MOST_SCOPES];        /* it is charged for this attempt alone */
   size_t count;
-  struct request_bounds bounds;
   struct estimate estimate;           /* of the attempt under way */
   struct cells_amount reserved;
   uint64_t slot;                      /* 0: nothing is reserved */
-  uint64_t counted;                   /* bytes of output that the stream has shown */
   uint64_t queue_until_ms;            /* monotonic; 0: not waiting */
-  uint64_t turns;                     /* of the cells, when they were last asked */
   struct told_limit { int64_t cap, left, frees_ms; bool is; } limits[CELL_KINDS];      /* the tightest of each kind */
   bool asked_once;                    /* the exchange counts as a request already */
 };
@@ -30,74 +28,48 @@ int64_t worker_wall_ms(const struct worker *w) {
 }
 
 /* ---- what is known before */
-static int64_t edited_limit(const struct exchange *x, const struct policy_edit *list, bool *found) {
-  const char *name = request_member(x->req.operation, x->req.members, x->req.member_count, SPAN("max_tokens"));
-  for (const struct policy_edit *e = list; e; e = e->next) {
-    int64_t n;
-    if (!span_eq(e->word, SPAN("max_tokens")) && !(name && span_eq(e->word, span_cstr(name)))) continue;
-    *found = true;
-    return e->json.p && json_i64((struct json){ JSON_NUMBER, e->json }, &n) ? n : -1;
-  }
-  return -1;
-}
-
 static const struct operation_info *operation_of(const struct exchange *x) { return x->req.operation ? x->req.operation : x->metered; }
 
-/* The caller's output limit, or what policies made of it. */
-static int64_t asked_limit(const struct exchange *x, const struct attempt *a) {
-  bool found = false;
-  if (!x->req.operation) return x->req.facts.max_tokens;
-  int64_t n = edited_limit(x, a->view.edits, &found);
-  if (!found) n = edited_limit(x, x->req.edits, &found);
-  return found ? n : x->req.facts.max_tokens;
+/* ---- scopes: those of the exchange, then those of the attempt alone */
+static void scope_add(struct exchange *x, struct reservation *m, const struct policy_charge *c, bool own) {
+  bool of_client = c->cap->kind == CELL_REQUESTS || c->cap->kind == CELL_CONCURRENT;       /* a policy's question is none of its requests */
+  if (c->cap->one_request || (x->asker && of_client) || m->count == CELLS_MOST_SCOPES) return;
+  if (c->cap->kind == CELL_REQUESTS && !own && m->asked_once) return;
+  m->charges[m->count] = c;
+  m->own[m->count] = own;
+  m->scopes[m->count++] = (struct cells_scope){ { c->cap->name, c->scope, c->cap->kind, c->cap->window }, c->cap->cap, false };
 }
 
-static int64_t edits_size(const struct policy_edit *list) {
-  int64_t n = 0;
-  for (const struct policy_edit *e = list; e; e = e->next) n += (int64_t)e->json.n;
-  return n;
-}
-
-static void plan(struct exchange *x, struct attempt *a, struct reservation *m) {
-  request_bounds(operation_of(x), x->body, x->req.members, x->req.member_count, x->asker ? ~0ull : x->body_keys, &m->bounds);
-  struct request_bounds b = m->bounds;
-  b.input += edits_size(x->req.edits) + edits_size(a->view.edits);
-  struct estimate_of of = { .operation = operation_of(x), .bounds = b, .asked = asked_limit(x, a), .stream = x->req.stream && !x->raw,
-                            .reasoning = x->req.facts.reasoning, .bills_cancelled = a->target.provider->quirks->bills_cancelled };
-  if (x->raw && of.asked < 0) of.asked = a->model->max_output > 0 ? a->model->max_output : ESTIMATE_UNKNOWN_WINDOW;   /* nothing can be set in it */
-  estimate_make(&of, a->model, &m->estimate);
-}
-
-/* ---- scopes */
-static struct reservation *reservation_of(struct exchange *x) {
-  if (x->reservation) return x->reservation;
-  struct reservation *m = x->reservation = arena_zero(&x->arena, sizeof *m);
-  for (const struct policy_charge *c = x->req.charges; c && m->count < CELLS_MOST_SCOPES; c = c->next) {
-    bool of_client = c->cap->kind == CELL_REQUESTS || c->cap->kind == CELL_CONCURRENT;     /* a policy's question is none of its requests */
-    if (c->cap->one_request || (x->asker && of_client)) continue;
-    m->charges[m->count] = c;
-    m->scopes[m->count++] = (struct cells_scope){ { c->cap->name, c->scope, c->cap->kind, c->cap->window }, c->cap->cap, false };
-  }
+static struct reservation *reservation_of(struct exchange *x, const struct attempt *a) {
+  struct reservation *m = x->reservation;
+  if (!m) m = x->reservation = arena_zero(&x->arena, sizeof *m);
+  m->count = 0;
+  for (const struct policy_charge *c = x->req.charges; c; c = c->next) scope_add(x, m, c, false);
+  for (const struct policy_charge *c = a->view.charges; c; c = c->next) scope_add(x, m, c, true);
   return m;
 }
 
-static bool counts_money(const struct exchange *x) {
-  for (const struct policy_charge *c = x->req.charges; c; c = c->next)
-    if (c->cap->kind == CELL_MONEY) return true;
-  return false;
+static bool has_money(const struct policy_charge *c) {
+  while (c && c->cap->kind != CELL_MONEY) c = c->next;
+  return c;
 }
+
+static bool counts_money(const struct exchange *x) { return has_money(x->req.charges) || has_money(x->attempts[0]->view.charges); }
 
 static struct cells_amount amount_of(const struct reservation *m, picodollars cost) {
   struct cells_amount n = { 0 };
   n.of[CELL_MONEY] = cost > 0 ? cost : 0;
   n.of[CELL_TOKENS] = m->estimate.input + m->estimate.output;
-  n.of[CELL_REQUESTS] = !m->asked_once;
+  n.of[CELL_REQUESTS] = 1;
   n.of[CELL_CONCURRENT] = 1;
   return n;
 }
 
 /* ---- refusals */
-static enum meter_result refuse(struct exchange *x, const struct policy_charge *c, const struct cells_refusal *r) {
+static bool others_left(const struct exchange *x) { return !x->raw && x->at + 1 < x->route.count; }
+
+static enum meter_result refuse(struct exchange *x, const struct policy_charge *c, bool own, const struct cells_refusal *r) {
+  if (own && others_left(x)) return METER_NEXT;
   bool money = c->cap->kind == CELL_MONEY;
   struct buf why = { 0 };
   policy_cap_say(c->cap, c->scope, r, &why);
@@ -161,15 +133,27 @@ void meter_headers(struct exchange *x, struct buf *out) {
 }
 
 /* ---- reserving */
+/* What the exchange, those it asked and who asked it have cost so far, and may cost yet. */
+static picodollars so_far(const struct exchange *x) {
+  picodollars sum = money_sum(x->cost, x->questions_cost);
+  if (!x->asker) return sum;
+  const struct exchange *parent = ask_parent(x);
+  const struct attempt *a = parent->attempts[0];
+  if (a && a->begun && !a->settled && parent->reservation && parent->reservation->estimate.cost > 0) sum = money_sum(sum, parent->reservation->estimate.cost);
+  return money_sum(sum, so_far(parent));
+}
+
 /* A budget for each request has no cell: it is compared with what the exchange has cost so far and may cost yet. */
 static enum meter_result each_request(struct exchange *x, struct attempt *a, struct reservation *m) {
-  for (const struct policy_charge *c = x->req.charges; c; c = c->next) {
-    if (!c->cap->one_request) continue;
-    picodollars left = c->cap->cap - x->cost, cost = estimate_cost(&m->estimate, &a->model->price);
-    if (cost <= left || estimate_shrink(&m->estimate, &a->model->price, left, INT64_MAX)) continue;
-    struct cells_refusal r = { .asked = cost, .cap = c->cap->cap, .spent = x->cost };
-    return refuse(x, c, &r);
-  }
+  const struct policy_charge *lists[2] = { x->req.charges, a->view.charges };
+  for (int own = 0; own < 2; own++)
+    for (const struct policy_charge *c = lists[own]; c; c = c->next) {
+      if (!c->cap->one_request) continue;
+      picodollars spent = own ? 0 : so_far(x), left = c->cap->cap - spent, cost = estimate_cost(&m->estimate, &a->model->price);
+      if (cost <= left || estimate_shrink(&m->estimate, &a->model->price, left, INT64_MAX)) continue;
+      struct cells_refusal r = { .asked = cost, .cap = c->cap->cap, .spent = spent };
+      return refuse(x, c, own, &r);
+    }
   return METER_GO;
 }
 
@@ -192,11 +176,11 @@ static enum meter_result wait_for_room(struct exchange *x, struct reservation *m
   return METER_WAITS;
 }
 
-/* What others hold may come back; what is spent does not before its window turns. */
+/* What others hold may come back; what is spent does not before its window turns. Another target is better than waiting. */
 static enum meter_result capped(struct exchange *x, struct reservation *m, const struct cells_refusal *r) {
-  bool may_return = r->reserved > 0 && r->asked <= r->cap - r->spent;
+  bool may_return = r->reserved > 0 && r->asked <= r->cap - r->spent && !(m->own[r->scope] && others_left(x));
   if (may_return && wait_for_room(x, m, LOOK_AGAIN_MS) == METER_WAITS) return METER_WAITS;
-  return refuse(x, m->charges[r->scope], r);
+  return refuse(x, m->charges[r->scope], m->own[r->scope], r);
 }
 
 static enum meter_result refuse_lost(struct exchange *x) {
@@ -266,7 +250,7 @@ static void set_limit(struct exchange *x, struct attempt *a, int64_t limit) {
 static void ask_usage(struct exchange *x, struct attempt *a) {
   struct json given = x->req.facts.stream_options;
   enum operation o = x->req.operation->operation;
-  if ((o != OP_CHAT && o != OP_COMPLETIONS) || !x->req.stream || x->req.facts.wants_usage || !provider_takes_usage_option(a->target.provider)) return;
+  if (a->usage_asked || (o != OP_CHAT && o != OP_COMPLETIONS) || !x->req.stream || x->req.facts.wants_usage || !provider_takes_usage_option(a->target.provider)) return;
   struct span json = SPAN("{\"include_usage\":true}");
   if (given.type == JSON_OBJECT && given.text.n > 2) {   /* one member more than the client's; an include_usage of its own is false, and left out */
     struct buf out = { 0 };
@@ -292,25 +276,27 @@ static void ask_usage(struct exchange *x, struct attempt *a) {
 static enum meter_result reserve_unread(struct exchange *x, struct attempt *a, struct reservation *m) {
   bool reads = span_eq(x->req.method, SPAN("GET")) || span_eq(x->req.method, SPAN("HEAD")) || span_eq(x->req.method, SPAN("DELETE"));
   if (!reads && counts_money(x) && x->gen->conf->prices.unpriced != UNPRICED_PASS) return refuse_unpriced(x, a);
-  m->estimate = (struct estimate){ .cost = 0 };
+  m->estimate = (struct estimate){ .cost = reads ? 0 : PRICE_UNKNOWN };
   return m->count && x->worker->gateway->cells ? reserve_cells(x, a, m) : METER_GO;
 }
 
 static enum meter_result reserve(struct exchange *x) {
   struct attempt *a = x->attempts[0];
   const struct conf *c = x->gen->conf;
-  struct model_facts *facts = arena_alloc(&a->arena, sizeof *facts);
-  conf_model(c, a->target.provider, a->target.model, facts);
-  a->model = facts;
-  if (!x->req.charges) return METER_GO;
-  struct reservation *m = reservation_of(x);
+  if (!a->model) {
+    struct model_facts *facts = arena_alloc(&a->arena, sizeof *facts);
+    conf_model(c, a->target.provider, a->target.model, facts);
+    a->model = facts;
+  }
+  if (!x->req.charges && !a->view.charges && !x->reservation) return METER_GO;
+  struct reservation *m = reservation_of(x, a);
   if (!operation_of(x)) return reserve_unread(x, a, m);
   if (!x->raw) ask_usage(x, a);
-  if (!facts->price.count && counts_money(x) && c->prices.unpriced == UNPRICED_REFUSE) return refuse_unpriced(x, a);
-  plan(x, a, m);
+  if (!a->model->price.count && counts_money(x) && c->prices.unpriced == UNPRICED_REFUSE) return refuse_unpriced(x, a);
+  policy_estimate(&x->req, operation_of(x), a->view.edits, a->target.provider, a->model, &m->estimate);
   enum meter_result r = each_request(x, a, m);
   if (r == METER_GO && m->count && x->worker->gateway->cells) r = reserve_cells(x, a, m);
-  if (r == METER_GO && m->estimate.limit && m->estimate.output > 0) set_limit(x, a, m->estimate.output / m->bounds.choices);
+  if (r == METER_GO && m->estimate.limit && m->estimate.output > 0) set_limit(x, a, m->estimate.output / m->estimate.choices);
   return r;
 }
 
@@ -325,8 +311,11 @@ static bool extend(struct exchange *x, const struct attempt *a, struct reservati
   struct cells_held held;
   picodollars cost = estimate_more(&m->estimate, &a->model->price, by);
   struct cells_amount more = { .of = { [CELL_MONEY] = cost > 0 ? cost : 0, [CELL_TOKENS] = by } };
+  picodollars sum = money_sum(m->estimate.cost > 0 ? m->estimate.cost : 0, more.of[CELL_MONEY]);
   for (const struct policy_charge *c = x->req.charges; c; c = c->next)
-    if (c->cap->one_request && x->cost + m->estimate.cost + more.of[CELL_MONEY] > c->cap->cap) return false;
+    if (c->cap->one_request && money_sum(so_far(x), sum) > c->cap->cap) return false;
+  for (const struct policy_charge *c = a->view.charges; c; c = c->next)
+    if (c->cap->one_request && sum > c->cap->cap) return false;
   if (m->slot) {
     enum cells_result r = cells_extend(x->worker->gateway->cells, m->slot, m->scopes, m->count, &more, worker_wall_ms(x->worker), &held);
     if (held.wants) ledger_wanted(x->worker->gateway->ledger);
@@ -342,33 +331,52 @@ bool meter_room(struct attempt *a, const struct event_facts *f) {
   struct exchange *x = a->exchange;
   struct reservation *m = x->reservation;
   if (!m || !f->delta_bytes) return true;
-  m->counted += f->delta_bytes;
   if (!m->estimate.extends) return true;
-  while (m->counted >= (uint64_t)m->estimate.output)
+  while (x->delta_bytes + x->deltas >= (uint64_t)m->estimate.output)     /* each piece may end in a token that shows nothing */
     if (!extend(x, a, m, ESTIMATE_STEP) && !extend(x, a, m, ESTIMATE_LEAST * 8)) return false;
   return true;
 }
 
 /* ---- settling */
+/* Of a stream that was cut, tokens that the provider had made and weir had not seen. */
+enum { UNDER_WAY = 32 };
+
 /* Bytes to tokens where nobody told: half the bytes is more than any language needs, and less than the bound of one each. */
 static int64_t tokens_of(uint64_t bytes) { return (int64_t)((bytes + 1) / 2); }
 
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static int64_t output_seen(const struct exchange *x, const struct attempt *a, bool whole, bool counted) {
+  if (counted) return most((int64_t)x->deltas, tokens_of(x->delta_bytes)) + (whole ? 0 : UNDER_WAY);
+  return tokens_of(a->packed ? buf_size(&a->plain) : a->flowing ? x->answer_bytes : buf_size(&a->window));
+}
+
 /* What an attempt used as far as it can be known; false: what it reserved has to do. */
 static bool used(struct exchange *x, struct attempt *a, struct usage *u) {
-  bool whole = !a->stopped && (a->ended || x->terminated);
-  int64_t seen = (int64_t)x->deltas;
+  const struct reservation *m = x->reservation;
+  const struct operation_info *o = operation_of(x);
+  const struct request_bounds *b = x->req.bounded ? &x->req.bounds : NULL;
+  bool whole = !a->stopped && (a->ended || a->told_end), counted = a->stream || tap_counts(a->tap);
   *u = x->usage;
+  if (o && o->operation == OP_COUNT_TOKENS) { u->input = 0; return true; }
   if (x->usage_reported && whole) return true;
+  if ((b && b->later) || !o) return false;               /* told elsewhere, later; not to be read */
   if (model_hides(a->model, x->req.facts.reasoning)) return false;
-  if (!whole && a->target.provider->quirks->bills_cancelled) return false;
-  if (!x->committed && !a->stream) return false;         /* a whole answer that did not come */
-  if (x->reservation && tokens_of(x->reservation->counted) / 2 > seen) seen = tokens_of(x->reservation->counted) / 2;
-  if (u->input < 0) u->input = tokens_of(x->body_size);
-  if (u->output < seen) u->output = seen;
+  if (!whole && (!counted || a->target.provider->quirks->bills_cancelled)) return false;   /* a whole answer is made before it is sent */
+  if (u->input < 0) {
+    if (b && b->beyond && !m) return false;
+    u->input = b && b->beyond ? m->estimate.input : tokens_of(x->body_size);
+  }
+  if (b && b->no_output) return true;
+  int64_t seen = output_seen(x, a, whole, counted);
+  u->output = most(u->output, m ? least(seen, m->estimate.output) : seen);
   return true;
 }
 
-static bool never_sent(const struct attempt *a) {
+/* Nothing went to the provider, or it says that nothing came of it. */
+static bool costs_nothing(const struct attempt *a) {
+  if (!a->begun || !a->call.sent || (a->status && (a->status < 200 || a->status > 299))) return true;
   return a->phase && (!strcmp(a->phase, "connect") || !strcmp(a->phase, "tls") || !strcmp(a->phase, "dns"));
 }
 
@@ -387,7 +395,7 @@ void meter_settle(struct attempt *a) {
   struct usage u = USAGE_NONE;
   if (a->settled) return;
   a->settled = true;
-  bool free_of_cost = !a->begun || never_sent(a) || a->status >= 400;
+  bool free_of_cost = costs_nothing(a);
   bool known = !free_of_cost && used(x, a, &u);
   if (free_of_cost) a->cost = 0;
   else if (!known && m) a->cost = m->estimate.cost;
@@ -406,5 +414,4 @@ void meter_settle(struct attempt *a) {
   }
   cells_settle(x->worker->gateway->cells, m->slot, &actual);
   m->slot = 0;
-  m->counted = 0;
 }

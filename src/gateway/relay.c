@@ -22,6 +22,7 @@ static void note_facts(struct exchange *x, const struct event_facts *f) {
   }
   if (f->model.n && !x->served_model.n) x->served_model = arena_copy(&x->arena, f->model);
   x->deltas += f->deltas;
+  x->delta_bytes += f->delta_bytes;
 }
 
 static void backpressure(struct attempt *a) {
@@ -88,7 +89,8 @@ static size_t relay_events(struct attempt *a, struct span window) {
       chunks_stop(a, SPAN("length"), SPAN("the budget is spent"), 429, SPAN("capped"));
       return SIZE_MAX;
     }
-    if ((f.terminal || f.class == EVENT_ERROR) && x->early && !x->terminated && !judged) {
+    a->told_end |= f.terminal;
+    if ((f.terminal || f.class == EVENT_ERROR) && !x->terminated && !judged && answer_traced(x)) {
       relay_write(a, span_of(window.p + sent, at - sent));
       sent = at;
       answer_trace(x);
@@ -156,7 +158,8 @@ static size_t hold_events(struct attempt *a, struct span window, bool *ready) {
     buf_add(&a->held, e.raw);
     at += s.used;
     if (more || f.real || final) start_add(a, &e, &f);
-    *ready = more ? start_enough(a) : f.real || final;
+    a->spent = !meter_room(a, &f);                       /* it is judged with what is there, and ends behind it */
+    *ready = a->spent || (more ? start_enough(a) : f.real || final);
     arena_reset(&x->worker->scratch);
   }
   if (!*ready && (s.kind == STEP_BAD || (!more && buf_size(&a->held) > HELD_MOST))) {
@@ -186,7 +189,7 @@ static void start_ready(struct attempt *a) {
 /* on_response wants more of the start. True when that is there already: it is asked again. */
 bool relay_hold(struct attempt *a, const struct hold_wish *wish, bool *accepted) {
   bool ready = false;
-  *accepted = !start_hold(a, wish);
+  *accepted = a->spent || !start_hold(a, wish);
   if (*accepted) return true;
   a->judging = false;
   size_t used = buf_size(&a->window) ? hold_events(a, buf_span(&a->window), &ready) : 0;
@@ -261,7 +264,7 @@ void relay_release(struct attempt *a) {
   metrics_first_event(w->metrics, x->first_event_ns);
   metrics_streams(w->metrics, 1);
   x->counted_open = true;
-  x->deltas = 0;                                         /* counted again as they are released */
+  x->deltas = x->delta_bytes = 0;                        /* counted again as they are released */
   answer_start(x, a->status, a->head, -1);
   if (a->packed) exchange_write(x, buf_span(&a->raw));
   buf_free(&a->raw);

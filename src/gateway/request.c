@@ -96,7 +96,7 @@ static bool read_body(struct exchange *x) {
   r->members = arena_alloc(&x->arena, n * sizeof *r->members);
   memcpy(r->members, x->worker->members, n * sizeof *r->members);
   r->member_count = n;
-  x->body_keys = keys;
+  r->body_keys = keys;
   const char *why = NULL;
   if (!request_read_keys(r->operation, r->members, n, keys, &r->facts, &why)) return refuse(x, 400, "bad_request", "", why);
   r->stream = r->facts.stream;
@@ -145,7 +145,7 @@ static void read_metered(struct exchange *x, const struct provider *p) {
   const struct operation_info *o = tap_operation(r->method, x->raw_path, p);
   const char *why;
   size_t n;
-  if (!o || !x->body_done || !json_read_object_keys(x->body, x->worker->members, MOST_MEMBERS, &n, NULL, &x->body_keys)) return;
+  if (!o || !x->body_done || !json_read_object_keys(x->body, x->worker->members, MOST_MEMBERS, &n, NULL, &r->body_keys)) return;
   r->members = arena_alloc(&x->arena, n * sizeof *r->members);
   memcpy(r->members, x->worker->members, n * sizeof *r->members);
   r->member_count = n;

@@ -29,6 +29,8 @@ void tap_begin(struct attempt *a) {
   a->tap->stream = span_istarts(a->head->content_type, SPAN("text/event-stream"));
 }
 
+bool tap_counts(const struct tap *t) { return t && t->stream && !t->over; }
+
 void tap_free(struct tap *t) {
   if (!t) return;
   buf_free(&t->window);
@@ -52,6 +54,8 @@ static void read_events(struct attempt *a) {
     event_read(t->operation, &t->events, &e, scratch, &f);
     take(x, &f.usage, f.has_usage, f.model);
     x->deltas += f.deltas;
+    x->delta_bytes += f.delta_bytes;
+    a->told_end |= f.terminal;
     arena_reset(scratch);
     at += s.used;
   }

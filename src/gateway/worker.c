@@ -136,6 +136,7 @@ static void take_offered(struct worker *w) {
   if (!__atomic_load_n(&w->offered, __ATOMIC_RELAXED)) return;
   struct generation *old = w->gen;
   w->gen = __atomic_exchange_n(&w->offered, NULL, __ATOMIC_ACQUIRE);
+  policy_set_health(w->gen->vms[w->number], w->health, &w->loop->now_ms);
   generation_drop(w->gateway, old);
 }
 
@@ -354,6 +355,7 @@ bool worker_init(struct worker *w, struct gateway *g, unsigned number, struct lo
   vm_thread_enter();
   w->gen = g->newest;                                    /* nobody publishes before all workers stand */
   __atomic_add_fetch(&w->gen->refs, 1, __ATOMIC_RELAXED);
+  if (w->gen->vms) policy_set_health(w->gen->vms[number], w->health, &loop->now_ms);
   return true;
 }
 

@@ -1,5 +1,5 @@
-/* weir.budget and weir.limit: made while a policy loads, attached to an exchange in on_request. What they attach is counted by the
-   gateway, for each attempt: a policy never settles. */
+/* weir.budget and weir.limit: made while a policy loads, attached to an exchange in on_request, or to one attempt in on_attempt. What
+   they attach is counted by the gateway, for each attempt: a policy never settles. */
 #include "room.h"
 #include <stdio.h>
 #include <time.h>
@@ -209,29 +209,33 @@ static bool spent(const struct policy_cap *cap, const struct cell_state *s) {
   return s->spent >= cap->cap;
 }
 
-static void attach(lua_State *L, struct policy_req *r, const struct policy_cap *cap, struct span scope, const char *call) {
+/* One cell is charged once, whoever attached it. */
+static void attach(lua_State *L, struct policy_req *r, struct policy_attempt *a, const struct policy_cap *cap, struct span scope, const char *call) {
+  struct policy_charge **lists[2] = { &r->charges, a ? &a->charges : NULL };
   unsigned n = 0;
-  for (const struct policy_charge *c = r->charges; c; c = c->next, n++)
-    if (c->cap == cap && span_eq(c->scope, scope)) return;
+  for (int i = 0; i < 2 && lists[i]; i++)
+    for (const struct policy_charge *c = *lists[i]; c; c = c->next, n++)
+      if (c->cap == cap && span_eq(c->scope, scope)) return;
   if (n >= CELLS_MOST_SCOPES) luaL_error(L, "%s: more than %d budgets and limits in one exchange", call, CELLS_MOST_SCOPES);
-  struct policy_charge *c = arena_alloc(r->arena, sizeof *c);
-  *c = (struct policy_charge){ r->charges, cap, scope };
-  r->charges = c;
+  struct policy_charge *c = arena_alloc(a ? a->arena : r->arena, sizeof *c), **list = lists[a != NULL];
+  *c = (struct policy_charge){ *list, cap, scope };
+  *list = c;
 }
 
 /* Gives nil and the highest soft mark that is passed, or the refusal. */
 static int take(lua_State *L, const char *call) {
   struct caps *caps = check_caps(L, call);
-  check_phase(L, call, IN_REQUEST);
+  struct frame *f = check_phase(L, call, IN_REQUEST | IN_ATTEMPT);
   struct policy_req *r = check_handle(L, 2, &kind_req, call)->subject->req;
+  struct policy_attempt *a = f->subject->attempt;
   struct policy_vm *pv = policy_of(L);
-  struct span scope = check_scope(L, 3, call, r->arena);
+  struct span scope = check_scope(L, 3, call, a ? a->arena : r->arena);
   double mark = 0;
   vm_spend(L, 100);
   for (unsigned i = 0; i < caps->count; i++) {
     const struct policy_cap *cap = &caps->of[i];
     struct cell_state s;
-    attach(L, r, cap, scope, call);
+    attach(L, r, a, cap, scope, call);
     if (!look(pv, cap, scope, &s) && cap->cap > 0) continue;
     if (spent(cap, &s)) {
       struct cells_refusal refusal = { .cap = cap->cap, .spent = s.spent, .reserved = s.reserved, .frees_ms = s.end_ms };

@@ -51,7 +51,11 @@ static int get_cache_write_1h(lua_State *L, struct frame *f) {
 }
 static int get_output(lua_State *L, struct frame *f) { return push_tokens(L, usage_of(f)->usage.output); }
 static int get_reasoning(lua_State *L, struct frame *f) { return push_tokens(L, usage_of(f)->usage.reasoning); }
-static int get_cost(lua_State *L, struct frame *f) { return (void)f, lua_pushnil(L), 1; }
+static int get_cost(lua_State *L, struct frame *f) {
+  if (usage_of(f)->cost >= 0) amount_push(L, usage_of(f)->cost);
+  else lua_pushnil(L);
+  return 1;
+}
 static int get_reported(lua_State *L, struct frame *f) { return lua_pushboolean(L, usage_of(f)->reported), 1; }
 static int get_attempts(lua_State *L, struct frame *f) { return lua_pushinteger(L, usage_of(f)->attempts), 1; }
 static int get_ended(lua_State *L, struct frame *f) { return push_span_or_nil(L, usage_of(f)->end), 1; }

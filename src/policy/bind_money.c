@@ -114,3 +114,6 @@ void money_setup(lua_State *L) {
   lua_pushcfunction(L, usd_call);
   lua_setglobal(L, "usd");
 }
+
+void policy_money_setup(lua_State *L) { money_setup(L); }
+bool policy_money_at(lua_State *L, int at, picodollars *out) { return amount_at(L, at, out); }

@@ -132,7 +132,6 @@ static int get_json_schema(lua_State *L, struct frame *f) {
 }
 static int get_stream(lua_State *L, struct frame *f) { return lua_pushboolean(L, req_of(f)->stream), 1; }
 static int get_attempts(lua_State *L, struct frame *f) { return lua_pushinteger(L, req_of(f)->attempts), 1; }
-static int get_estimate(lua_State *L, struct frame *f) { return (void)f, refuse_later(L, "req.estimate"); }
 
 static int get_dialect(lua_State *L, struct frame *f) {
   const struct operation_info *o = req_of(f)->operation;
@@ -409,13 +408,13 @@ static const struct field fields[] = {
   { "top_p", get_top_p, set_top_p },
   { "stop", get_stop, set_stop },
   { "targets", get_targets, set_targets },
-  { "estimate", get_estimate, NULL },
+  { "estimate", estimate_get, NULL },
   { "attempts", get_attempts, NULL },
   { "remaining", get_remaining, NULL },
   { "ip", get_ip, NULL },
   { "state", get_state, NULL },
 };
-static const luaL_Reg methods[] = { { "text", text_call }, { "note", note_call }, { "tag", tag_call }, { NULL, NULL } };
+static const luaL_Reg methods[] = { { "text", text_call }, { "note", note_call }, { "tag", tag_call }, { "estimate_of", estimate_of_call }, { NULL, NULL } };
 const struct kind kind_req = {
   .name = "req", .of_exchange = true, .fields = fields, .count = sizeof fields / sizeof *fields, .methods = methods,
 };

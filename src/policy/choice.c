@@ -35,8 +35,8 @@ static const struct { const char *word; unsigned hooks; } words[CHOICE_KINDS] = 
 
 /* ---- made */
 
-static struct choice *choice_new(lua_State *L, int kind) {
-  struct frame *f = check_phase(L, words[kind].word, words[kind].hooks);
+static struct choice *choice_in(lua_State *L, int kind, unsigned hooks) {
+  struct frame *f = check_phase(L, words[kind].word, hooks);
   f->chose = true;
   struct choice *c = lua_newuserdatauv(L, sizeof *c, 0);
   *c = (struct choice){ .tag = &choice_tag, .kind = kind, .serial = f->serial, .seconds = -1, .tokens = -1, .bytes = -1 };
@@ -44,6 +44,8 @@ static struct choice *choice_new(lua_State *L, int kind) {
   lua_setmetatable(L, -2);
   return c;
 }
+
+static struct choice *choice_new(lua_State *L, int kind) { return choice_in(L, kind, words[kind].hooks); }
 
 static struct arena *arena_of(lua_State *L) { return policy_of(L)->frame->subject->req->arena; }
 
@@ -76,7 +78,7 @@ static int deny_call(lua_State *L) {
 }
 
 void refusal_push(lua_State *L, const char *word, struct span message, double retry_after) {
-  struct choice *c = choice_new(L, DECIDE_DENY);
+  struct choice *c = choice_in(L, DECIDE_DENY, IN_REQUEST | IN_ATTEMPT);
   c->status = 429;
   c->word = word;
   c->text = message;

@@ -229,6 +229,7 @@ void policy_vm_free(struct policy_vm *pv) {
 
 bool policy_counts(const struct policy_vm *pv) { return pv->caps; }
 void policy_set_cells(struct policy_vm *pv, struct cells *cells) { pv->cells = cells; }
+void policy_set_health(struct policy_vm *pv, const struct health *h, const uint64_t *now_ms) { pv->health = h, pv->now_ms = now_ms; }
 
 size_t policy_memory(const struct policy_vm *pv) { return vm_memory(pv->vm); }
 bool policy_idle(struct policy_vm *pv) { return vm_idle(pv->vm); }

@@ -61,6 +61,8 @@ struct policy_vm {
   struct held *matches;                /* automata that its matchers use */
   struct caps *caps;                   /* what weir.budget and weir.limit made */
   struct cells *cells;                 /* NULL: nothing is counted here */
+  const struct health *health;         /* of its worker; NULL: none */
+  const uint64_t *now_ms;              /* the clock health goes by */
 };
 static inline struct policy_vm *policy_of(lua_State *L) { return vm_owner(L); }
 struct buf *scratch_begin(struct policy_vm *pv);         /* empty; good until the next call of it */
@@ -182,6 +184,10 @@ void match_setup(lua_State *L);
 void shared_setup(lua_State *L);
 void cells_setup(lua_State *L);
 void caps_drop(struct policy_vm *pv);
+
+/* ---- bind_estimate.c */
+int estimate_get(lua_State *L, struct frame *f);
+int estimate_of_call(lua_State *L);
 
 /* ---- bind_money.c */
 void money_setup(lua_State *L);                          /* the global usd */

@@ -8,23 +8,37 @@ static int64_t times(int64_t a, int64_t b) {
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 picodollars estimate_cost(const struct estimate *e, const struct price *p) {
-  struct price_bounds b = PRICE_BOUNDS(e->input, e->output);
+  struct price_bounds b = e->bounds;
   if (!p || !p->count) return PRICE_UNKNOWN;
-  b.searches = e->searches;
+  b.input = e->input;
+  b.output = e->output;
   return price_worst(p, &b);
+}
+
+/* Which meters can run. Outside of messages a provider may write to its cache unasked. */
+static struct price_bounds price_bounds_of(const struct estimate_of *of) {
+  const struct request_bounds *b = &of->bounds;
+  struct price_bounds p = { .searches = b->searches, .meters = ~0u, .tiers = b->tiers | 1u << TIER_UNTOLD, .fast = b->fast };
+  if (!b->caches && of->operation->dialect == DIALECT_MESSAGES) p.meters &= ~METER_BIT(METER_CACHE_WRITE);
+  if (!b->caches_1h) p.meters &= ~METER_BIT(METER_CACHE_WRITE_1H);
+  if (!b->audio_in && !b->beyond) p.meters &= ~METER_BIT(METER_AUDIO_IN);
+  if (!b->beyond) p.meters &= ~METER_BIT(METER_IMAGE_IN);
+  if (!b->audio_out) p.meters &= ~METER_BIT(METER_AUDIO_OUT);
+  return p;
 }
 
 void estimate_make(const struct estimate_of *of, const struct model_facts *m, struct estimate *out) {
   const struct request_bounds *b = &of->bounds;
-  *out = (struct estimate){ .input = b->input, .searches = b->searches };
+  *out = (struct estimate){ .input = b->input, .bounds = price_bounds_of(of), .choices = b->choices };
   if (b->beyond) out->input = m->window > 0 ? m->window : b->input + ESTIMATE_UNKNOWN_WINDOW;
   else if (m->window > 0) out->input = least(b->input, m->window);
   out->hidden = model_hides(m, of->reasoning);
   if (of->operation->operation == OP_COUNT_TOKENS) out->input = 0;
   if (!b->no_output) {
-    bool step = of->stream && !out->hidden && !of->bills_cancelled && b->choices == 1;
-    if (of->asked >= 0) {
-      out->output = times(m->max_output > 0 ? least(of->asked, m->max_output) : of->asked, b->choices);
+    bool step = of->stream && !out->hidden && !of->bills_cancelled && b->choices == 1 && !b->later;
+    int64_t asked = of->asked >= 0 ? of->asked : b->output;
+    if (asked >= 0) {
+      out->output = times(m->max_output > 0 ? least(asked, m->max_output) : asked, b->choices);
     } else if (step) {
       out->output = m->max_output > 0 ? least(ESTIMATE_STEP, m->max_output) : ESTIMATE_STEP;
       out->extends = true;

@@ -264,8 +264,8 @@ static void models(void **state) {
     { "model \"m\" { \"vllm/x\", next_on = \"timeout\" }", "weir.lua:2: model 'm': next_on must be a list of faults "
       "such as "
       "{ \"rate_limited\", \"overloaded\" }, not a string\n" },
-    { "model \"m\" { \"vllm/x\", max_price_factor = 2 }", "weir.lua:2: model 'm': 'max_price_factor' is not in this "
-      "version\n" },
+    { "model \"m\" { \"vllm/x\", max_price_factor = 0 }", "weir.lua:2: model 'm': max_price_factor must be from 0.001 to "
+      "1000000 times, not 0\n" },
     { "model \"m\" { \"vllm/x\", latency_budget = 0 }", "weir.lua:2: model 'm': latency_budget must be from 0.001 to "
       "31536000 seconds, not 0\n" },
     { "model \"m\" { \"vllm/1\", \"vllm/2\", \"vllm/3\", \"vllm/4\", \"vllm/5\", \"vllm/6\", \"vllm/7\", \"vllm/8\", "

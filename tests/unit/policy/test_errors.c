@@ -192,7 +192,7 @@ static void test_later_words(void **state) {
   rig_raises("weir.allow_loss { 'thinkng' }", "did you mean 'thinking'");
   rig_raises("weir.allow_loss { 7 }", "not the name of a field");
   rig_raises("weir.allow_loss { 'thinking', strict = true }", "strict");
-  rig_raises("return req.estimate", "req.estimate is not in this version");
+  rig_raises("return req:estimate_of(7)", "a target is a name");
   rig_raises("return usd(1) < 2", "money and a number do not go together");
   rig_raises("return usd(-1)", "usd(…)");
 }

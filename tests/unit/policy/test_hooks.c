@@ -331,13 +331,13 @@ static void test_done(void **state) {
   rig_with(&r, "return { on_done = function(req, usage)\n"
                "  assert(usage.input == 10 and usage.cache_read == 0 and usage.cache_write == nil and "
                "usage.cache_write_1h == nil and usage.output == 5)\n"
-               "  assert(usage.reasoning == 2 and usage.cost == nil and usage.reported == true and usage.attempts == "
+               "  assert(usage.reasoning == 2 and tostring(usage.cost) == '0.25' and usage.reported == true and usage.attempts == "
                "2 and usage.ended == 'client_gone')\n"
                "  req:note('ok', true)\n"
                "end }");
   ask_init(&a, OP_CHAT, CHAT_BODY);
   struct policy_usage usage = {
-    .usage = { 10, 0, -1, -1, 5, 2 }, .reported = true, .attempts = 2, .end = SPAN("client_gone")
+    .usage = { 10, 0, -1, -1, 5, 2 }, .reported = true, .cost = MONEY_USD / 4, .attempts = 2, .end = SPAN("client_gone")
   };
   assert_int_equal(ask_run(&r, &a, HOOK_DONE, (struct policy_subject){ .usage = &usage }), POLICY_DONE);
   assert_span(ask_note(&a, "ok"), "true");

@@ -32,7 +32,7 @@ static struct counts draw(const struct health *h, uint64_t now_ms) {
   struct counts c = { 0 };
   for (int i = 0; i < DRAWS; i++) {
     struct target t = { 0 };
-    route_pick(&candidate, h, now_ms, chance(), &t);
+    route_pick(&candidate, h, 0, now_ms, chance(), &t);
     assert_ptr_equal(t.provider, &provider);
     assert_true(span_eq(t.model, SPAN("m")) && span_eq(t.name, SPAN("p/m")));
     c.at[t.endpoint - endpoints][t.account->index]++;
@@ -64,13 +64,13 @@ static void the_ends_of_chance(void **state) {
   (void)state;
   for (size_t i = 0; i < 5; i++) {
     struct target t = { 0 };
-    route_pick(&candidate, NULL, 0, ends[i], &t);
+    route_pick(&candidate, NULL, 0, 0, ends[i], &t);
     assert_non_null(t.account);
   }
   struct target t;
-  route_pick(&candidate, NULL, 0, 0, &t);
+  route_pick(&candidate, NULL, 0, 0, 0, &t);
   assert_ptr_equal(t.endpoint, &endpoints[0]);
-  route_pick(&candidate, NULL, 0, UINT64_MAX, &t);
+  route_pick(&candidate, NULL, 0, 0, UINT64_MAX, &t);
   assert_ptr_equal(t.endpoint, &endpoints[2]);
   assert_int_equal(t.account->index, 1);
 }
@@ -116,7 +116,7 @@ static void an_avoided_endpoint_is_left_out_for_all(void **state) {
   share_is(c.at[0][0], 3 / 9.0);
   for (int i = 0; i < 1000; i++) {
     struct target got;
-    route_pick(&other, h, 1, chance(), &got);
+    route_pick(&other, h, 0, 1, chance(), &got);
     assert_ptr_not_equal(got.endpoint, &endpoints[1]);
   }
   health_good(h, &t);
@@ -147,7 +147,7 @@ static void endpoints_of_one_url_are_two(void **state) {
   (void)state;
   health_avoid(h, &t, 0, 100);
   for (int i = 0; i < 100; i++) {
-    route_pick(&c, h, 1, chance(), &t);
+    route_pick(&c, h, 0, 1, chance(), &t);
     assert_ptr_equal(t.endpoint, &twins[1]);
   }
   health_free(h);
@@ -207,6 +207,59 @@ static void backoff(void **state) {
   assert_int_equal(route_backoff_ms(4000000000u, UINT64_MAX), 8000);
 }
 
+static struct target picked(const struct candidate *c, const struct health *h, int64_t tokens, uint64_t now_ms) {
+  struct target t;
+  route_pick(c, h, tokens, now_ms, chance(), &t);
+  return t;
+}
+
+static void limits_are_remembered(void **state) {
+  static struct endpoint one[] = { { .text = SPAN("https://a/v1"), .weight = 1, .accounts = many, .account_count = 2 } };
+  static struct provider p = { .name = SPAN("q"), .endpoints = one, .endpoint_count = 1 };
+  const struct candidate c = { &p, SPAN("m"), SPAN("q/m") }, other = { &p, SPAN("n"), SPAN("q/n") };
+  struct target a = { &p, &one[0], &many[0], SPAN("m"), SPAN("q/m") }, b = a;
+  struct health *h = health_new();
+  (void)state;
+  b.account = &many[1];
+  health_told(h, &a, 1000, &(struct limits_told){ 0, -1, 5, -1 });
+  assert_int_equal(route_short(&c, h, 0, 1000), 0);      /* the other account has room */
+  for (int i = 0; i < 20; i++) assert_ptr_equal(picked(&c, h, 0, 1000).account, &many[1]);
+  health_told(h, &b, 1000, &(struct limits_told){ 5, 100, 60, 2 });
+  assert_int_equal(route_short(&c, h, 100, 1000), 0);
+  assert_int_equal(route_short(&c, h, 101, 1000), 3000); /* not for so many tokens: until its tokens come back */
+  assert_ptr_equal(picked(&c, h, 101, 1000).account, &many[1]);
+  assert_false(route_avoided(&c, h, 1000));
+  health_sent(h, &b, 1000, 100);
+  assert_int_equal(route_short(&c, h, 0, 1000), 3000);   /* what was sent is not there any more */
+  assert_true(route_avoided(&c, h, 1000));
+  assert_int_equal(route_short(&c, h, 0, 3001), 0);
+  for (int i = 0; i < 4; i++) health_sent(h, &b, 3001, 0);
+  assert_int_equal(route_short(&c, h, 0, 3001), 6000);   /* the first account's request is back then */
+  assert_ptr_equal(picked(&c, h, 0, 3001).account, &many[0]);
+  health_told(h, &b, 3001, &(struct limits_told){ 9, -1, 60, -1 });
+  assert_int_equal(route_short(&c, h, 0, 3001), 0);      /* the provider's word is newer */
+  assert_int_equal(route_short(&other, h, 1000000, 1000), 0);            /* of another model nothing is known */
+  assert_int_equal(route_short(&c, NULL, 0, 0), 0);
+  health_free(h);
+}
+
+static void limits_are_bounded(void **state) {
+  struct health *h = health_new();
+  char names[3000][8];
+  (void)state;
+  for (int i = 0; i < 3000; i++) {
+    struct target t = target(0, 0);
+    t.model = span_of(names[i], (size_t)snprintf(names[i], 8, "m%d", i));
+    health_told(h, &t, 1, &(struct limits_told){ 0, 0, i + 1, i + 1 });
+  }
+  struct candidate last = { &provider, span_cstr(names[2999]), SPAN("p/m2999") };
+  static struct endpoint only[] = { { .text = SPAN("https://a/v1"), .weight = 3, .accounts = many, .account_count = 1 } };
+  struct provider alone = { .name = SPAN("p"), .endpoints = only, .endpoint_count = 1 };
+  last.provider = &alone;
+  assert_int_equal(route_short(&last, h, 0, 1), 3000001);
+  health_free(h);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(by_weight_then_evenly), cmocka_unit_test(the_ends_of_chance),
@@ -216,6 +269,7 @@ int main(void) {
     cmocka_unit_test(models_are_told_apart), cmocka_unit_test(endpoints_of_one_url_are_two),
       cmocka_unit_test(with_none_left_the_soonest),
     cmocka_unit_test(a_later_time_wins_and_memory_is_bounded), cmocka_unit_test(backoff),
+    cmocka_unit_test(limits_are_remembered), cmocka_unit_test(limits_are_bounded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,36 @@
+-- cheapest: of the targets that would be tried, those that are not being kept off, the cheapest for this request first. The others
+-- stay behind them, in their order, so that something is tried in any case.
+--
+--   use "cheapest"
+--   use "cheapest" { models = { "smart" } }             -- only where one of these was asked for
+local options = weir.options { models = {} }
+
+local chosen
+for _, model in ipairs(options.models) do
+  chosen = chosen or {}
+  chosen[model] = true
+end
+
+local policy = { on_error = "pass" }
+
+function policy.on_request(req)
+  if chosen and not chosen[req.model] then return end
+  local ranked, behind = {}, {}
+  for place, target in ipairs(req.targets) do
+    local estimate = req:estimate_of(target)
+    if estimate and estimate.cost and not estimate.avoided then ranked[#ranked + 1] = { target = target, cost = estimate.cost, place = place }
+    else behind[#behind + 1] = target end
+  end
+  if #ranked == 0 or #ranked + #behind < 2 then return end
+  table.sort(ranked, function(a, b)
+    if a.cost == b.cost then return a.place < b.place end
+    return a.cost < b.cost
+  end)
+  local targets = {}
+  for _, one in ipairs(ranked) do targets[#targets + 1] = one.target end
+  for _, target in ipairs(behind) do targets[#targets + 1] = target end
+  req:note("cheapest", targets[1])
+  req.targets = targets
+end
+
+return policy

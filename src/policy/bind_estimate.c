@@ -1,0 +1,101 @@
+/* What a request may come to at a target: for the gateway, which reserves it, and for policies, as req.estimate and
+   req:estimate_of("provider/model"). */
+#include "room.h"
+
+static const struct policy_edit *newest(const struct policy_edit *list, struct span word, const char *name) {
+  for (const struct policy_edit *e = list; e; e = e->next)
+    if (span_eq(e->word, word) || (name && span_eq(e->word, span_cstr(name)))) return e;
+  return NULL;
+}
+
+/* The caller's output limit, or what policies made of it; -1: none. */
+static int64_t asked_limit(const struct policy_req *r, const struct policy_edit *more) {
+  const char *name = r->operation ? request_member(r->operation, r->members, r->member_count, SPAN("max_tokens")) : NULL;
+  const struct policy_edit *e = newest(more, SPAN("max_tokens"), name);
+  int64_t n;
+  if (!e) e = newest(r->edits, SPAN("max_tokens"), name);
+  if (!e) return r->facts.max_tokens;
+  return e->json.p && json_i64((struct json){ JSON_NUMBER, e->json }, &n) ? n : -1;
+}
+
+static void bound_edits(const struct policy_req *r, const struct operation_info *o, const struct policy_edit *list, struct request_bounds *b) {
+  for (const struct policy_edit *e = list; e; e = e->next) {
+    const char *name = request_member(o, r->members, r->member_count, e->word);
+    request_bounds_edit(o, name ? span_cstr(name) : e->word, e->json, b);
+  }
+}
+
+void policy_estimate(struct policy_req *r, const struct operation_info *o, const struct policy_edit *more, const struct provider *p,
+                     const struct model_facts *m, struct estimate *out) {
+  if (!r->bounded) request_bounds(o, r->body, r->members, r->member_count, r->body_keys, &r->bounds), r->bounded = true;
+  struct estimate_of of = { .operation = o, .bounds = r->bounds, .asked = asked_limit(r, more), .stream = r->stream && r->operation,
+                            .reasoning = r->facts.reasoning, .bills_cancelled = p->quirks->bills_cancelled };
+  bound_edits(r, o, r->edits, &of.bounds);
+  bound_edits(r, o, more, &of.bounds);
+  if (!r->operation && of.asked < 0) of.asked = m->max_output > 0 ? m->max_output : ESTIMATE_UNKNOWN_WINDOW;   /* nothing can be set in it */
+  estimate_make(&of, m, out);
+}
+
+/* ---- for policies */
+static bool avoided(const struct policy_vm *pv, const struct candidate *c) {
+  return pv->health && route_avoided(c, pv->health, *pv->now_ms);
+}
+
+static void push_estimate(lua_State *L, struct policy_req *r, const struct policy_edit *more, const struct candidate *c) {
+  struct policy_vm *pv = policy_of(L);
+  struct model_facts m;
+  struct estimate e;
+  conf_model(pv->conf, c->provider, c->model, &m);
+  policy_estimate(r, r->operation, more, c->provider, &m, &e);
+  lua_createtable(L, 0, 5);
+  lua_pushinteger(L, e.input);
+  lua_setfield(L, -2, "input");
+  lua_pushinteger(L, e.output);
+  lua_setfield(L, -2, "output");
+  if (e.cost != PRICE_UNKNOWN) {
+    amount_push(L, e.cost);
+    lua_setfield(L, -2, "cost");
+  }
+  lua_pushboolean(L, e.cost == PRICE_UNKNOWN);
+  lua_setfield(L, -2, "unpriced");
+  lua_pushboolean(L, avoided(pv, c));
+  lua_setfield(L, -2, "avoided");
+}
+
+/* req.estimate: of the first target, in an attempt's hooks of that attempt. nil where the body is not read, or no target is known. */
+int estimate_get(lua_State *L, struct frame *f) {
+  struct policy_vm *pv = policy_of(L);
+  struct policy_req *r = f->subject->req;
+  const struct policy_attempt *a = f->subject->attempt;
+  struct route route = { .count = 0 };
+  int status;
+  if (!r->operation || !r->body.p) return lua_pushnil(L), 1;
+  vm_spend(L, 200);
+  if (a) {
+    struct candidate c = { a->target->provider, a->target->model, a->target->name };
+    push_estimate(L, r, a->edits, &c);
+    return 1;
+  }
+  const char *why = r->target_count ? route_names(pv->conf, r->operation, r->targets, r->target_count, r->arena, &route, &status)
+                                    : route_model(pv->conf, r->operation, r->model, r->arena, &route, &status);
+  if (why || !route.count) return lua_pushnil(L), 1;
+  push_estimate(L, r, NULL, &route.candidates[0]);
+  return 1;
+}
+
+/* req:estimate_of("provider/model") */
+int estimate_of_call(lua_State *L) {
+  static const char call[] = "req:estimate_of(target)";
+  struct policy_vm *pv = policy_of(L);
+  struct policy_req *r = check_handle(L, 1, &kind_req, call)->subject->req;
+  struct route route = { .count = 0 };
+  int status;
+  check_phase(L, call, IN_REQUEST | IN_ATTEMPT);
+  if (lua_type(L, 2) != LUA_TSTRING) return luaL_error(L, "%s: a target is a name \"provider/model\", not a %s", call, luaL_typename(L, 2));
+  if (!r->operation || !r->body.p) return lua_pushnil(L), 1;
+  struct span name = check_span(L, 2);
+  vm_spend(L, 200);
+  if (route_names(pv->conf, r->operation, &name, 1, r->arena, &route, &status) || !route.count) return lua_pushnil(L), 1;
+  push_estimate(L, r, NULL, &route.candidates[0]);
+  return 1;
+}
