@@ -243,7 +243,7 @@ static void read_whole(struct attempt *a) {
   answer_read(x->req.operation, body, &f);
   if (f.has_usage) {
     usage_merge(&x->usage, &f.usage);
-    x->usage_reported = true;
+    x->usage_reported = x->usage_whole = true;
   }
   if (f.model.n) x->served_model = arena_copy(&x->arena, f.model);
   if (f.fault && !exchange_final(x, f.fault)) {

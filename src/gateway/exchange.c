@@ -326,7 +326,7 @@ static bool pick(struct exchange *x) {
   else if (x->unbound.n && x->req.facts.bound && t.account != x->home) request_lose(x);
   x->attempts[0] = attempt_new(x, &t);
   x->usage = USAGE_NONE;                                 /* told of the attempt that answers */
-  x->usage_reported = false;
+  x->usage_reported = x->usage_whole = false;
   x->deltas = x->delta_bytes = 0;
   x->served_model = (struct span){ 0 };
   x->state = exchange_has(x, HOOK_ATTEMPT) ? X_ON_ATTEMPT : X_RESERVE;

@@ -346,6 +346,7 @@ struct exchange {
   struct event_state events;          /* what the client has seen of its stream */
   struct usage usage;                 /* of the attempt under way */
   bool usage_reported;
+  bool usage_whole;                   /* not what a stream told at its beginning alone */
   struct reservation *reservation;    /* what is reserved for it; NULL: no policy counts it */
   picodollars cost;                   /* of the attempts that are settled */
   picodollars questions_cost;         /* of what its policies asked models */

@@ -360,7 +360,7 @@ static bool used(struct exchange *x, struct attempt *a, struct usage *u) {
   bool whole = !a->stopped && (a->ended || a->told_end), counted = a->stream || tap_counts(a->tap);
   *u = x->usage;
   if (o && o->operation == OP_COUNT_TOKENS) { u->input = 0; return true; }
-  if (x->usage_reported && whole) return true;
+  if (x->usage_whole && whole) return true;
   if ((b && b->later) || !o) return false;               /* told elsewhere, later; not to be read */
   if (model_hides(a->model, x->req.facts.reasoning)) return false;
   if (!whole && (!counted || a->target.provider->quirks->bills_cancelled)) return false;   /* a whole answer is made before it is sent */

@@ -19,6 +19,7 @@ static void note_facts(struct exchange *x, const struct event_facts *f) {
   if (f->has_usage) {
     usage_merge(&x->usage, &f->usage);
     x->usage_reported = true;
+    x->usage_whole |= x->req.operation->dialect != DIALECT_MESSAGES || (f->finish.n && f->usage.output >= 0);
   }
   if (f->model.n && !x->served_model.n) x->served_model = arena_copy(&x->arena, f->model);
   x->deltas += f->deltas;

@@ -53,6 +53,7 @@ static void read_events(struct attempt *a) {
     struct event_facts f;
     event_read(t->operation, &t->events, &e, scratch, &f);
     take(x, &f.usage, f.has_usage, f.model);
+    x->usage_whole |= f.has_usage && (t->operation->dialect != DIALECT_MESSAGES || (f.finish.n && f.usage.output >= 0));
     x->deltas += f.deltas;
     x->delta_bytes += f.delta_bytes;
     a->told_end |= f.terminal;
@@ -78,4 +79,5 @@ void tap_end(struct attempt *a) {
   if (!t || t->over || t->stream || !buf_size(&t->window)) return;
   answer_read(t->operation, buf_span(&t->window), &f);
   take(a->exchange, &f.usage, f.has_usage, f.model);
+  a->exchange->usage_whole |= f.has_usage;
 }
