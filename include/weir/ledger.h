@@ -29,6 +29,8 @@ struct ledger_options {
 struct ledger *ledger_open(const struct ledger_options *o, const char **why);
 /* Takes what is in the ring, then ends. NULL is nothing. */
 void ledger_close(struct ledger *l);
+/* Another process may have begun to use the same cells: its wishes are looked at without being woken. */
+void ledger_hurry(struct ledger *l);
 void ledger_limits(struct ledger *l, double keep, uint64_t max_size);     /* of a newer configuration; any thread */
 
 /* ---- for workers: cheap, any thread */

@@ -9,6 +9,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "weir/ledger.h"
 #include "weir/vm.h"
 
 enum { WATCH_MS = 300, PRICES_MS = 3600 * 1000, GONE_MS = 2000, LISTEN_TRIES = 30 };
@@ -139,6 +140,7 @@ static void drain(struct gateway *g) {
   double seconds = conf_setting(g->newest->conf, NULL, NULL, SET_DRAIN);
   log_info("draining for at most %g s; a second signal ends at once", seconds);
   notify_stopping(seconds);
+  if (g->ledger) ledger_hurry(g->ledger);                /* a successor's records are its work too, until it ends */
   house.drain.done = drain_over;
   timer_set(&g->house->wheel, &house.drain, g->house->now_ms + (uint64_t)(seconds * 1000));
   stop_all(g, STOP_DRAIN);

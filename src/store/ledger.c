@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { GATHER_MS = 100, GATHER_LEAST_MS = 5, TEND_MS = 1000, AGAIN_MS = 1000, SYNC_MS = 100, BATCH = 2000, GRANT_BATCH = 256 };
+enum { HURRY_MS = 20, GATHER_MS = 100, GATHER_LEAST_MS = 5, TEND_MS = 1000, AGAIN_MS = 1000, SYNC_MS = 100, BATCH = 2000, GRANT_BATCH = 256 };
 
 struct keeping {
   struct keeping *next;
@@ -26,7 +26,8 @@ struct ledger {
   bool open;                          /* the database is */
   pthread_t thread;
   int wake_fd;
-  bool asleep, stop, lost;            /* atomic */
+  bool asleep, stop, lost, hurry;     /* atomic */
+  bool follows;                       /* another process reads this ring, and does all of it */
   double keep;                        /* under the lock, with what follows */
   uint64_t max_size;
   pthread_mutex_t lock;
@@ -78,9 +79,19 @@ static bool open_base(struct ledger *l, const char **why) {
   return false;
 }
 
+/* While one weir replaces another the older one goes on with the ring that both fill, until it ends. */
+static bool follow(struct ledger *l) {
+  bool was = l->follows;
+  l->follows = !cells_drain_begin(l->cells);
+  l->tried_ms = steady_ms();
+  if (l->follows && !was) log_info("ledger: the process that this one replaces goes on writing it until it ends");
+  return l->follows;
+}
+
 static void try_again(struct ledger *l) {
   const char *why;
-  if (l->open || steady_ms() - l->tried_ms < AGAIN_MS) return;
+  if (l->open || steady_ms() - l->tried_ms < (l->follows ? HURRY_MS : AGAIN_MS)) return;
+  if (!l->lost && follow(l)) return;
   if (!open_base(l, &why)) {
     lose(l, why);
     return;
@@ -264,7 +275,8 @@ static void *run(void *arg) {
       continue;
     }
     __atomic_store_n(&l->asleep, true, __ATOMIC_SEQ_CST);
-    if (!ring_waits(l)) wait_for(l, TEND_MS);
+    bool often = l->follows || __atomic_load_n(&l->hurry, __ATOMIC_RELAXED);
+    if (!ring_waits(l)) wait_for(l, often ? HURRY_MS : TEND_MS);
     if (__atomic_exchange_n(&l->asleep, false, __ATOMIC_SEQ_CST)) continue;
     wait_for(l, l->gather_ms);                           /* woken for a record: more will come */
   }
@@ -279,9 +291,9 @@ static void wake(struct ledger *l) {
 
 bool ledger_lost(const struct ledger *l) { return __atomic_load_n(&l->lost, __ATOMIC_ACQUIRE); }
 
+/* The ring's lock was dropped before, so whoever reads `asleep` as false here is seen by the look at the ring that follows its setting. */
 void ledger_appended(struct ledger *l) {
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
-  if (__atomic_load_n(&l->asleep, __ATOMIC_RELAXED) && __atomic_exchange_n(&l->asleep, false, __ATOMIC_SEQ_CST)) wake(l);
+  if (__atomic_load_n(&l->asleep, __ATOMIC_SEQ_CST) && __atomic_exchange_n(&l->asleep, false, __ATOMIC_SEQ_CST)) wake(l);
 }
 
 void ledger_wanted(struct ledger *l) {
@@ -295,7 +307,7 @@ struct ledger *ledger_open(const struct ledger_options *o, const char **why) {
   *l = (struct ledger){ .cells = o->cells, .dir = mem_cstr(span_cstr(o->dir)), .keep = o->keep, .max_size = o->max_size, .gather_ms = GATHER_MS, .base.lock_fd = -1 };
   pthread_mutex_init(&l->lock, NULL);
   l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  bool good = l->wake_fd >= 0 && open_base(l, why);
+  bool good = l->wake_fd >= 0 && (follow(l) || open_base(l, why));
   if (l->wake_fd < 0) *why = strerrordesc_np(errno);
   if (!good && o->needed && l->wake_fd >= 0) {
     lose(l, *why);
@@ -312,6 +324,11 @@ struct ledger *ledger_open(const struct ledger_options *o, const char **why) {
   mem_free(l->dir);
   mem_free(l);
   return NULL;
+}
+
+void ledger_hurry(struct ledger *l) {
+  __atomic_store_n(&l->hurry, true, __ATOMIC_RELAXED);
+  wake(l);
 }
 
 void ledger_close(struct ledger *l) {

@@ -12,6 +12,7 @@ import time
 import wire
 from harness import chat_body, chat_provider, until
 from test_money import CALL, IN, MODEL, OUT, PRICE, Till, capped, storm
+from test_upgrade import alive, end, upgrade
 from upstream import chat_answer, chat_events
 
 PICO = 10**12
@@ -380,3 +381,25 @@ def test_report_and_why(h):
     assert "route 1. a/busy" in lines and "2. a/x" in lines and "3. a/small" in lines, lines  # as it was, not as it is
     assert h.run("why", "r-none", "--config", w.file, env=env).returncode == 1
     assert h.run("why").returncode == 2
+
+
+def test_one_takes_over_from_another(h):
+    """Both fill one ring while the older one drains; budgets get what is promised by whoever writes."""
+    till, slow = Till(h, 0), Till(h, 1.0)
+    w = capped(h, 'per = "all", day = usd(9)', chat_provider("a", till.url, MODEL), chat_provider("s", slow.url, MODEL))
+    assert w.chat("a/x").status == 200
+    t = threading.Thread(target=w.chat, args=("s/x",))
+    t.start()
+    until(lambda: slow.served == 1, 5 * h.slow, "one is under way")
+    upgrade(w)
+    for _ in range(30):
+        assert w.chat("a/x").status == 200
+    w.rows(31 if t.is_alive() else 32)
+    t.join()
+    rows = w.rows(32)
+    assert spent(rows) == 32 * COST and w.ledger("SELECT count(*) AS n FROM grants")[0]["n"] > 0 and {r["end"] for r in rows} == {"done"}
+    until(lambda: not alive(w.pid), 10 * h.slow, "the older one has ended")
+    assert w.chat("a/x").status == 200
+    w.rows(33)
+    assert "error ledger" not in w.err and "no ledger is kept" not in w.err, w.err
+    end(w)
