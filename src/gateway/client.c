@@ -427,7 +427,8 @@ void client_read_on(struct client *c) { pump_waiting(c); }
 void client_next(struct client *c) {
   c->exchange = NULL;
   if (c->state == CLIENT_CLOSED) return;
-  if (!c->keep_alive || c->state != CLIENT_BUSY || c->worker->draining) {
+  bool drained = c->worker->draining && !c->worker->gateway->handed_over;
+  if (!c->keep_alive || c->state != CLIENT_BUSY || drained) {
     c->keep_alive = false;
     c->ended = true;
     if (!waiting(c)) { linger(c); return; }
@@ -437,15 +438,16 @@ void client_next(struct client *c) {
   }
   c->state = CLIENT_IDLE;
   rest_clock(c);
+  if (c->worker->draining && !waiting(c)) clock_set(c, LET_GO_S);        /* its answer's head came before the drain and said that it may go on */
   pump_waiting(c);
 }
 
 /* What was asked is still answered; what waits for its next request is not waited for. */
 void client_drain(struct client *c) {
-  c->keep_alive = false;
+  if (!c->worker->gateway->handed_over) c->keep_alive = false;
   if (c->state != CLIENT_IDLE) return;
-  if (c->worker->gateway->handed_over && !waiting(c)) {  /* its next request may be on the way, its first one is */
-    if (!c->fresh) clock_set(c, LET_GO_S);
+  if (c->worker->gateway->handed_over) {                 /* its next request may be on the way, its first one is */
+    if (!c->fresh && !waiting(c)) clock_set(c, LET_GO_S);
     return;
   }
   if (waiting(c)) c->state = CLIENT_BUSY;                /* `sent` lingers */
