@@ -209,6 +209,12 @@ static unsigned list_take(const struct ares_addrinfo *info, struct address list[
   return count;
 }
 
+/* RFC 6761, 6.3: localhost is this machine, whether or not there is a hosts file that says so. */
+static unsigned loopback(const char *host, struct address list[RESOLVE_MOST]) {
+  bool local = span_ieq(span_cstr(host), SPAN("localhost")) || span_ends(span_cstr(host), SPAN(".localhost"));
+  return local && literal("127.0.0.1", &list[0]) && literal("::1", &list[1]) ? 2 : 0;
+}
+
 static void question_answered(void *arg, int status, int timeouts, struct ares_addrinfo *info) {
   struct question *q = arg, **link = &q->resolver->questions;
   struct address list[RESOLVE_MOST];
@@ -217,6 +223,7 @@ static void question_answered(void *arg, int status, int timeouts, struct ares_a
   (void)timeouts;
   if (status == ARES_SUCCESS && info) count = list_take(info, list, &ttl);
   if (info) ares_freeaddrinfo(info);
+  if (!count && (count = loopback(q->host, list))) status = ARES_SUCCESS, ttl = FAILURE_TTL;
   if (status == ARES_SUCCESS && !count) status = ARES_ENODATA, ttl = FAILURE_TTL;
   if (!count) snprintf(why, sizeof why, "%s for %.60s", status_text(status), q->host);
   if (!q->resolver->ending) name_keep(q->resolver, q->host, list, count, ttl, why);

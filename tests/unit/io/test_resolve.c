@@ -324,6 +324,9 @@ static void test_hosts_file(void **state) {
   assert_true(n >= 1);
   for (int i = 0; i < n; i++)
     if (list[i].to.ss_family == AF_INET) assert_int_equal(v4_of(&list[i]), INADDR_LOOPBACK);
+  assert_true(ask_wait(&b, &w, "no-file-says.localhost"));               /* RFC 6761, 6.3 */
+  assert_int_equal(resolver_cached(b.r, SPAN("no-file-says.localhost"), 80, list), 2);
+  assert_int_equal(v4_of(&list[0]), INADDR_LOOPBACK);
   bench_close(&b);
 }
 
