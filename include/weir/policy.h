@@ -95,6 +95,8 @@ struct policy_req {
   size_t target_count;                                   /* 0: as the model name says */
   uint32_t next_on;                                      /* of weir.route: bits by fault, and FAULT_NONE; 0: not given */
   uint32_t losses;                                       /* of weir.allow_loss: bits of enum loss */
+  struct span *allowed;                                  /* and every word of it, for translation; in the arena */
+  size_t allowed_count;
   unsigned attempts;                                     /* started so far */
   double deadline;                                       /* unix seconds; req.remaining = deadline - now */
   uint64_t random;                                       /* seed of weir.random; it moves on as numbers are drawn */

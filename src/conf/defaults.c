@@ -10,7 +10,7 @@ enum { DAY = 86400, YEAR = 365 * DAY };
   "connect", "tls", "head", "first_event", "first_event_reasoning", "between_events", "total", "hold_head", \
   "idle_pool", "queue", "drain", "header_time", "client_idle", "max_head", "max_body", "hold_answer", \
   "max_answer", "warm"
-const char *const setting_words[SET_COUNT] = { NUMBERS };
+const char *const setting_words[SET_COUNT] = { NUMBERS, "loss" };
 
 static const char seconds[] = "seconds", bytes[] = "bytes", count[] = "";
 static const struct spec { const char *unit; double low, high, usual; } specs[SET_COUNT] = {
@@ -32,6 +32,7 @@ static const struct spec { const char *unit; double low, high, usual; } specs[SE
   [SET_HOLD_ANSWER] = { bytes, 0, 64 * GB, 256 * KB },
   [SET_MAX_ANSWER] = { bytes, 1, 64 * GB, 16 * MB },
   [SET_WARM] = { count, 0, 10000, 2 },
+  [SET_LOSS] = { count, 0, 1, 0 },
 };
 
 /* Where a word can have an effect. Those about clients are needed before it is known what is asked for; connections are an endpoint's,
@@ -40,9 +41,9 @@ static const uint32_t of_clients =
   1u << SET_DRAIN | 1u << SET_HEADER_TIME | 1u << SET_CLIENT_IDLE | 1u << SET_MAX_HEAD | 1u << SET_MAX_BODY;
 static const uint32_t of_connections = 1u << SET_IDLE_POOL | 1u << SET_WARM;
 
-/* Words beside the numbers. Their other values belong to later versions. */
-static const struct choice { const char *word, *usual, *later; } choices[] = {
-  { "whole", "buffer", "assemble" }, { "loss", "tell", "strict" }, { "on_store_loss", "refuse", "pass" },
+/* Words beside the numbers. Where they are no settings, their other values belong to later versions. */
+static const struct choice { const char *word, *usual, *other; int setting; } choices[] = {
+  { "whole", "buffer", "assemble", -1 }, { "loss", "tell", "strict", SET_LOSS }, { "on_store_loss", "refuse", "pass", -1 },
 };
 enum { CHOICES = sizeof choices / sizeof *choices };
 
@@ -58,17 +59,19 @@ void settings_fill(struct settings *s) {
   s->given = (1u << SET_COUNT) - 1;
 }
 
-static bool choice_read(struct load *l, const struct choice *c) {
+static bool choice_read(struct load *l, const struct choice *c, struct settings *s) {
   size_t n;
   const char *p = lua_type(l->lua, -1) == LUA_TSTRING ? lua_tolstring(l->lua, -1, &n) : NULL;
   if (!p && sink_is(l->lua, -1)) return false;
-  bool loss = !strcmp(c->word, "on_store_loss");
-  if (p && loss && l->level != LEVEL_DEFAULTS) return problem_add(l, "on_store_loss has no effect here, since it is about weir's own store; write it in defaults"), false;
-  if (p && loss && !strcmp(p, c->later)) return l->conf->pass_on_store_loss = true;
-  if (p && !strcmp(p, c->usual)) return true;
-  if (p && !strcmp(p, c->later)) problem_add(l, "%s = \"%s\" is not in this version", c->word, c->later);
-  else problem_add(l, "%s must be \"%s\" or \"%s\"", c->word, c->usual, c->later);
-  return false;
+  bool usual = p && !strcmp(p, c->usual), other = p && !strcmp(p, c->other), store = !strcmp(c->word, "on_store_loss");
+  if (p && store && l->level != LEVEL_DEFAULTS) return problem_add(l, "on_store_loss has no effect here, since it is about weir's own store; write it in defaults"), false;
+  if (!usual && !other) return problem_add(l, "%s must be \"%s\" or \"%s\"", c->word, c->usual, c->other), false;
+  if (store && other) return l->conf->pass_on_store_loss = true;
+  if (c->setting < 0 && other) return problem_add(l, "%s = \"%s\" is not in this version", c->word, c->other), false;
+  if (c->setting < 0) return true;
+  s->value[c->setting] = other;
+  s->given |= 1u << c->setting;
+  return true;
 }
 
 static bool misplaced(struct load *l, int setting) {
@@ -82,7 +85,7 @@ static bool misplaced(struct load *l, int setting) {
 
 bool setting_read(struct load *l, struct span word, struct settings *s) {
   for (int i = 0; i < CHOICES; i++)
-    if (span_eq(word, span_cstr(choices[i].word))) return choice_read(l, &choices[i]);
+    if (span_eq(word, span_cstr(choices[i].word))) return choice_read(l, &choices[i], s);
   for (int i = 0; i < SET_COUNT; i++) {
     const struct spec *spec = &specs[i];
     uint64_t whole;

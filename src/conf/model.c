@@ -107,19 +107,14 @@ static struct provider *target_provider(struct load *l, struct span target) {
 }
 
 static void alias_check(struct load *l, const struct alias_draft *d) {
-  bool openai = false, messages = false;
   if (!d->alias.target_count && d->target_bad) return;
   if (!d->alias.target_count) return problem_add(l, "it has no target: model \"smart\" { \"openai/gpt-5\" }");
   if (d->alias.target_count > MOST_TARGETS) problem_add(l, "it has more than %d targets", MOST_TARGETS);
   for (size_t i = 0; i < d->alias.target_count; i++) {
     l->at = d->places[i];
-    const struct provider *p = target_provider(l, d->alias.targets[i]);
-    if (p) *(p->dialect == DIALECT_MESSAGES ? &messages : &openai) = true;
+    target_provider(l, d->alias.targets[i]);
   }
   l->at = d->at;
-  if (openai && messages)
-    warning_add(l, "its targets speak different dialects; a request goes only to those that speak its own, since "
-                "translation is not in this version");
   if (d->alias.next_on & 1u << FAULT_BAD_REQUEST)
     warning_add(l, "with bad_request in next_on each target is asked what the first one has refused");
 }

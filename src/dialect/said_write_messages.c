@@ -132,6 +132,7 @@ static void call_start(struct translation *t, struct call_told *c) {
 }
 
 static void call_pieces(struct translation *t, struct call_told *c) {
+  if (!buf_size(&c->arguments)) return;
   delta_tell(t, SPAN("input_json_delta"), SPAN("partial_json"), span_from(buf_span(&c->arguments), c->sent));
   c->sent = buf_size(&c->arguments);
 }

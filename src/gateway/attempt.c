@@ -57,6 +57,7 @@ void attempt_stop(struct attempt *a) {
   buf_free(&a->plain);
   unpack_free(a->unpack);
   tap_free(a->tap);
+  foreign_free(a->foreign);
   start_free(a->start);
   chunks_free(a->chunks);
   struct worker *w = a->exchange->worker;
@@ -127,7 +128,7 @@ static bool take_encoding(struct attempt *a, const struct http_head *h) {
   struct exchange *x = a->exchange;
   struct span e = http_header(h, SPAN("content-encoding"));
   if (x->raw || !e.n || span_ieq(e, SPAN("identity"))) return true;
-  bool own = x->started || x->asker || (a->stream && (exchange_has(x, HOOK_CHUNK) || a->usage_asked || x->reservation));
+  bool own = x->started || x->asker || a->foreign || (a->stream && (exchange_has(x, HOOK_CHUNK) || a->usage_asked || x->reservation));
   a->unpack = unpack_new(e);
   a->packed = a->unpack && !own;
   if (a->unpack || a->failing) return true;
@@ -161,7 +162,7 @@ static void on_head(struct call *c, const struct http_head *h) {
 static void whole_piece(struct attempt *a, struct span data) {
   struct exchange *x = a->exchange;
   buf_add(&a->window, data);
-  bool judged = x->asker || exchange_has(x, HOOK_RESPONSE);
+  bool judged = x->asker || a->foreign || exchange_has(x, HOOK_RESPONSE);
   if (buf_size(&a->window) <= (size_t)exchange_setting(x, judged ? SET_MAX_ANSWER : SET_HOLD_ANSWER)) return;
   if (judged) attempt_fault(a, FAULT_INVALID, "head", "the answer is larger than max_answer");
   else if (x->req.stream) attempt_fault(a, FAULT_INVALID, "head", "the answer is no event stream");
@@ -171,7 +172,11 @@ static void whole_piece(struct attempt *a, struct span data) {
 static void plain_piece(struct attempt *a, struct span data) {
   struct exchange *x = a->exchange;
   struct call *c = &a->call;
-  if (a->stream) { relay_feed(a, data); return; }
+  if (a->stream) {
+    if (a->foreign) foreign_feed(a, data);
+    else relay_feed(a, data);
+    return;
+  }
   phase_clock(a, SET_BETWEEN_EVENTS);
   if (a->flowing) {
     tap_feed(a, data);
@@ -240,7 +245,7 @@ static void read_whole(struct attempt *a) {
   struct answer_facts f;
   if (a->unpack && !unpack_ended(a->unpack)) { attempt_fault(a, FAULT_PROTOCOL, "head", "the encoded answer is cut short"); return; }
   if (!body.n) { attempt_fault(a, FAULT_EMPTY, "head", "the answer is empty"); return; }
-  answer_read(x->req.operation, body, &f);
+  answer_read(foreign_operation(a), body, &f);
   if (f.has_usage) {
     usage_merge(&x->usage, &f.usage);
     x->usage_reported = x->usage_whole = true;
@@ -249,6 +254,13 @@ static void read_whole(struct attempt *a) {
   if (f.fault && !exchange_final(x, f.fault)) {
     attempt_fault(a, f.fault, "head", f.fault == FAULT_INVALID ? "the answer is not what this route answers" : f.fault == FAULT_EMPTY ? "the answer holds nothing" : NULL);
     return;
+  }
+  if (a->foreign) {
+    const char *why = NULL;
+    f.finish = arena_copy(&a->arena, f.finish);
+    f.model = x->served_model;
+    if (!foreign_answer(a, &why)) { attempt_fault(a, FAULT_INVALID, "head", why); return; }
+    body = buf_span(&a->window);
   }
   a->response = (struct policy_response){ .status = a->status, .head = a->head, .body = body, .model = f.model, .finish = f.finish, .usage = f.usage, .done = true };
   a->phase_due_ms = 0;

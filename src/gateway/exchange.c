@@ -325,6 +325,7 @@ static bool pick(struct exchange *x) {
   if (x->req.facts.bound && !x->home) x->home = t.account;
   else if (x->unbound.n && x->req.facts.bound && t.account != x->home) request_lose(x);
   x->attempts[0] = attempt_new(x, &t);
+  foreign_begin(x->attempts[0]);
   x->usage = USAGE_NONE;                                 /* told of the attempt that answers */
   x->usage_reported = x->usage_whole = false;
   x->deltas = x->delta_bytes = 0;
@@ -368,13 +369,26 @@ static void pass_failure(struct exchange *x, struct attempt *a) {
   x->sink->calls->end(x->sink);
 }
 
+/* The same from a provider of another dialect, in the caller's words. */
+static void say_failure(struct exchange *x, struct attempt *a) {
+  struct span text = { NULL, 0 };
+  if (a->failure.message.n) json_unescape((struct json){ JSON_STRING, arena_printf(&x->arena, "\"%.*s\"", SPAN_FMT(a->failure.message)) }, &x->arena, &text);
+  struct error e = { .status = a->status, .fault = a->fault, .message = text, .tried = x->tried, .tried_count = x->tried_count };
+  if (!text.n) e.message = arena_printf(&x->arena, "%.*s refused the request with status %d", SPAN_FMT(a->target.name), a->status);
+  answer_error(x, &e, a->failure.retry_after);
+}
+
 static bool give_up(struct exchange *x, struct span why) {
   struct attempt *a = x->attempts[0];
   enum fault f = x->first_fault;
   bool several = false;
   for (size_t i = 1; i < x->tried_count; i++) several |= !span_eq(x->tried[i].target, x->tried[0].target);
   bool chain = several && a && (x->route.next_on & 1u << a->fault);                 /* spent, not ended by a refusal */
-  if (!x->started && may_pass(a) && !chain && !why.n) {
+  bool own_word = !x->started && may_pass(a) && !chain && !why.n;
+  if (own_word && a->foreign) {
+    f = a->fault;
+    say_failure(x, a);
+  } else if (own_word) {
     f = a->fault;
     pass_failure(x, a);
   } else {
@@ -556,8 +570,21 @@ static bool reserve(struct exchange *x) {
   }
 }
 
+/* The target's dialect cannot say it: another target may. */
+static bool unsaid(struct exchange *x, const struct translating *t) {
+  struct span why = arena_copy(&x->arena, t->why);
+  if (x->at + 1 < x->route.count || x->tried_count) return skip(x, why);
+  struct error e = { .status = 400, .word = SPAN("bad_request"), .code = SPAN("unsupported_parameter"), .param = t->field, .message = why,
+                     .hint = SPAN("ask a provider that speaks this dialect, leave the field out, or name it in weir.allow_loss") };
+  answer_error(x, &e, -1);
+  exchange_end(x, e.word);
+  return false;
+}
+
 static bool send_attempt(struct exchange *x) {
   struct attempt *a = x->attempts[0];
+  struct translating t = { 0 };
+  if (!request_ready(x, a, &t)) return unsaid(x, &t);
   if (a->view.deadline_set) {
     double left = ((double)x->deadline_ms - (double)now_ms(x)) / 1000;
     if (a->view.deadline < left) a->deadline_ms = now_ms(x) + (uint64_t)(a->view.deadline * 1000);

@@ -291,7 +291,7 @@ static enum meter_result reserve(struct exchange *x) {
   if (!x->req.charges && !a->view.charges && !x->reservation) return METER_GO;
   struct reservation *m = reservation_of(x, a);
   if (!operation_of(x)) return reserve_unread(x, a, m);
-  if (!x->raw) ask_usage(x, a);
+  if (!x->raw && !a->foreign) ask_usage(x, a);
   if (!a->model->price.count && counts_money(x) && c->prices.unpriced == UNPRICED_REFUSE) return refuse_unpriced(x, a);
   policy_estimate(&x->req, operation_of(x), a->view.edits, a->target.provider, a->model, &m->estimate);
   enum meter_result r = each_request(x, a, m);

@@ -77,6 +77,7 @@ static size_t relay_events(struct attempt *a, struct span window) {
   while ((s = sse_feed(&a->sse, span_from(window, at), &e)).kind == STEP_EVENT) {
     struct event_facts f;
     event_read(x->req.operation, &a->events, &e, &w->scratch, &f);
+    foreign_facts(a, &f);
     note_facts(x, &f);
     if (f.class == EVENT_ERROR && f.fault == FAULT_PROTOCOL && !x->terminated) {      /* not the provider's error event: unreadable */
       relay_write(a, span_of(window.p + sent, at - sent));
@@ -142,6 +143,7 @@ static size_t hold_events(struct attempt *a, struct span window, bool *ready) {
   while (!*ready && (s = sse_feed(&a->sse, span_from(window, at), &e)).kind == STEP_EVENT) {
     struct event_facts f;
     event_read(x->req.operation, &a->events, &e, &x->worker->scratch, &f);
+    foreign_facts(a, &f);
     enum fault fault = f.class == EVENT_ERROR ? (f.fault ? f.fault : FAULT_OVERLOADED)
                        : !more && !f.real && (f.finish.n || f.terminal) ? (f.fault ? f.fault : FAULT_EMPTY) : FAULT_NONE;
     bool final = f.class != EVENT_ERROR && exchange_final(x, fault);
@@ -229,6 +231,7 @@ void relay_feed(struct attempt *a, struct span data) {
     size_t used = relay_events(a, window);
     if (used == SIZE_MAX) return;
     keep_rest(a, own, data, used);
+    if (a->cut) { relay_cut(a, a->cut); return; }        /* seen behind these bytes */
     if (used) gap_clock(a);
     backpressure(a);
     return;
@@ -238,7 +241,8 @@ void relay_feed(struct attempt *a, struct span data) {
   if (used == SIZE_MAX) return;
   keep_rest(a, own, data, used);
   if (!ready) {
-    if (start_wanting(a)) gap_clock(a);
+    if (a->cut) relay_cut(a, a->cut);
+    else if (start_wanting(a)) gap_clock(a);
     return;
   }
   start_ready(a);

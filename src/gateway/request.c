@@ -288,6 +288,9 @@ static bool provider_sets(const struct provider *p, struct span name) {
   return false;
 }
 
+/* Versions, options and organisations of one provider's dialect mean nothing to another. */
+static bool of_dialect(struct span n) { return starts(n, "anthropic-") || starts(n, "openai-"); }
+
 static void compose_headers(struct exchange *x, struct attempt *a, struct buf *out) {
   const struct http_head *h = x->head;
   const struct provider *p = a->target.provider;
@@ -297,6 +300,7 @@ static void compose_headers(struct exchange *x, struct attempt *a, struct buf *o
   for (size_t i = 0; i < h->count; i++) {
     struct span n = h->headers[i].name;
     if (header_stays(n) || (!x->raw && is(n, "accept-encoding"))) continue;
+    if (a->foreign && of_dialect(n)) continue;
     if (cors && is(n, "origin")) continue;
     if (more && http_header_lists(h, SPAN("connection"), n)) continue;
     if ((a->view.headers && policy_sets(a, n)) || (p->header_count && provider_sets(p, n))) continue;
@@ -304,7 +308,7 @@ static void compose_headers(struct exchange *x, struct attempt *a, struct buf *o
   }
   for (size_t i = 0; i < p->header_count; i++)
     if (!policy_sets(a, p->headers[i].name)) http_write_header(out, p->headers[i].name, p->headers[i].value);
-  if (p->when_absent.name.n && !http_header(h, p->when_absent.name).p && !policy_sets(a, p->when_absent.name))
+  if (p->when_absent.name.n && (a->foreign || !http_header(h, p->when_absent.name).p) && !policy_sets(a, p->when_absent.name))
     http_write_header(out, p->when_absent.name, p->when_absent.value);
   for (const struct policy_header *ph = a->view.headers; ph; ph = ph->next) {
     bool newer = false;                                  /* newest first: the first of a name counts */
@@ -320,7 +324,7 @@ static void compose_path(struct exchange *x, struct attempt *a, struct buf *out)
   struct span base = a->target.endpoint->url.path, rest;
   bool versioned = span_ends(base, SPAN("/v1"));
   if (!x->raw) {
-    rest = span_cstr(x->req.operation->suffix);
+    rest = span_cstr(foreign_operation(a)->suffix);
     buf_add(out, base);
     if (a->target.provider->dialect == DIALECT_MESSAGES && !versioned) buf_add(out, SPAN("/v1"));
   } else {
@@ -331,7 +335,7 @@ static void compose_path(struct exchange *x, struct attempt *a, struct buf *out)
   }
   buf_add(out, rest);
   if (!rest.n && !base.n) buf_byte(out, '/');
-  struct span query = x->query.n ? query_without(x->query, SPAN("key"), &a->arena) : x->query;
+  struct span query = a->foreign ? (struct span){ 0 } : x->query.n ? query_without(x->query, SPAN("key"), &a->arena) : x->query;
   struct span fixed = a->target.endpoint->url.query;
   if (fixed.n) buf_byte(out, '?'), buf_add(out, fixed);
   if (query.n) buf_byte(out, fixed.n ? '&' : '?'), buf_add(out, query);
@@ -389,7 +393,7 @@ static void loss_tell(struct exchange *x) {
   struct buf said = { 0 };
   for (unsigned k = 0; k < LOSS_COUNT; k++)
     if (x->req.losses >> k & 1) buf_printf(&said, "%s%s", buf_size(&said) ? ", " : "", loss_words[k]);
-  x->loss = stripped(x, &said);
+  x->lost = stripped(x, &said);
 }
 
 /* From here on the request is another one, for policies too. Messages that a policy has set are treated like the client's. */
@@ -489,9 +493,16 @@ static struct span model_and_own(struct exchange *x, struct attempt *a) {
   return fresh;
 }
 
+bool request_ready(struct exchange *x, struct attempt *a, struct translating *t) {
+  x->loss = x->lost;
+  return !a->foreign || foreign_translate(a, edited(x, a) || a->own ? edited_body(x, a) : x->body, t);
+}
+
 static int compose_body(struct exchange *x, struct attempt *a, struct iovec *parts) {
   struct span body = x->body, model = x->req.facts.model.text;
-  if (edited(x, a)) {
+  if (a->foreign) {
+    body = a->body;
+  } else if (edited(x, a)) {
     body = edited_body(x, a);
   } else if (a->own || !json_string_is(x->req.facts.model, a->target.model)) {
     struct span fresh = model_and_own(x, a);

@@ -1,4 +1,5 @@
 #include "room.h"
+#include "weir/translate.h"
 #include <math.h>
 
 /* A choice is checked where it is made, so that a mistake names the line that made it, and taken when the hook
@@ -143,6 +144,24 @@ static int route_call(lua_State *L) {
   return lua_settop(L, made), 1;
 }
 
+static bool loss_translates(struct span word) {
+  for (size_t i = 0; i < translate_word_count; i++)
+    if (span_eq(word, span_cstr(translate_words[i]))) return true;
+  return false;
+}
+
+static int loss_refuse(lua_State *L, struct span word) {
+  bool near = span_nearest(word, translate_words, translate_word_count) && !span_nearest(word, loss_words, LOSS_COUNT);
+  return refuse_unknown(L, "field that may be lost", word, near ? translate_words : loss_words, near ? translate_word_count : LOSS_COUNT);
+}
+
+static void loss_allow(struct policy_req *req, struct span word) {
+  for (size_t i = 0; i < req->allowed_count; i++)
+    if (span_eq(req->allowed[i], word)) return;
+  if (!req->allowed) req->allowed = arena_alloc(req->arena, (LOSS_COUNT + translate_word_count) * sizeof *req->allowed);
+  req->allowed[req->allowed_count++] = arena_copy(req->arena, word);
+}
+
 /* weir.allow_loss { "thinking", … }. It holds from the call on, so that a policy may return another decision. */
 static int allow_loss_call(lua_State *L) {
   struct frame *f = check_phase(L, words[CHOSE_LOSS].word, words[CHOSE_LOSS].hooks);
@@ -154,8 +173,9 @@ static int allow_loss_call(lua_State *L) {
     unsigned k = 0;
     if (lua_rawgeti(L, 1, i) != LUA_TSTRING) return luaL_error(L, "weir.allow_loss: %d is a %s, not the name of a field", (int)i, luaL_typename(L, -1));
     while (k < LOSS_COUNT && !span_eq(check_span(L, -1), span_cstr(loss_words[k]))) k++;
-    if (k == LOSS_COUNT) return refuse_unknown(L, "field that may be lost", check_span(L, -1), loss_words, LOSS_COUNT);
-    losses |= 1u << k;
+    if (k < LOSS_COUNT) losses |= 1u << k;
+    else if (!loss_translates(check_span(L, -1))) return loss_refuse(L, check_span(L, -1));
+    loss_allow(f->subject->req, check_span(L, -1));
     lua_pop(L, 1);
   }
   f->subject->req->losses |= losses;

@@ -1,5 +1,6 @@
 /* From a model name to candidates, or to a message that helps. */
 #include "weir/route.h"
+#include "weir/translate.h"
 
 enum { MOST_SHOWN = 8, LONGEST_SHOWN = 120 };
 
@@ -104,8 +105,8 @@ static const char *unknown_provider(const struct conf *c, struct span name, stru
 static const char *mismatch(const struct operation_info *o, struct span name, enum dialect speaks, struct arena *a,
                             int *status) {
   *status = 400;
-  return arena_printf(a, "model '%.*s' is at a provider of dialect %s, which does not serve %s: translation between "
-                      "dialects is not in this version; ask for it at %s", SPAN_FMT(shown(name)), dialect_word(speaks),
+  return arena_printf(a, "model '%.*s' is at a provider of dialect %s, which does not serve %s: translation of that "
+                      "is not in this version; ask for it at %s", SPAN_FMT(shown(name)), dialect_word(speaks),
                       o->path, operation_own(speaks)->path).p;
 }
 
@@ -120,14 +121,14 @@ static const char *alias_route(const struct conf *c, const struct operation_info
     struct provider *p = provider_of(c, alias->targets[i], &model);
     if (!check(p)) continue;                       /* conf_load has looked */
     last = p->dialect;
-    if (operation_served(o, p->dialect)) candidate_add(out, p, model, alias->targets[i]);
+    if (operation_at(o, p->dialect)) candidate_add(out, p, model, alias->targets[i]);
   }
   return out->count ? NULL : mismatch(o, alias->name, last, a, status);
 }
 
 static const char *target_route(const struct operation_info *o, struct provider *p, struct span model, struct span name,
                                 struct arena *a, struct route *out, int *status) {
-  if (!operation_served(o, p->dialect)) return mismatch(o, name, p->dialect, a, status);
+  if (!operation_at(o, p->dialect)) return mismatch(o, name, p->dialect, a, status);
   candidate_add(out, p, model, name);
   return NULL;
 }

@@ -237,10 +237,7 @@ static void warnings(void **state) {
   conf_drop(l.conf);
   l = rig_load("provider \"vllm\" {} provider \"anthropic\" { key = env \"SECRET_A\" }\n"
                "model \"m\" { \"vllm/a\", \"anthropic/b\", next_on = { \"bad_request\" } }");
-  assert_string_equal(l.warnings, "weir.lua:2: model 'm': its targets speak different dialects; a request goes only "
-    "to those that speak its own, "
-                                  "since translation is not in this version\n"
-                                  "weir.lua:2: model 'm': with bad_request in next_on each target is asked what the "
+  assert_string_equal(l.warnings, "weir.lua:2: model 'm': with bad_request in next_on each target is asked what the "
                                     "first one has refused\n");
   conf_drop(l.conf);
 }

@@ -99,7 +99,7 @@ static void settings(void **state) {
     { "defaults { conect = 3 }", "weir.lua:1: defaults: unknown field 'conect'; did you mean 'connect'?\n" },
     { "defaults { whole = \"assemble\" }", "weir.lua:1: defaults: whole = \"assemble\" is not in this version\n" },
     { "defaults { whole = \"no\" }", "weir.lua:1: defaults: whole must be \"buffer\" or \"assemble\"\n" },
-    { "defaults { loss = \"strict\" }", "weir.lua:1: defaults: loss = \"strict\" is not in this version\n" },
+    { "defaults { loss = \"some\" }", "weir.lua:1: defaults: loss must be \"tell\" or \"strict\"\n" },
     { "defaults { on_store_loss = \"wait\" }", "weir.lua:1: defaults: on_store_loss must be \"refuse\" or \"pass\"\n" },
     { "provider \"vllm\" { on_store_loss = \"pass\" }", "weir.lua:1: provider 'vllm': on_store_loss has no effect here, since it is about weir's own "
       "store; write it in defaults\n" },
@@ -123,8 +123,8 @@ static void settings(void **state) {
       "kb(32),\n"
     "  max_body = mb(1), hold_answer = 0, max_answer = 7, whole = \"buffer\", loss = \"tell\" }\n"
     "defaults { warm = 0, on_store_loss = \"pass\" }\nledger { keep = days(3), max_size = mb(5) }\n"
-    "provider \"vllm\" { connect = 1, tls = 2 }\n"
-    "model \"m\" { \"vllm/x\", connect = 9 }");
+    "provider \"vllm\" { connect = 1, tls = 2, loss = \"strict\" }\n"
+    "model \"m\" { \"vllm/x\", connect = 9, loss = \"tell\" }");
   static const double given[SET_COUNT] = { 0.25, 6, 120, 3600, 86400, 61, 100, 0, 0, 2, 1, 2, 3, 32768, 1048576, 0,
     7, 0 };
   for (int i = 0; i < SET_COUNT; i++) assert_true(c->defaults.value[i] == given[i]);
@@ -136,6 +136,7 @@ static void settings(void **state) {
   assert_true(conf_setting(c, a, p, SET_TLS) == 2);
   assert_true(conf_setting(c, a, p, SET_TOTAL) == 100);
   assert_true(c->pass_on_store_loss && c->ledger.mode == LEDGER_ON && c->ledger.keep == 3 * 86400 && c->ledger.max_size == 5 << 20);
+  assert_true(conf_setting(c, a, p, SET_LOSS) == 0 && conf_setting(c, NULL, p, SET_LOSS) == 1 && conf_setting(c, NULL, NULL, SET_LOSS) == 0);
   conf_drop(c);
 }
 
@@ -151,12 +152,13 @@ static void each_setting_at_each_level(void **state) {
     { "queue", SET_QUEUE, { 1, 3, 4 }, "dpm" }, { "drain", SET_DRAIN, { 1, 2, 4 }, "d" }, { "header_time", SET_HEADER_TIME, { 1, 2, 4 }, "d" },
     { "client_idle", SET_CLIENT_IDLE, { 1, 2, 4 }, "d" }, { "max_head", SET_MAX_HEAD, { 1024, 2048, 4096 }, "d" }, { "max_body", SET_MAX_BODY, { 1, 2, 4 }, "d" },
   };
-  assert_int_equal(sizeof words / sizeof *words, SET_COUNT);
+  enum { NUMBERS = sizeof words / sizeof *words };
+  assert_int_equal(NUMBERS, SET_LOSS);                         /* behind them stands what is a word, not a number */
   double usual[SET_COUNT];
   struct conf *empty = rig_good("provider \"vllm\" {}");
   memcpy(usual, empty->defaults.value, sizeof usual);
   conf_drop(empty);
-  for (size_t i = 0; i < SET_COUNT; i++)
+  for (size_t i = 0; i < NUMBERS; i++)
     for (unsigned levels = 0; levels < 8; levels++) {
       char text[512], d[64] = "", p[64] = "", m[64] = "";
       bool taken = true;
@@ -190,7 +192,7 @@ static void settings_where_they_can_do_nothing(void **state) {
       "weir.lua:2: provider 'vllm': max_body has no effect here, since it is about clients; write it in defaults\n"
       "weir.lua:4: model 'm': drain has no effect here, since it is about clients; write it in defaults\n"
       "weir.lua:5: model 'm': warm has no effect here, since connections are a provider's; write it there or in defaults\n" },
-    { "provider \"vllm\" { loss = \"strict\" }", "weir.lua:1: provider 'vllm': loss = \"strict\" is not in this version\n" },
+    { "provider \"vllm\" { loss = 1 }", "weir.lua:1: provider 'vllm': loss must be \"tell\" or \"strict\"\n" },
   };
   for (size_t i = 0; i < sizeof list / sizeof *list; i++) rig_bad(list[i].text, list[i].errors);
 }

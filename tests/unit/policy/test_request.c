@@ -301,7 +301,7 @@ static void test_route_list_changed_after(void **state) {
   rig_end(&r);
 }
 
-/* Targets of another dialect are left out while another is there. */
+/* Targets that cannot serve the request are left out while another is there. */
 static void test_route_over_dialects(void **state) {
   (void)state;
   struct rig r;
@@ -310,12 +310,16 @@ static void test_route_over_dialects(void **state) {
       &r,
       "return { on_request = function(req) if req.model == 'all' then return weir.route { 'anthropic/c', 'lab/x', "
       "'openai/y' } end return weir.route { 'anthropic/c' } end }");
-  ask_init(&a, OP_CHAT, "{\"model\":\"all\",\"messages\":[]}");
+  ask_init(&a, OP_RESPONSES, "{\"model\":\"all\",\"input\":\"\"}");
   assert_false(ask_request(&r, &a)->error);
   assert_int_equal(a.req.target_count, 2);
   assert_span(a.req.targets[0], "lab/x");
   ask_end(&a);
-  ask_init(&a, OP_CHAT, CHAT_BODY);
+  ask_init(&a, OP_CHAT, "{\"model\":\"all\",\"messages\":[]}");      /* is translated */
+  assert_false(ask_request(&r, &a)->error);
+  assert_int_equal(a.req.target_count, 3);
+  ask_end(&a);
+  ask_init(&a, OP_RESPONSES, "{\"model\":\"x\",\"input\":\"\"}");
   assert_false(ask_request(&r, &a)->error);
   assert_int_equal(a.req.target_count, 1);
   assert_span(a.req.targets[0], "anthropic/c");

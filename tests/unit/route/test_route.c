@@ -57,8 +57,10 @@ static void names(void **state) {
     { OP_COUNT_TOKENS, "opus", "claude/opus=claude:opus" },
     { OP_CHAT, "meta-llama/Llama-3", "openai/meta-llama/Llama-3=openai:meta-llama/Llama-3" },
     { OP_CHAT, "openai/", "openai/openai/=openai:openai/" },
-    { OP_CHAT, "smart", "openai/gpt-5=openai:gpt-5 lab/a/b=lab:a/b" },
-    { OP_MESSAGES, "smart", "claude/opus=claude:opus" },
+    { OP_CHAT, "smart", "claude/opus=claude:opus openai/gpt-5=openai:gpt-5 lab/a/b=lab:a/b" },
+    { OP_RESPONSES, "smart", "openai/gpt-5=openai:gpt-5 lab/a/b=lab:a/b" },
+    { OP_MESSAGES, "smart", "claude/opus=claude:opus openai/gpt-5=openai:gpt-5 lab/a/b=lab:a/b" },
+    { OP_COUNT_TOKENS, "smart", "claude/opus=claude:opus" },
     { OP_MESSAGES, "thinker", "claude/opus=claude:opus" },
     { OP_CHAT, "openai/fake", "openai/real=openai:real" },
   };
@@ -88,21 +90,21 @@ static void refusals(void **state) {
   (void)state;
   with_aliases.aliases = aliases + 1;
   with_aliases.alias_count = 1;
-  struct found f = ask(&conf, OP_CHAT, "claude/opus");
+  struct found f = ask(&conf, OP_RESPONSES, "claude/opus");
   assert_int_equal(f.status, 400);
   assert_string_equal(f.why, "model 'claude/opus' is at a provider of dialect messages, which does not serve "
-    "/v1/chat/completions: translation "
-                      "between dialects is not in this version; ask for it at /v1/messages");
-  f = ask(&conf, OP_MESSAGES, "lab/x");
+                             "/v1/responses: translation of that is not in this version; ask for it at /v1/messages");
+  f = ask(&conf, OP_COUNT_TOKENS, "lab/x");
   assert_int_equal(f.status, 400);
   assert_string_equal(f.why, "model 'lab/x' is at a provider of dialect responses, which does not serve "
-    "/v1/messages: translation "
-                      "between dialects is not in this version; ask for it at /v1/responses");
+                             "/v1/messages/count_tokens: translation of that is not in this version; ask for it at /v1/responses");
+  assert_string_equal(ask(&conf, OP_CHAT, "claude/opus").names, "claude/opus=claude:opus");        /* translated */
+  assert_string_equal(ask(&conf, OP_MESSAGES, "lab/x").names, "lab/x=lab:x");
   f = ask(&conf, OP_EMBEDDINGS, "thinker");
   assert_int_equal(f.status, 400);
   assert_string_equal(f.why, "model 'thinker' is at a provider of dialect messages, which does not serve "
     "/v1/embeddings: translation "
-                      "between dialects is not in this version; ask for it at /v1/messages");
+                      "of that is not in this version; ask for it at /v1/messages");
   f = ask(&none, OP_CHAT, "gpt-5");
   assert_int_equal(f.status, 404);
   assert_string_equal(f.why, "model 'gpt-5' is not known here, and no provider of dialect chat is configured");
@@ -160,13 +162,13 @@ static void lists_of_policies(void **state) {
   assert_int_equal(r.next_on, route_default_next_on());
   assert_null(r.alias);
   assert_null(route_names(&conf, chat, one, 1, &a, &r, &status));
-  assert_int_equal(r.count, 2);
+  assert_int_equal(r.count, 3);
   assert_ptr_equal(r.alias, &aliases[0]);
   assert_int_equal(r.next_on, 1u << FAULT_TIMEOUT);
   assert_string_equal(route_names(&conf, chat, slip, 2, &a, &r, &status), "target 'opnai/x': unknown provider "
     "'opnai'; did you mean 'openai'?");
   assert_int_equal(status, 404);
-  assert_non_null(route_names(&conf, chat, wrong, 1, &a, &r, &status));
+  assert_non_null(route_names(&conf, operation_info(OP_EMBEDDINGS), wrong, 1, &a, &r, &status));
   assert_int_equal(status, 400);
   assert_null(route_names(&conf, chat, nested, 2, &a, &r, &status));     /* an alias only when it is alone */
   assert_true(span_eq(r.candidates[1].name, SPAN("openai/smart")));
