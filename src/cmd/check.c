@@ -84,7 +84,7 @@ static int explain(struct generation *gen, const char *model, const char *reques
   for (; i < 2; i++) {                                   /* the model may live at a provider of either family */
     r = (struct route){ 0 };
     why = route_model(c, operation_info(asked[i]), span_cstr(model), &a, &r, &status);
-    if (!why) break;
+    if (!why && operation_served(operation_info(asked[i]), r.candidates[0].provider->dialect)) break;
   }
   if (why) {
     fprintf(stderr, "%s\n", why);
@@ -99,7 +99,7 @@ static int explain(struct generation *gen, const char *model, const char *reques
   }
   arena_end(&a);
   if (why) return 1;
-  return request ? run_request(gen, operation_info(asked[i]), span_cstr(model), request) : 0;
+  return request ? run_request(gen, operation_info(asked[i < 2 ? i : 1]), span_cstr(model), request) : 0;
 }
 
 int cmd_check(struct args *a) {

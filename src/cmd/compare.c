@@ -178,6 +178,11 @@ static bool find_target(struct compare *c, const char *path) {
     c->operation = given ? given : operation_info(usual[i]);
     why = route_model(c->conf, c->operation, span_cstr(c->model), &c->arena, &r, &status);
     if (why) continue;
+    const struct provider *p = r.candidates[0].provider;
+    if (!operation_served(c->operation, p->dialect)) {   /* direct, nobody translates */
+      why = arena_printf(&c->arena, "%s is at a provider of dialect %s, which does not serve %s", c->model, dialect_word(p->dialect), c->operation->path).p;
+      continue;
+    }
     route_pick(&r.candidates[0], NULL, 0, 0, 0, &c->target);
     if (c->stream && !c->operation->streams) return refuse("%s has no streams", c->operation->path);
     return true;
