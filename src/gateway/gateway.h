@@ -333,8 +333,7 @@ struct exchange {
   size_t tried_count;
   const struct account *home;         /* of a bound request: the first that was picked */
   struct span unbound;                /* its body without what a policy lets be lost; empty: it stays at home */
-  struct span lost;                   /* of its bound state: left out from now on */
-  struct span loss;                   /* what was left out of what was sent, as the client is told */
+  struct span lost, loss;             /* of its bound state, left out from now on; all that was left out of what was sent, as the client is told */
   struct target elsewhere;            /* what the next pick takes; endpoint NULL: as chance and health say */
   enum fault first_fault;
   int first_status;
@@ -417,8 +416,7 @@ bool request_may_lose(struct exchange *x);
 void request_lose(struct exchange *x);
 /* Head and body parts for a target; gives the number of parts, at most SEND_PARTS - 1. */
 int request_compose(struct exchange *x, struct attempt *a, struct buf *head, struct iovec *body);
-/* Makes the request ready for the attempt's target. False: it cannot be said in the target's dialect, and *t tells why. */
-bool request_ready(struct exchange *x, struct attempt *a, struct translating *t);
+bool request_ready(struct exchange *x, struct attempt *a, struct translating *t);     /* for its target; false: it cannot be said in its dialect, *t tells */
 
 /* peer.c: whom a client is, where trusted_proxies stand before it. */
 enum peer_start { PEER_MORE, PEER_PLAIN, PEER_TOLD, PEER_STRANGER, PEER_BROKEN };
@@ -442,7 +440,6 @@ bool cors_preflight(struct exchange *x);                 /* true: it was one, an
 bool admit_caller(struct exchange *x);                   /* from the head alone: x->head and req.method are set; sets req.key */
 bool admit_model(struct exchange *x, struct span model); /* on a route that is read: req.operation is set */
 bool admit_unread(struct exchange *x, const struct provider *p);         /* on one that is passed through */
-
 /* counters.c: the cells in the runtime directory, and the thread that looks after them */
 bool counters_open(struct gateway *g, const char **why);
 void counters_close(struct gateway *g);
@@ -548,7 +545,7 @@ struct attempt {
   struct buf window;                  /* stream: the unfinished event; whole: the answer so far */
   struct buf held;                    /* stream: events before the content point */
   struct foreign *foreign;            /* the provider speaks another dialect; NULL: the client's own */
-  struct span body;                   /* foreign: the request as it is sent; the exchange's arena */
+  struct span body;                   /* foreign: the request as it is sent */
   struct unpack *unpack;              /* NULL: the answer is not encoded, or goes by unread */
   bool packed;                        /* the client gets the encoded bytes, and what stands in them is read beside; else it gets the decoded ones */
   struct buf raw;                     /* packed stream: its bytes before the content point */
@@ -582,15 +579,13 @@ bool relay_time(struct attempt *a);                      /* hold_due_ms is over;
 void relay_end(struct attempt *a);                       /* the provider's bytes ended */
 void relay_cut(struct attempt *a, enum fault f);         /* they broke off; a->why says how */
 
-/* foreign.c: a provider that speaks another dialect. */
-void foreign_begin(struct attempt *a);                   /* sets a->foreign where it does */
+void foreign_begin(struct attempt *a);                   /* foreign.c: sets a->foreign where the provider speaks another dialect */
 const struct operation_info *foreign_operation(const struct attempt *a);  /* what the provider is asked */
 bool foreign_translate(struct attempt *a, struct span body, struct translating *t);   /* into a->body; false: it cannot be said, t tells */
 bool foreign_answer(struct attempt *a, const char **why);                /* a whole one, in a->window */
 void foreign_feed(struct attempt *a, struct span data);  /* bytes of a stream. The attempt may be gone behind it */
 void foreign_facts(const struct attempt *a, struct event_facts *f);      /* of an event in the client's dialect: what the provider knew better */
 void foreign_free(struct foreign *f);                    /* NULL is fine */
-
 /* tap.c: the usage of what flows through unread */
 const struct operation_info *tap_operation(struct span method, struct span path, const struct provider *p);   /* that a raw path is; NULL: none */
 void tap_begin(struct attempt *a);                       /* its head is here */
