@@ -19,7 +19,7 @@ import wire
 
 SECRET = "sk-e2e-provider-0123456789abcdef"  # in the environment of every weir; must never be seen anywhere but upstream
 LOOP = ["--loop", os.environ["WEIR_LOOP"]] if os.environ.get("WEIR_LOOP") else []  # of every weir and mock
-PORTS = 9000  # per slot, below the range the kernel takes its own from
+PORTS = 5000  # per slot, of four, below the range the kernel takes its own from
 
 
 class Skip(Exception):
@@ -224,7 +224,7 @@ class Harness:
         shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.memory = tempfile.mkdtemp(prefix="weir-e2e-", dir=shm)  # state folders: the ledger need not wait for a disk
         self.things, self.number = [], 0
-        first = 11000 + PORTS * (slot % 2)
+        first = 11000 + PORTS * slot
         self.ports = iter(random.sample(range(first, first + PORTS), 400))
         with open(self.binary("weir"), "rb") as f:
             self.slow = 3 if re.search(rb"__[at]san_init", f.read()) else 1

@@ -216,7 +216,7 @@ static void test_calling_back(void **state) {
 /* ---- limits */
 static void test_memory(void **state) {
   (void)state;
-  struct vm_limits limits = { .memory = 1 << 20 };
+  struct vm_limits limits = { .memory = 1 << 20, .call_ms = 1000 };
   struct vm *vm = vm_new(&limits);
   lua_State *L = vm_state(vm);
   size_t at_first = vm_memory(vm);
