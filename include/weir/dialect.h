@@ -282,7 +282,7 @@ struct error {
   struct span code;                                      /* chat, responses: the code field; empty: chosen from status and fault. messages has none */
   struct span param;
   struct span id;                                        /* request id */
-  struct span hint;
+  struct span hint;                                      /* what the caller can do; empty: chosen from word and fault */
   const struct tried *tried;
   size_t tried_count;
 };

@@ -108,6 +108,9 @@ void error_read(enum dialect d, int status, struct json document, struct failure
 void event_fail(enum dialect d, struct json document, struct event_facts *out);
 void event_protocol(struct event_facts *out, struct span why);   /* why: a literal, no escapes */
 
+/* What the caller can do: the error's own hint, or one by its word and fault; empty: none is known. */
+struct span error_hint(const struct error *e);
+
 /* ---- writing */
 static inline void event_begin(struct buf *out, struct span name) {
   if (name.n) buf_add(out, SPAN("event: ")), buf_add(out, name), buf_byte(out, '\n');

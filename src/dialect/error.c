@@ -96,7 +96,7 @@ static void weir_write(struct json_writer *w, const struct error *e, int status)
     json_end(w, '}');
   }
   json_end(w, ']');
-  str_or_null(w, SPAN("hint"), e->hint);
+  str_or_null(w, SPAN("hint"), error_hint(e));
   json_end(w, '}');
 }
 

@@ -90,7 +90,8 @@ static void bodies(void **state) {
     string_is(v, "error.message", "it \"failed\"\n");
     string_is(v, "error.weir.id", "req-1");
     assert_int_equal(json_at(v, "error.weir.tried").type, JSON_ARRAY);
-    string_is(v, "error.weir.hint", NULL);
+    bool silent = s->fault == FAULT_NONE && strcmp(s->word, "capped") != 0 && strcmp(s->word, "limited") != 0;
+    assert_int_equal(json_at(v, "error.weir.hint").type, silent ? JSON_NULL : JSON_STRING);
     if (s->word[0] || s->fault) string_is(v, "error.weir.fault", s->word[0] ? s->word : fault_word(s->fault));
     if (s->dialect == DIALECT_MESSAGES) {
       string_is(v, "type", "error");
@@ -99,6 +100,27 @@ static void bodies(void **state) {
       string_is(v, "error.code", s->openai_code);
       string_is(v, "error.param", NULL);
     }
+    buf_free(&b);
+  }
+}
+
+static void hints(void **state) {
+  struct { struct error error; const char *want; } cases[] = {
+    { { .fault = FAULT_CONTEXT_TOO_LONG }, "a retry will not help: make the prompt smaller, or ask a model with a larger window" },
+    { { .fault = FAULT_TIMEOUT }, "a retry may pass; so may a smaller prompt, a faster model or a larger x-weir-timeout" },
+    { { .status = 401, .word = SPAN("auth") }, "send a key of this weir that is valid and may ask for this model" },
+    { { .fault = FAULT_AUTH, .tried_count = 1 }, "a retry will not help: weir's own account was refused; another provider may answer" },
+    { { .status = 429, .word = SPAN("limited"), .fault = FAULT_NONE }, "a retry after the pause that retry-after tells may pass" },
+    { { .status = 403, .word = SPAN("denied") }, NULL },
+    { { .status = 403, .word = SPAN("denied"), .hint = SPAN("ask legal") }, "ask legal" },
+  };
+  static const struct tried one = { SPAN("a/x"), FAULT_AUTH, 401, 1 };
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct buf b = { 0 };
+    if (cases[i].error.tried_count) cases[i].error.tried = &one;
+    error_write(DIALECT_MESSAGES, &cases[i].error, &b);
+    string_is(parsed(&b), "error.weir.hint", cases[i].want);
     buf_free(&b);
   }
 }
@@ -186,7 +208,7 @@ static void first_sequence_number(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(bodies), cmocka_unit_test(told_in_full), cmocka_unit_test(account_faults_do_not_leak), cmocka_unit_test(events),
+    cmocka_unit_test(bodies), cmocka_unit_test(hints), cmocka_unit_test(told_in_full), cmocka_unit_test(account_faults_do_not_leak), cmocka_unit_test(events),
     cmocka_unit_test(first_sequence_number),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
