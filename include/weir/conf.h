@@ -82,6 +82,7 @@ struct endpoint {
   struct span tls_name;               /* name the certificate must carry; the host by default */
   struct span ca;                     /* PEM path; empty: system roots */
   struct span region;
+  bool deployments;                   /* Azure's classic paths: …/deployments/MODEL/chat/completions?api-version= */
   unsigned weight;                    /* ≥ 1 */
   struct account *accounts;           /* its own, or the provider's */
   size_t account_count;
@@ -109,7 +110,9 @@ struct provider {
   struct price price;                 /* of all its models that have none of their own; count 0: not given */
   uint32_t discount;                  /* its own factor on all prices, in millionths */
   struct price worst;                 /* what a model without a price is taken to cost; count 0: such a model has no price */
-  const struct catalogue_quirks *quirks;   /* never NULL */
+  const struct catalogue_quirks *quirks;   /* never NULL; the catalogue's with what weir.lua says of it */
+  const char *auth_header;            /* how a key is sent, as in the catalogue */
+  struct span auth_name;              /* the header's name alone */
   int8_t usage_option;                /* 1, 0, -1: as its quirks say */
   struct settings settings;
   unsigned number;                    /* place in conf->providers */
@@ -236,6 +239,8 @@ bool conf_files_changed(const struct conf *c, uint64_t *fingerprint);
 const struct proxy *conf_proxy(const struct conf *c, const struct url *u);
 /* The header line to send now: that of the newest reading. It lives as long as the conf; NULL: none. */
 const struct secret *account_line(const struct account *a);
+/* What is asked of an endpoint for a model, behind its base: "/chat/completions", "/deployments/MODEL/chat/completions". */
+void endpoint_path(const struct endpoint *e, const struct provider *p, const struct operation_info *o, struct span model, struct buf *out);
 /* A provider refused it (401). Begin gives true to one caller a minute, who then has a thread call account_renew, which blocks
    and says whether the key is another one (else *why it could not be read, or NULL), or calls account_renew_end. */
 bool account_renew_begin(const struct account *a, uint64_t now_ms);
@@ -259,7 +264,7 @@ bool conf_restart_needed(const struct conf *running, const struct conf *next, st
 /* ---- the catalogue */
 struct catalogue_provider {
   const char *name, *url, *key_variable;
-  const char *auth_header;            /* "authorization" (Bearer), "x-api-key", "api-key" */
+  const char *auth_header;            /* "authorization" (Bearer), "x-api-key", "api-key"; "name: scheme" for another scheme */
   enum dialect dialect;
   const char *extra_header;           /* "anthropic-version: 2023-06-01" when the client sent none; NULL */
   const struct catalogue_quirks *quirks;
@@ -272,10 +277,15 @@ struct catalogue_quirks {
   enum thinking thinking;
   bool usage_option;                  /* takes stream_options.include_usage */
   bool old_limit_name;                /* its chat knows `max_tokens` alone */
+  bool new_limit_name;                /* its chat may insist on `max_completion_tokens`; neither: it takes either name */
   bool usage_always;                  /* streams tell their usage unasked */
   bool tells_cost;                    /* what its usage says it cost is what it charges */
   bool bills_cancelled;               /* goes on and charges when the connection is closed (or it is not known to stop) */
   bool free;                          /* runs on machines of one's own: no price per token */
+  bool local;                         /* a server of one's own: works without a key, and is used only where weir.lua names it */
+  bool deployments;                   /* with an api_version the model stands in the path (Azure) */
+  bool proven;                        /* recorded answers of it go through weir's tests; else its row is what it says of itself */
+  const char *url_form;               /* it has no url of its own: how the user's looks; NULL */
   bool dated_dashes, dated_digits;    /* "-2025-08-07", "-20250929" behind a name are the same model at the same price */
 };
 extern const struct catalogue_quirks catalogue_no_quirks;                /* of a provider that is not in the catalogue */

@@ -27,6 +27,8 @@ int cmd_check(struct args *a);
 /* weir check --system and --providers: 0 good, 1 not. */
 int check_system(const char *file);
 int check_providers(const char *file);
+const char *usage_words(const struct provider *p);       /* "is asked for usage in streams" */
+const char *cancel_words(const struct provider *p);      /* "goes on and charges" */
 /* What weir check prints of prices: of one model, indented; of all. */
 void explain_price(const struct conf *c, const struct provider *p, struct span model);
 void check_prices(const struct conf *c);

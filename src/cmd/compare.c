@@ -98,8 +98,7 @@ static void compose_direct(struct compare *c, struct span body, struct buf *out)
   buf_add(out, SPAN("POST "));
   if (absolute) buf_add(out, SPAN("http://")), buf_add(out, e->host_header);
   buf_add(out, e->url.path);
-  if (p->dialect == DIALECT_MESSAGES && !span_ends(e->url.path, SPAN("/v1"))) buf_add(out, SPAN("/v1"));
-  buf_add(out, span_cstr(c->operation->suffix));
+  endpoint_path(e, p, c->operation, c->target.model, out);
   if (e->url.query.n) buf_byte(out, '?'), buf_add(out, e->url.query);
   buf_add(out, SPAN(" HTTP/1.1\r\nhost: "));
   buf_add(out, e->host_header);

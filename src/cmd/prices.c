@@ -50,9 +50,7 @@ void explain_price(const struct conf *c, const struct provider *p, struct span m
   struct model_facts m;
   conf_model(c, p, model, &m);
   sizes_print(&m);
-  printf("    provider: %s, %s after a cancel\n",
-         provider_takes_usage_option(p) ? "is asked for usage in streams" : p->quirks->usage_always || p->dialect != DIALECT_CHAT ? "tells usage in streams unasked" : "tells no usage in streams",
-         p->quirks->bills_cancelled ? "goes on and charges" : "stops and charges no more");
+  printf("    provider: %s, %s after a cancel\n", usage_words(p), cancel_words(p));
   printf("    price: ");
   source_print(c, &m);
   if (m.price.discount != PRICE_PPM && m.price.count) printf("      times %.6g (discount)\n", m.price.discount / (double)PRICE_PPM);

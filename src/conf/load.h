@@ -46,6 +46,9 @@ struct provider_draft {
   struct place at;
   struct provider provider;           /* name, dialect, headers, models, settings */
   const struct catalogue_provider *known;
+  struct catalogue_quirks quirks;     /* the catalogue's, changed by what weir.lua says */
+  const char *auth;                   /* NULL: the usual one */
+  struct span api_version;
   bool dialect_given, dialect_bad;
   struct endpoint_draft self;         /* what stands in the provider itself, the default of its endpoints */
   struct endpoint_draft **endpoints;
@@ -243,6 +246,15 @@ bool read_discount(struct load *l, const struct field *f, void *into);     /* mi
 
 /* ---- prices.c */
 void prices_finish(struct load *l);                     /* after the providers */
+
+/* ---- quirks.c: fields of a provider that say how it counts, charges and takes a key; into a struct provider_draft */
+bool read_auth(struct load *l, const struct field *f, void *into);
+bool read_thinking(struct load *l, const struct field *f, void *into);
+bool read_reasoning(struct load *l, const struct field *f, void *into);
+bool read_limit_name(struct load *l, const struct field *f, void *into);
+bool read_dated_names(struct load *l, const struct field *f, void *into);
+bool read_price_name(struct load *l, const struct field *f, void *into);
+bool header_name_ok(struct span name);                  /* a token of RFC 9110 */
 
 /* ---- defaults.c */
 void settings_fill(struct settings *s);

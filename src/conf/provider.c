@@ -78,10 +78,6 @@ static bool read_dialect(struct load *l, const struct field *f, void *into) {
   return false;
 }
 
-static bool token_char(char c) {
-  return name_char(c) || (c && strchr("!#$%&'*+^`|~", c));
-}
-
 /* What weir itself writes, or must never pass on. */
 static const char *header_refused(struct span name) {
   static const char *const framing[] = {
@@ -89,8 +85,7 @@ static const char *header_refused(struct span name) {
     "keep-alive", "expect", "proxy-connection", "proxy-authorization", "accept-encoding",
   };
   static const char *const secret[] = { "authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie" };
-  for (size_t i = 0; i < name.n; i++)
-    if (!token_char(name.p[i])) return "is no name of a header";
+  if (name.n && !header_name_ok(name)) return "is no name of a header";
   for (size_t i = 0; i < sizeof framing / sizeof *framing; i++)
     if (span_ieq(name, span_cstr(framing[i]))) return "is written by weir itself";
   for (size_t i = 0; i < sizeof secret / sizeof *secret; i++)
@@ -180,7 +175,11 @@ static const struct field provider_fields[] = {
   { "headers", read_headers, 0 }, { "models", read_models, 0 }, { "region", read_span, AT(self.region) },
   { "tls_name", read_span, AT(self.tls_name) }, { "ca", read_ca, AT(self.ca) },
   { "proxy", read_proxy, AT(self.proxy) }, { "price", read_price, AT(provider.price) }, { "discount", read_discount, AT(provider.discount) },
-  { "usage_option", read_whether, AT(provider.usage_option) },
+  { "usage_option", read_whether, AT(provider.usage_option) }, { "auth", read_auth, 0 }, { "api_version", read_span, AT(api_version) },
+  { "usage_always", read_bool, AT(quirks.usage_always) }, { "bills_cancelled", read_bool, AT(quirks.bills_cancelled) },
+  { "tells_cost", read_bool, AT(quirks.tells_cost) }, { "free", read_bool, AT(quirks.free) }, { "thinking", read_thinking, 0 },
+  { "reasoning_tokens", read_reasoning, 0 }, { "limit_name", read_limit_name, 0 }, { "dated_names", read_dated_names, 0 },
+  { "price_name", read_price_name, 0 },
 };
 #undef AT
 
@@ -227,7 +226,7 @@ size_t provider_draft_add(struct load *l, struct span name) {
   d->at = d->self.at = l->at;
   d->provider.name = name;
   d->known = catalogue_provider(name);
-  d->provider.quirks = d->known ? d->known->quirks : &catalogue_no_quirks;
+  d->quirks = *(d->known ? d->known->quirks : &catalogue_no_quirks);
   d->provider.discount = PRICE_PPM;
   d->provider.usage_option = -1;
   d->self.weight = 1;

@@ -30,7 +30,8 @@ static bool own_listener(const struct load *l, const struct url *u) {
 }
 
 struct secret *auth_line_make(const char *header, struct span key) {
-  struct span name = span_cstr(header), scheme = span_eq(name, SPAN("authorization")) ? SPAN(": Bearer ") : SPAN(": ");
+  struct span name = span_cstr(header);
+  struct span scheme = span_ieq(name, SPAN("authorization")) ? SPAN(": Bearer ") : span_find(name, ':') < name.n ? SPAN(" ") : SPAN(": ");
   size_t n = name.n + scheme.n + key.n + 2;
   char *line = mem_alloc(n), *at = line;
   memcpy(at, name.p, name.n);
@@ -43,11 +44,17 @@ struct secret *auth_line_make(const char *header, struct span key) {
   return secret;
 }
 
+/* A catalogue name with another dialect is another server, and takes keys as that dialect's do. */
+static const char *auth_header_of(const struct provider_draft *d) {
+  bool messages = d->provider.dialect == DIALECT_MESSAGES;
+  if (d->auth) return d->auth;
+  if (d->known && (d->known->dialect == DIALECT_MESSAGES) == messages) return d->known->auth_header;
+  return messages ? "x-api-key" : "authorization";
+}
+
 static struct account *accounts_build(struct load *l, const struct provider_draft *d, const struct accounts *from,
                                       size_t *count) {
-  bool messages = d->provider.dialect == DIALECT_MESSAGES;
-  bool usual = d->known && (d->known->dialect == DIALECT_MESSAGES) == messages;
-  const char *header = usual ? d->known->auth_header : messages ? "x-api-key" : "authorization";
+  const char *header = auth_header_of(d);
   size_t n = from->count ? from->count : 1;
   struct account *accounts = arena_zero(&l->conf->arena, n * sizeof *accounts);
   for (size_t i = 0; i < n; i++) accounts[i].index = (unsigned)i;
@@ -68,7 +75,7 @@ static void usual_key(struct load *l, struct provider_draft *d, bool usual_place
   if (d->self.accounts.given || !variable || !usual_place) return;
   struct secret *secret = getenv(variable) ? secret_from_environment(variable, &why) : NULL;
   if (!secret && getenv(variable)) problem_add(l, "environment variable '%s' %s", variable, why);
-  else if (!secret) warning_add(l, "it has no key, and %s is not set: its requests will be refused", variable);
+  else if (!secret && !d->quirks.local) warning_add(l, "it has no key, and %s is not set: its requests will be refused", variable);
   if (!secret) return;
   struct accounts *a = &d->self.accounts;
   a->keys = list_add(&l->conf->arena, a->keys, &a->count, sizeof *a->keys);
@@ -84,6 +91,40 @@ static struct span lowered(struct arena *a, struct span s) {
   return s;
 }
 
+static struct span with_version(struct arena *a, struct span query, struct span version) {
+  if (!version.n) return query;
+  struct span rest = query_without(query, SPAN("api-version"), a);
+  return arena_printf(a, "api-version=%.*s%s%.*s", SPAN_FMT(version), rest.n ? "&" : "", SPAN_FMT(rest));
+}
+
+/* Azure: a url that names the resource alone gets the path that goes with or without an api-version. */
+static void deployments_build(struct load *l, const struct provider_draft *d, struct endpoint *out) {
+  struct url *u = &out->url;
+  if (!d->quirks.deployments) {
+    if (d->api_version.n) problem_add(l, "api_version is of azure alone; a query may stand in the url");
+    return;
+  }
+  for (size_t i = 0; i < d->api_version.n; i++)
+    if (!name_char(d->api_version.p[i])) return problem_add(l, "api_version must be a date such as \"2024-10-21\", or \"preview\"");
+  u->query = with_version(&l->conf->arena, u->query, d->api_version);
+  bool versioned = query_value(u->query, SPAN("api-version")).p;
+  if (!u->path.n) u->path = versioned && !span_eq(d->api_version, SPAN("preview")) ? SPAN("/openai") : SPAN("/openai/v1");
+  out->deployments = versioned && !span_ends(u->path, SPAN("/v1")) && span_search(u->path, SPAN("/deployments/")) >= u->path.n;
+}
+
+/* These are asked of a deployment; all else of the resource. */
+void endpoint_path(const struct endpoint *e, const struct provider *p, const struct operation_info *o, struct span model, struct buf *out) {
+  bool of_one = o->operation == OP_CHAT || o->operation == OP_COMPLETIONS || o->operation == OP_EMBEDDINGS;
+  if (p->dialect == DIALECT_MESSAGES && !span_ends(e->url.path, SPAN("/v1"))) buf_add(out, SPAN("/v1"));
+  if (e->deployments && of_one) {
+    buf_add(out, SPAN("/deployments/"));
+    for (size_t i = 0; i < model.n; i++)
+      if (name_char(model.p[i])) buf_byte(out, model.p[i]);
+      else buf_printf(out, "%%%02X", (unsigned char)model.p[i]);
+  }
+  buf_add(out, span_cstr(o->suffix));
+}
+
 static void endpoint_build(struct load *l, struct provider_draft *d, const struct endpoint_draft *e,
                            struct endpoint *out) {
   struct arena *a = &l->conf->arena;
@@ -92,8 +133,10 @@ static void endpoint_build(struct load *l, struct provider_draft *d, const struc
   out->text = nearer(e->url, d->self.url);
   if (!out->text.n && d->known && d->known->url) out->text = span_cstr(d->known->url);
   if (e->url_bad || (!e->url.n && d->self.url_bad)) return;
+  if (!out->text.n && d->quirks.url_form) return problem_add(l, "url is missing; it has none of its own: url = \"%s\"", d->quirks.url_form);
   if (!out->text.n) return problem_add(l, "url is missing");
   if (!url_split(out->text, &out->url, &why)) return problem_add(l, "url: %s", why);
+  deployments_build(l, d, out);
   if (own_listener(l, &out->url))
     problem_add(l, "url: it is weir's own listen address; requests would go round in circles");
   out->tls_name = nearer(nearer(e->tls_name, d->self.tls_name), out->url.host);
@@ -140,9 +183,12 @@ static void provider_build(struct load *l, struct provider_draft *d, struct prov
   struct endpoint_draft *self[1] = { &d->self }, **list = d->endpoint_count ? d->endpoints : self;
   size_t count = d->endpoint_count ? d->endpoint_count : 1, shared_count;
   *out = d->provider;
+  out->quirks = memcpy(arena_alloc(&l->conf->arena, sizeof d->quirks), &d->quirks, sizeof d->quirks);
   if (!provider_described(l, d)) return;
   out->dialect = d->provider.dialect;
   out->catalogue = d->known != NULL;
+  out->auth_header = auth_header_of(d);
+  span_cut(span_cstr(out->auth_header), ':', &out->auth_name);
   if (out->dialect == DIALECT_MESSAGES) out->when_absent = anthropic_version;
   usual_key(l, d, !urls_given(d) || (d->known && !d->known->url));
   struct account *shared = accounts_build(l, d, &d->self.accounts, &shared_count);
@@ -160,7 +206,7 @@ static void providers_from_environment(struct load *l) {
   const struct catalogue_provider *p;
   l->at = (struct place){ 0 };
   for (size_t i = 0; (p = catalogue_at(i)); i++) {
-    const char *key = p->url && p->key_variable ? getenv(p->key_variable) : NULL;
+    const char *key = p->url && p->key_variable && !p->quirks->local ? getenv(p->key_variable) : NULL;
     if (key && *key) provider_draft_add(l, span_cstr(p->name));
   }
 }

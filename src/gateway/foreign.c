@@ -41,7 +41,7 @@ static struct span joined(struct exchange *x, struct span a, struct span b) {
 
 /* Of the chat dialect only OpenAI's own models insist on the newer name, and many servers know the older one alone. */
 static bool old_limit_name(const struct provider *p) {
-  return p->quirks->old_limit_name || !(span_eq(p->name, SPAN("openai")) || span_eq(p->name, SPAN("azure")));
+  return p->quirks->old_limit_name || !p->quirks->new_limit_name;
 }
 
 bool foreign_translate(struct attempt *a, struct span body, struct translating *t) {

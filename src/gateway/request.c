@@ -301,6 +301,7 @@ static void compose_headers(struct exchange *x, struct attempt *a, struct buf *o
     struct span n = h->headers[i].name;
     if (header_stays(n) || (!x->raw && is(n, "accept-encoding"))) continue;
     if (a->foreign && of_dialect(n)) continue;
+    if (n.n == p->auth_name.n && span_ieq(n, p->auth_name)) continue;
     if (cors && is(n, "origin")) continue;
     if (more && http_header_lists(h, SPAN("connection"), n)) continue;
     if ((a->view.headers && policy_sets(a, n)) || (p->header_count && provider_sets(p, n))) continue;
@@ -321,12 +322,11 @@ static void compose_headers(struct exchange *x, struct attempt *a, struct buf *o
 
 /* "/v1/files" at a provider whose base is ".../v1" is its ".../v1/files"; "/openai/v1/files" and "/openai/files" too. */
 static void compose_path(struct exchange *x, struct attempt *a, struct buf *out) {
-  struct span base = a->target.endpoint->url.path, rest;
-  bool versioned = span_ends(base, SPAN("/v1"));
+  struct span base = a->target.endpoint->url.path, rest = { 0 };
+  bool versioned = span_ends(base, SPAN("/v1")) || a->target.provider->quirks->deployments;          /* Azure's version may be in the query */
   if (!x->raw) {
-    rest = span_cstr(foreign_operation(a)->suffix);
     buf_add(out, base);
-    if (a->target.provider->dialect == DIALECT_MESSAGES && !versioned) buf_add(out, SPAN("/v1"));
+    endpoint_path(a->target.endpoint, a->target.provider, foreign_operation(a), a->target.model, out);
   } else {
     rest = x->raw_path.p ? x->raw_path : x->path;
     if (base.n && span_starts(rest, base) && (rest.n == base.n || rest.p[base.n] == '/')) rest = span_from(rest, base.n);
@@ -334,9 +334,10 @@ static void compose_path(struct exchange *x, struct attempt *a, struct buf *out)
     buf_add(out, base);
   }
   buf_add(out, rest);
-  if (!rest.n && !base.n) buf_byte(out, '/');
+  if (x->raw && !rest.n && !base.n) buf_byte(out, '/');
   struct span query = a->foreign ? (struct span){ 0 } : x->query.n ? query_without(x->query, SPAN("key"), &a->arena) : x->query;
   struct span fixed = a->target.endpoint->url.query;
+  if (query.n && a->target.provider->quirks->deployments && query_value(fixed, SPAN("api-version")).p) query = query_without(query, SPAN("api-version"), &a->arena);
   if (fixed.n) buf_byte(out, '?'), buf_add(out, fixed);
   if (query.n) buf_byte(out, fixed.n ? '&' : '?'), buf_add(out, query);
 }

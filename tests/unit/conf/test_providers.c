@@ -6,7 +6,8 @@ struct bad { const char *text, *errors; };
 static void catalogue(void **state) {
   static const char *const wanted[] = {
     "openai", "anthropic", "azure", "mistral", "deepseek", "qwen", "groq", "xai", "openrouter", "together", "fireworks",
-    "perplexity", "cerebras", "ollama", "vllm", "llamacpp", "lmstudio",
+    "perplexity", "cerebras", "ollama", "vllm", "llamacpp", "lmstudio", "cohere", "tokenmix", "litellm", "portkey", "vercel",
+    "cloudflare", "mlflow", "helicone",
   };
   const struct catalogue_provider *p;
   struct url url;
@@ -16,6 +17,8 @@ static void catalogue(void **state) {
   for (size_t i = 0; (p = catalogue_at(i)); i++) {
     assert_ptr_equal(catalogue_provider(span_cstr(p->name)), p);
     if (p->url) assert_true(url_split(span_cstr(p->url), &url, &why));
+    else assert_non_null(p->quirks->url_form);
+    assert_true(p->key_variable || p->quirks->local);
   }
   assert_null(catalogue_provider(SPAN("opena")));
   p = catalogue_provider(SPAN("anthropic"));
@@ -61,6 +64,89 @@ static void a_name_of_the_catalogue_needs_only_its_key(void **state) {
   assert_span(p->endpoints->pool_key, "https|x.openai.azure.com|443|x.openai.azure.com|");
   assert_null(conf_provider(c, SPAN("nobody")));
   conf_drop(c);
+}
+
+/* A path as it is asked for, behind the base. */
+static void asked_at(const struct provider *p, enum operation o, const char *model, const char *wanted) {
+  struct buf out = { 0 };
+  endpoint_path(p->endpoints, p, operation_info(o), span_cstr(model), &out);
+  assert_span(buf_span(&out), wanted);
+  buf_free(&out);
+}
+
+static void azure(void **state) {
+  struct conf *c = rig_good("provider \"azure\" { key = env \"SECRET_A\", url = \"https://x.openai.azure.com\", api_version = \"2024-10-21\" }");
+  const struct provider *p = c->providers;
+  (void)state;
+  assert_true(p->endpoints->deployments);
+  assert_span(p->endpoints->url.path, "/openai");
+  assert_span(p->endpoints->url.query, "api-version=2024-10-21");
+  asked_at(p, OP_CHAT, "my gpt/5", "/deployments/my%20gpt%2F5/chat/completions");
+  asked_at(p, OP_EMBEDDINGS, "small", "/deployments/small/embeddings");
+  asked_at(p, OP_RESPONSES, "small", "/responses");
+  conf_drop(c);
+  c = rig_good("provider \"azure\" { key = env \"SECRET_A\", url = \"https://x.openai.azure.com/\" }");
+  assert_false(c->providers->endpoints->deployments);
+  assert_span(c->providers->endpoints->url.path, "/openai/v1");
+  asked_at(c->providers, OP_CHAT, "gpt", "/chat/completions");
+  conf_drop(c);
+  c = rig_good("provider \"azure\" { key = env \"SECRET_A\", url = \"https://x.openai.azure.com/\", api_version = \"preview\" }");
+  assert_false(c->providers->endpoints->deployments);
+  assert_span(c->providers->endpoints->url.path, "/openai/v1");
+  assert_span(c->providers->endpoints->url.query, "api-version=preview");
+  conf_drop(c);
+  c = rig_good("provider \"azure\" { key = env \"SECRET_A\", endpoint { url = \"https://x.openai.azure.com/openai/deployments/one?api-version=2024-10-21\" } }");
+  assert_false(c->providers->endpoints->deployments);
+  asked_at(c->providers, OP_CHAT, "gpt", "/chat/completions");
+  conf_drop(c);
+  rig_bad("provider \"azure\" { key = env \"SECRET_A\" }",
+          "weir.lua:1: provider 'azure': url is missing; it has none of its own: url = \"https://NAME.openai.azure.com\"\n");
+  rig_bad("provider \"azure\" { key = env \"SECRET_A\", url = \"https://x\", api_version = \"1&key=2\" }",
+          "weir.lua:1: provider 'azure': api_version must be a date such as \"2024-10-21\", or \"preview\"\n");
+  rig_bad("provider \"groq\" { key = env \"SECRET_A\", api_version = \"1\" }",
+          "weir.lua:1: provider 'groq': api_version is of azure alone; a query may stand in the url\n");
+}
+
+static void what_the_catalogue_knows_can_be_said_otherwise(void **state) {
+  struct conf *c = rig_good(
+    "provider \"groq\" { key = env \"SECRET_A\", auth = \"X-Own: Token\", usage_option = true, usage_always = false, bills_cancelled = false, tells_cost = true,\n"
+    "  free = true, thinking = \"hidden\", reasoning_tokens = \"outside\", limit_name = \"max_completion_tokens\", dated_names = \"digits\", price_name = \"xai\" }\n"
+    "provider \"cloudflare\" { key = env \"SECRET_A\", url = \"https://gateway.ai.cloudflare.com/v1/a/b/compat\" }\n"
+    "provider \"portkey\" { key = env \"SECRET_A\" }\n"
+    "provider \"anthropic\" { key = env \"SECRET_A\", auth = \"bearer\" }\n");
+  const struct provider *p = c->providers;
+  (void)state;
+  assert_span(secret_use(p->endpoints->accounts->auth_line), "X-Own: Token sk-do-not-show-1\r\n");
+  assert_span(p->auth_name, "X-Own");
+  const struct catalogue_quirks *q = p->quirks;
+  assert_true(!q->usage_always && !q->bills_cancelled && q->tells_cost && q->free && q->new_limit_name && !q->old_limit_name && q->dated_digits);
+  assert_int_equal(q->thinking, THINKING_HIDDEN);
+  assert_int_equal(q->reasoning, REASONING_OUTSIDE);
+  assert_string_equal(q->price_name, "xai");
+  assert_true(catalogue_provider(SPAN("groq"))->quirks->bills_cancelled);          /* the catalogue itself is as it was */
+  assert_span(secret_use(c->providers[1].endpoints->accounts->auth_line), "cf-aig-authorization: Bearer sk-do-not-show-1\r\n");
+  assert_span(secret_use(c->providers[2].endpoints->accounts->auth_line), "x-portkey-api-key: sk-do-not-show-1\r\n");
+  assert_span(secret_use(c->providers[3].endpoints->accounts->auth_line), "authorization: Bearer sk-do-not-show-1\r\n");
+  conf_drop(c);
+  rig_bad("provider \"groq\" { key = env \"SECRET_A\", thinking = \"hiden\" }", "weir.lua:1: provider 'groq': unknown thinking 'hiden'; did you mean 'hidden'?\n");
+  rig_bad("provider \"groq\" { key = env \"SECRET_A\", auth = \"a b: c\" }",
+          "weir.lua:1: provider 'groq': auth must be \"bearer\", the name of a header such as \"x-api-key\", or one with what stands before the key in it, "
+          "\"authorization: Token\"; not \"a b: c\"\n");
+}
+
+/* A variable that happens to be set does not make weir call a server of one's own. */
+static void servers_of_ones_own_are_named(void **state) {
+  (void)state;
+  setenv("LITELLM_API_KEY", "sk-do-not-show-3", 1);
+  struct loaded l = rig_load("");
+  assert_int_equal(l.conf->provider_count, 0);
+  conf_drop(l.conf);
+  struct conf *c = rig_good("provider \"litellm\" {}\nprovider \"ollama\" {}\nprovider \"mlflow\" {}");
+  assert_span(secret_use(c->providers->endpoints->accounts->key), "sk-do-not-show-3");
+  assert_null(c->providers[1].endpoints->accounts->key);
+  conf_drop(c);
+  unsetenv("LITELLM_API_KEY");
+  conf_drop(rig_good("provider \"litellm\" {}"));
 }
 
 static void keys_from_the_usual_variable(void **state) {
@@ -167,10 +253,10 @@ static void wrong_providers(void **state) {
       "needs a dialect: \"chat\", "
       "\"responses\" or \"messages\"\n" },
     { "provider \"lab\" { dialect = \"chat\" }", "weir.lua:1: provider 'lab': url is missing\n" },
-    { "provider \"azure\" { key = env \"SECRET_A\" }", "weir.lua:1: provider 'azure': url is missing\n" },
+    { "provider \"azure\" { key = env \"SECRET_A\" }", "weir.lua:1: provider 'azure': url is missing; it has none of its own: url = \"https://NAME.openai.azure.com\"\n" },
     { "provider \"gemini\" { key = env \"SECRET_A\" }", "weir.lua:1: provider 'gemini': it is not in this version\n" },
-    { "provider \"bedrock\" {} provider \"cohere\" {}", "weir.lua:1: provider 'bedrock': it is not in this version\n"
-      "weir.lua:1: provider 'cohere': it is not in this version\n" },
+    { "provider \"bedrock\" {} provider \"vertex\" {}", "weir.lua:1: provider 'bedrock': it is not in this version\n"
+      "weir.lua:1: provider 'vertex': it is not in this version\n" },
     { "provider \"g\" { dialect = \"gemini\", url = \"http://h/\" }", "weir.lua:1: provider 'g': dialect 'gemini' is "
       "not in this version\n" },
     { "provider \"g\" { dialect = \"chatt\", url = \"http://h/\" }", "weir.lua:1: provider 'g': unknown dialect "
@@ -295,6 +381,9 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(catalogue),
     cmocka_unit_test_setup_teardown(a_name_of_the_catalogue_needs_only_its_key, rig_begin, rig_end),
+    cmocka_unit_test_setup_teardown(azure, rig_begin, rig_end),
+    cmocka_unit_test_setup_teardown(what_the_catalogue_knows_can_be_said_otherwise, rig_begin, rig_end),
+    cmocka_unit_test_setup_teardown(servers_of_ones_own_are_named, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(keys_from_the_usual_variable, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(a_provider_of_ones_own, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(endpoints, rig_begin, rig_end),
