@@ -1,4 +1,5 @@
-/* sha256.h: SHA-256 (FIPS 180-4), for names of things (generations, client keys). No allocation. */
+/* sha256.h: SHA-256 (FIPS 180-4), for names of things (generations, client keys), and HMAC of it (RFC 2104), for signatures. No
+   allocation. */
 #ifndef WEIR_SHA256_H
 #define WEIR_SHA256_H
 
@@ -14,6 +15,7 @@ struct sha256 {
 void sha256_init(struct sha256 *s);
 void sha256_feed(struct sha256 *s, struct span bytes);
 void sha256_end(struct sha256 *s, unsigned char out[SHA256_SIZE]);   /* s must be initialised anew afterwards */
+void sha256_hmac(struct span key, struct span bytes, unsigned char out[SHA256_SIZE]);
 /* Lower case, NUL at the end. */
 void sha256_hex(const unsigned char digest[SHA256_SIZE], char out[SHA256_HEX]);
 

@@ -1,4 +1,5 @@
 #include "weir/sha256.h"
+#include "weir/secret.h"
 
 static const uint32_t first_state[8] = {
   0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
@@ -75,6 +76,26 @@ void sha256_end(struct sha256 *s, unsigned char out[SHA256_SIZE]) {
   for (int i = 0; i < 8; i++) s->block[56 + i] = (unsigned char)(bits >> (56 - 8 * i));
   block_mix(s->state, s->block);
   for (int i = 0; i < SHA256_SIZE; i++) out[i] = (unsigned char)(s->state[i / 4] >> (24 - 8 * (i % 4)));
+}
+
+void sha256_hmac(struct span key, struct span bytes, unsigned char out[SHA256_SIZE]) {
+  unsigned char pad[64] = { 0 };
+  struct sha256 s;
+  sha256_init(&s);
+  if (key.n > sizeof pad) sha256_feed(&s, key), sha256_end(&s, pad);
+  else if (key.n) memcpy(pad, key.p, key.n);
+  for (size_t i = 0; i < sizeof pad; i++) pad[i] ^= 0x36;
+  sha256_init(&s);
+  sha256_feed(&s, span_of((const char *)pad, sizeof pad));
+  sha256_feed(&s, bytes);
+  sha256_end(&s, out);
+  for (size_t i = 0; i < sizeof pad; i++) pad[i] ^= 0x36 ^ 0x5c;
+  sha256_init(&s);
+  sha256_feed(&s, span_of((const char *)pad, sizeof pad));
+  sha256_feed(&s, span_of((const char *)out, SHA256_SIZE));
+  sha256_end(&s, out);
+  secret_wipe(pad, sizeof pad);                    /* it is the key */
+  secret_wipe(&s, sizeof s);
 }
 
 void sha256_hex(const unsigned char digest[SHA256_SIZE], char out[SHA256_HEX]) {

@@ -55,9 +55,32 @@ static void lengths_around_a_block(void **state) {
   for (size_t i = 0; i < sizeof list / sizeof *list; i++) digest_is(list[i].hex, span_of(bytes, list[i].n), 17);
 }
 
+/* RFC 4231, cases 1, 2, 3 and 6: a short key, one that is text, a block of data, a key longer than a block. */
+static void hmac(void **state) {
+  (void)state;
+  char key[131], data[50];
+  unsigned char out[SHA256_SIZE];
+  char hex[SHA256_HEX];
+  memset(key, 0x0b, 20);
+  sha256_hmac(span_of(key, 20), SPAN("Hi There"), out);
+  sha256_hex(out, hex);
+  assert_string_equal(hex, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+  sha256_hmac(SPAN("Jefe"), SPAN("what do ya want for nothing?"), out);
+  sha256_hex(out, hex);
+  assert_string_equal(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+  memset(key, 0xaa, sizeof key);
+  memset(data, 0xdd, sizeof data);
+  sha256_hmac(span_of(key, 20), span_of(data, sizeof data), out);
+  sha256_hex(out, hex);
+  assert_string_equal(hex, "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe");
+  sha256_hmac(span_of(key, 131), SPAN("Test Using Larger Than Block-Size Key - Hash Key First"), out);
+  sha256_hex(out, hex);
+  assert_string_equal(hex, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(known_answers), cmocka_unit_test(a_million_in_any_pieces),
+    cmocka_unit_test(known_answers), cmocka_unit_test(hmac), cmocka_unit_test(a_million_in_any_pieces),
       cmocka_unit_test(lengths_around_a_block),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
