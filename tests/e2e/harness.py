@@ -332,9 +332,24 @@ def leaks(folder, secret):
             path = os.path.join(base, name)
             if not os.path.isfile(path) or name.endswith(".recorded"):
                 continue
-            with open(path, "rb") as f:
-                if secret.encode() in f.read():
-                    yield path
+            if secret.encode() in written(path):
+                yield path
+
+
+def written(path):
+    """A file's bytes without its holes: the file of weir's counters is half a gigabyte of them."""
+    parts, at = [], 0
+    with open(path, "rb") as f:
+        size = os.fstat(f.fileno()).st_size
+        while at < size:
+            try:
+                at = os.lseek(f.fileno(), at, os.SEEK_DATA)
+            except OSError:  # nothing but a hole follows
+                break
+            end = os.lseek(f.fileno(), at, os.SEEK_HOLE)
+            parts.append(os.pread(f.fileno(), end - at, at))
+            at = end
+    return b"".join(parts)
 
 
 def chat_provider(name, url, more=""):
