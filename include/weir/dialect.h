@@ -208,6 +208,10 @@ enum { DELTA_MOST = 64 };
    data and apart from each other, so changes of them are spliced from left to right. Where thinking is told twice in one chunk
    (reasoning and reasoning_details) it is one delta. What responses repeats at the end of an item (…done, response.completed) is none. */
 size_t event_deltas(const struct operation_info *o, struct span name, struct json data, struct delta out[DELTA_MOST]);
+/* Both at once, for a dialect that event_gives_deltas: what on_chunk sees costs hardly more than reading the event. */
+size_t event_read_deltas(const struct operation_info *o, struct event_state *s, const struct sse_event *e, struct arena *scratch,
+                         struct event_facts *out, struct delta deltas[DELTA_MOST]);
+static inline bool event_gives_deltas(const struct operation_info *o) { return o->dialect == DIALECT_CHAT; }
 
 /* ---- what the client of a stream was told. Kept where policies see the chunks: responses says a text again when its part, its item
    and the response end, chat may say its thinking twice in one chunk, and both may tell tokens beside the text; what a policy changed
@@ -228,6 +232,8 @@ void told_free(struct told *t);                          /* NULL is fine */
 /* The event comes in: as event_deltas, and a text or a tool's input that a server tells only where others repeat it is a delta too. *closed: in
    responses the choice (output_index) whose item ends here, else -1. Events are given in their order, each once. */
 size_t told_deltas(struct told *t, struct span name, struct json data, struct delta out[DELTA_MOST], int *closed);
+/* The same for an event whose deltas event_read_deltas gave. */
+void told_seen(struct told *t, struct json data);
 /* The event goes out, perhaps later, with those changes of deltas' texts (their `to` a JSON string): adds the ones that follow from
    them. False: what would have to be changed is not known any more, so it may not be sent. */
 bool told_event(struct told *t, struct span name, struct json data, struct changes *c);

@@ -51,6 +51,8 @@ struct http_head {
 /* A copy of a head and of its bytes in the arena; only headers[0..count) of it may be touched. */
 struct http_head *http_head_keep(const struct http_head *h, struct arena *a);
 
+size_t http_head_kept(const struct http_head *h);        /* bytes that this takes of it */
+
 /* Finds the end of a head in a window that only grows: keeps *scanned so that no byte is looked at
    twice. Gives the head's size including the blank line, or 0 while it is not complete. Leading
    empty lines (CRLF) before a request line are part of it (RFC 9112 2.2). *scanned is 0 at the start

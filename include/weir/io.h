@@ -56,12 +56,15 @@ struct op_send {
      happens. Its done still runs before any other callback of the loop. A loop turn whose sends are all lazy
      costs one system call less; what waits for done (a close, the next part) is not lazy. */
   bool lazy;
-  bool failed;                        /* the loop's, as are the next five */
-  uint16_t lent;
-  uint32_t place;
-  char *copy;
-  struct op_send *next;
+  struct sending *way;                /* the loop's, while it is in flight */
+};
+struct sending {                      /* one of the loop's own; an idle socket has none */
+  union { struct op_send *batch; struct sending *spare; } next;
   size_t wanted, sent;
+  char *copy;
+  uint32_t place;
+  uint16_t lent;
+  bool failed;
   struct msghdr msg;
   struct iovec parts[SEND_PARTS];     /* what is not sent yet */
 };
@@ -109,6 +112,8 @@ struct loop {
   struct message *posted;
   bool wake_sent;                     /* true: awake, or on its way there */
   uint64_t awake_ms;                  /* atomic: when this turn's wait ended; 0: it waits. For who looks whether it still turns */
+  struct sending *spare_sends;        /* for the next ones */
+  unsigned spare_send_count;
   unsigned in_flight;                 /* ops of owners; a loop is drained by turning it until this is 0 */
   struct {                            /* for metrics */
     uint64_t turns, enters, completions, no_buffers, short_sends, stale;
@@ -138,6 +143,8 @@ void loop_posted(struct loop *l);
 /* No op may be in flight. On the loop's thread, or on another once that has ended. */
 void loop_free(struct loop *l);
 void loop_init(struct loop *l, const struct loop_calls *calls, uint64_t now_ns);   /* for backends */
+void sending_take(struct loop *l, struct op_send *s, const struct iovec *parts, int count);   /* for backends: sets way, wanted, msg, parts */
+void sending_back(struct loop *l, struct op_send *s);   /* and its copy goes */
 void loop_woke(struct loop *l, uint64_t now_ns);      /* for backends: right after the wait, before any callback */
 
 /* A socket with the ops it can have in flight, closed in the one safe order: shutdown, cancel what is

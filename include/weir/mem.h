@@ -33,6 +33,8 @@ struct arena {
 };
 void *arena_alloc(struct arena *a, size_t n);      /* aligned to 16; never NULL */
 void *arena_zero(struct arena *a, size_t n);
+/* Room for n bytes in one block, when it is known what will be needed: a fresh block is not larger. */
+void arena_room(struct arena *a, size_t n);
 struct span arena_copy(struct arena *a, struct span s);
 char *arena_cstr(struct arena *a, struct span s);
 struct span arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

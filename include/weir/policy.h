@@ -91,7 +91,7 @@ struct policy_req {
   struct policy_note *notes, *tags;                      /* newest first */
   struct policy_edit *edits;
   struct policy_charge *charges;                         /* budgets and limits that this exchange counts in, with all its attempts */
-  struct span targets[ROUTE_MOST_TARGETS];               /* names, set by weir.route or req.targets */
+  struct span *targets;                                  /* names, set by weir.route or req.targets, in the arena; at most ROUTE_MOST_TARGETS */
   size_t target_count;                                   /* 0: as the model name says */
   uint32_t next_on;                                      /* of weir.route: bits by fault, and FAULT_NONE; 0: not given */
   uint32_t losses;                                       /* of weir.allow_loss: bits of enum loss */

@@ -95,17 +95,21 @@ struct arena_release {
 };
 enum { FIRST_BLOCK = 1024, SMALL = 4096, LARGEST_STEP = 65536, LARGEST_KEPT = 4096 };
 
-static void *arena_block_add(struct arena *a, size_t n) {
-  size_t size = a->total < SMALL ? FIRST_BLOCK : a->total < LARGEST_STEP ? a->total : LARGEST_STEP;   /* small ones grow slowly: thousands are held */
-  bool alone = n > size / 2;                       /* a large one gets its own block; the current goes on */
-  if (alone) size = n;
+static char *block_new(struct arena *a, size_t size) {
   struct arena_block *b = mem_alloc(sizeof *b + size);
-  char *p = (char *)(b + 1);
   b->size = size;
   mem_note(MEM_ARENAS, (int64_t)size);
   b->next = a->blocks;
   a->blocks = b;
   a->total += size;
+  return (char *)(b + 1);
+}
+
+static void *arena_block_add(struct arena *a, size_t n) {
+  size_t size = a->total < SMALL ? FIRST_BLOCK : a->total < LARGEST_STEP ? a->total : LARGEST_STEP;   /* small ones grow slowly: thousands are held */
+  bool alone = n > size / 2;                       /* a large one gets its own block; the current goes on */
+  if (alone) size = n;
+  char *p = block_new(a, size);
   if (!alone) a->at = p + n, a->end = p + size;
   return p;
 }
@@ -116,6 +120,14 @@ void *arena_alloc(struct arena *a, size_t n) {
   void *p = a->at;
   a->at += n;
   return p;
+}
+
+void arena_room(struct arena *a, size_t n) {
+  n = (n + 15) & ~(size_t)15;
+  if ((size_t)(a->end - a->at) >= n) return;
+  if (a->blocks && !a->blocks->next && a->at == (char *)(a->blocks + 1)) arena_end(a);   /* kept empty, and too small */
+  a->at = block_new(a, n);
+  a->end = a->at + n;
 }
 
 void *arena_zero(struct arena *a, size_t n) { return memset(arena_alloc(a, n), 0, n); }

@@ -44,8 +44,8 @@ static void facts_finish(struct event_state *s, const struct pieces *p, bool end
   if (p->real) s->said = true;
 }
 
-void event_read(const struct operation_info *o, struct event_state *s, const struct sse_event *e, struct arena *scratch,
-                struct event_facts *out) {
+static void take(const struct operation_info *o, struct event_state *s, const struct sse_event *e, struct arena *scratch,
+                 struct event_facts *out, struct pieces *p) {
   static const struct event_facts blank = { .class = EVENT_LIFECYCLE, .usage = { -1, -1, -1, -1, -1, -1 } };
   struct json_member members[EVENT_MEMBERS];
   size_t count;
@@ -60,11 +60,24 @@ void event_read(const struct operation_info *o, struct event_state *s, const str
     event_protocol(out, SPAN("an event is no JSON object"));
     return;
   }
-  struct pieces p = { 0 };
   struct reading r = { o, s, e->name, data, members, count, out };
   bool ended_before = s->terminated;
-  dialect_impl(o->dialect)->event(&r, &p);
-  facts_finish(s, &p, ended_before, out);
+  dialect_impl(o->dialect)->event(&r, p);
+  facts_finish(s, p, ended_before, out);
+}
+
+void event_read(const struct operation_info *o, struct event_state *s, const struct sse_event *e, struct arena *scratch,
+                struct event_facts *out) {
+  struct pieces p = { 0 };
+  take(o, s, e, scratch, out, &p);
+}
+
+size_t event_read_deltas(const struct operation_info *o, struct event_state *s, const struct sse_event *e,
+                         struct arena *scratch, struct event_facts *out, struct delta deltas[DELTA_MOST]) {
+  struct pieces p = { .out = deltas };
+  take(o, s, e, scratch, out, &p);
+  if (out->has_usage) piece_usage(&p, &out->usage);
+  return p.count < DELTA_MOST ? p.count : DELTA_MOST;
 }
 
 bool event_may_end(const struct operation_info *o, const struct event_state *s) {

@@ -145,6 +145,10 @@ size_t told_deltas(struct told *t, struct span name, struct json data, struct de
   return n;
 }
 
+void told_seen(struct told *t, struct json data) {
+  if (!t->opened) chat_open(t, data);
+}
+
 bool told_event(struct told *t, struct span name, struct json data, struct changes *c) {
   if (c->count) t->changed = true;
   if (t->operation->dialect == DIALECT_CHAT && c->count) chat_follow(data, c);

@@ -75,7 +75,7 @@ static void read_fault(struct ask *a, const struct exchange *x, struct span word
   struct policy_fault *f = &a->fault;
   enum fault kind;
   if (!fault_named(word, &kind)) kind = FAULT_OVERLOADED;                /* weir itself could not */
-  *f = x->failure.kind == kind ? x->failure : (struct policy_fault){ .kind = kind, .status = x->first_status, .phase = "head", .retry_after = x->first_retry_after };
+  *f = x->failure && x->failure->kind == kind ? *x->failure : (struct policy_fault){ .kind = kind, .status = x->first_status, .phase = "head", .retry_after = x->first_retry_after };
   f->code = arena_copy(&a->arena, f->code);
   f->target = arena_copy(&a->arena, f->target.n ? f->target : x->tried_count ? x->tried[0].target : a->question->model);
   struct json document;
@@ -207,7 +207,7 @@ static struct exchange *child_of(struct ask *a, double seconds) {
 }
 
 void ask_start(struct exchange *parent) {
-  const struct policy_wait *w = &parent->run.wait;
+  const struct policy_wait *w = &parent->run->wait;
   struct ask *a = mem_zero(sizeof *a);
   a->sink.calls = &ask_sink;
   a->worker = parent->worker;

@@ -28,10 +28,10 @@ void attempt_timer(struct attempt *a, uint64_t now_ms) {
     phase_clock(a, SET_BETWEEN_EVENTS);
     return;
   }
-  const char *phase = !a->head ? "head" : x->committed ? "stream" : "first_event";
+  const char *phase = !a->status ? "head" : x->committed ? "stream" : "first_event";
   attempt_fault(a, FAULT_TIMEOUT, phase,
                 a->deadline_ms && now_ms >= a->deadline_ms ? "the attempt's deadline is over"
-                : !a->head ? "no answer in time" : x->committed ? "no further event in time" : "no first event in time");
+                : !a->status ? "no answer in time" : x->committed ? "no further event in time" : "no first event in time");
 }
 
 /* ---- failing */
@@ -262,7 +262,10 @@ static void read_whole(struct attempt *a) {
     if (!foreign_answer(a, &why)) { attempt_fault(a, FAULT_INVALID, "head", why); return; }
     body = buf_span(&a->window);
   }
-  a->response = (struct policy_response){ .status = a->status, .head = a->head, .body = body, .model = f.model, .finish = f.finish, .usage = f.usage, .done = true };
+  if (exchange_has(x, HOOK_RESPONSE)) {
+    a->response = arena_alloc(&a->arena, sizeof *a->response);
+    *a->response = (struct policy_response){ .status = a->status, .head = a->head, .body = body, .model = f.model, .finish = f.finish, .usage = f.usage, .done = true };
+  }
   a->phase_due_ms = 0;
   exchange_answer_ready(x);
 }

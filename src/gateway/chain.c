@@ -79,7 +79,7 @@ static uint64_t short_until(const struct exchange *x, size_t candidate) {
 bool chain_room(struct exchange *x) {
   uint64_t until = short_until(x, x->at), now = now_ms(x);
   struct candidate *list = x->route.candidates, first = list[x->at];
-  if (!until || x->elsewhere.endpoint) return true;
+  if (!until || x->elsewhere) return true;
   for (size_t i = x->at + 1; i < x->route.count && !x->req.facts.bound; i++) {
     if (short_until(x, i)) continue;
     size_t moved = i - x->at;                            /* those before it go behind the others */
@@ -109,8 +109,9 @@ static bool untried(const struct exchange *x, const struct target *t) {
 
 bool chain_elsewhere(struct exchange *x) {
   const struct candidate *c = &x->route.candidates[x->at];
-  struct target *t = &x->elsewhere;
+  struct target *t = arena_alloc(&x->arena, sizeof *t);
   if (x->req.facts.bound && !x->unbound.n) return false;
+  x->elsewhere = t;
   route_pick(c, x->worker->health, chain_tokens(x), now_ms(x), worker_random(x->worker), t);
   if (untried(x, t)) return true;
   for (size_t e = 0; e < c->provider->endpoint_count; e++) {
@@ -120,6 +121,6 @@ bool chain_elsewhere(struct exchange *x) {
       if (untried(x, t)) return true;
     }
   }
-  t->endpoint = NULL;
+  x->elsewhere = NULL;
   return false;
 }

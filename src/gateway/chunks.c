@@ -98,6 +98,14 @@ static void close_with_error(struct exchange *x, int status, struct span word, s
   answer_error(x, &e, -1);
 }
 
+/* The data of an event that was read before, so it is valid: an object, or [DONE], or nothing. */
+static bool document_of(struct span data, struct json *out) {
+  while (data.n && (unsigned char)data.p[0] <= ' ') data = span_from(data, 1);
+  while (data.n && (unsigned char)data.p[data.n - 1] <= ' ') data.n--;
+  *out = (struct json){ JSON_OBJECT, data };
+  return data.n && data.p[0] == '{';
+}
+
 /* False: the exchange has ended. */
 static bool emit(struct attempt *a, const struct sse_event *e, struct span data, const struct piece *pieces, size_t n, const struct event_state *after) {
   struct exchange *x = a->exchange;
@@ -112,7 +120,7 @@ static bool emit(struct attempt *a, const struct sse_event *e, struct span data,
     change_add(&c, span_of(data.p + pieces[i].at, pieces[i].n), arena_copy(scratch, buf_span(&text)));
     buf_free(&text);
   }
-  if ((c.count || x->req.operation->dialect == DIALECT_RESPONSES) && data.n && json_read(data, &document, NULL))
+  if ((c.count || x->req.operation->dialect == DIALECT_RESPONSES) && document_of(data, &document))
     known = told_event(a->chunks->told, e->name, document, &c);
   if (!known) {
     log_warn("%s: a text that policies changed is told again, and was too long to be kept: the stream ends here", x->id);
@@ -305,20 +313,24 @@ static void mark_closed(struct chunks *k, const struct delta *deltas, size_t n, 
   if (closed >= 0) k->closed |= 1ull << slot_of(closed);
 }
 
-bool chunks_event(struct attempt *a, const struct sse_event *e, const struct event_facts *f) {
+bool chunks_event(struct attempt *a, const struct sse_event *e, const struct event_facts *f, size_t count) {
   struct exchange *x = a->exchange;
   struct policy_vm *vm = x->gen->vms[x->worker->number];
   struct arena *scratch = &x->worker->scratch;
   struct chunks *k = chunks_of(a);
   struct span data = sse_data(e, scratch);
   struct json document;
-  struct delta *deltas = arena_alloc(scratch, DELTA_MOST * sizeof *deltas);
+  struct delta *deltas = worker_deltas(x->worker);
   struct piece pieces[DELTA_MOST];
   int closed = -1;
   size_t n = 0;
-  if (data.n && !sse_is_done(e) && json_read(data, &document, NULL)) n = told_deltas(k->told, e->name, document, deltas, &closed);
+  if (document_of(data, &document)) {
+    n = count;
+    if (count == CHUNKS_UNREAD) n = told_deltas(k->told, e->name, document, deltas, &closed);
+    else told_seen(k->told, document);
+  }
   for (size_t i = 0; i < n; i++) {
-    struct decision d = { 0 };
+    struct decision d;
     struct piece *p = &pieces[i];
     *p = piece_of(&deltas[i], data, scratch);
     enum decision_kind kind = policy_chunk(vm, &x->req, &deltas[i], &d);

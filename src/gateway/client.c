@@ -7,7 +7,8 @@ enum {
   LET_GO_S = 5,                       /* an idle connection, while a successor has the listener already */
   PIPELINE_MOST = 64 * 1024,          /* requests that wait behind the one being served */
   DIRECT_FROM = 16 * 1024,            /* a body with more than this to come is received in place */
-  ARENA_BODY = 16 * 1024,             /* up to here a body lies in the exchange's arena */
+  SMALL_BODY = 16 * 1024,             /* up to here a body's memory is not worth keeping for the next one */
+  HEAD_MORE = 512,                    /* what is usually kept of a request beside its head: one block holds both */
   LINGER_MS = 1000, LINGER_MOST = 1 << 20,     /* RFC 9112 9.6 */
   LEAST_RATE = 16 * 1024,             /* bytes a second that a reader of what is left of an answer takes at least */
   LOOP_BUFFER = 16384,
@@ -164,13 +165,14 @@ void client_refuse(struct client *c, int status, const char *message) {
 static void arm_body_memory(struct client *c, struct exchange *x) {
   size_t length = (size_t)c->body.left;
   if (c->body.framing != HTTP_LENGTH || !length) return;
-  if (length <= ARENA_BODY) {
-    x->body = span_of(arena_alloc(&x->arena, length), 0);
+  if (length <= SMALL_BODY) {
+    x->body_memory = mem_alloc(length);
+    mem_note(MEM_ARENAS, (int64_t)length);
   } else {
     x->body_memory = worker_body(c->worker, length, &x->body_memory_cap);
     if (!x->body_memory) return;
-    x->body = span_of(x->body_memory, 0);
   }
+  x->body = span_of(x->body_memory, 0);
   x->body_cap = length;
 }
 
@@ -181,7 +183,7 @@ static bool body_add(struct client *c, struct exchange *x, struct span piece) {
     char *grown = worker_body(c->worker, cap, &cap);
     if (!grown) return false;
     if (x->body_size) memcpy(grown, x->body.p, x->body_size);
-    worker_body_back(c->worker, x->body_memory, x->body_memory_cap);
+    exchange_body_drop(x);
     x->body_memory = grown;
     x->body_memory_cap = cap;
     x->body_cap = cap;
@@ -250,6 +252,7 @@ static void head_understood(struct client *c, struct exchange *x, const struct h
   c->minor0 = h->minor == 0;
   c->keep_alive = h->keep_alive;
   c->ended = c->chunked = false;
+  arena_room(&x->arena, http_head_kept(h) + HEAD_MORE);
   x->head = http_head_keep(h, &x->arena);
   x->req.method = x->head->method;
   peer_choose(x);

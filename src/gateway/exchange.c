@@ -48,7 +48,8 @@ struct exchange *exchange_new(struct worker *w, struct sink *sink, struct client
 
 static void exchange_free(struct exchange *x) {
   struct worker *w = x->worker;
-  worker_body_back(x->worker, x->body_memory, x->body_memory_cap);
+  exchange_run_back(x);
+  exchange_body_drop(x);
   buf_free(&x->prefix);
   arena_reset(&x->arena);
   spare_arena(&x->arena, true);
@@ -56,6 +57,33 @@ static void exchange_free(struct exchange *x) {
   x->next_spare = w->spare_exchanges;
   w->spare_exchanges = x;
   __atomic_sub_fetch(&w->open_exchanges, 1, __ATOMIC_RELAXED);
+}
+
+void exchange_body_drop(struct exchange *x) {
+  if (!x->body_memory) return;
+  if (x->body_memory_cap) {
+    worker_body_back(x->worker, x->body_memory, x->body_memory_cap);
+  } else {
+    mem_note(MEM_ARENAS, -(int64_t)x->body_cap);
+    mem_free(x->body_memory);
+  }
+  x->body_memory = NULL;
+  x->body_memory_cap = 0;
+}
+
+/* A run is the exchange's from its first hook on. When a stream is released it goes back: many are open, few of them in a hook. */
+static struct policy_run *run_of(struct exchange *x) {
+  struct worker *w = x->worker;
+  if (x->run) return x->run;
+  return x->run = w->spare_run_count ? w->spare_runs[--w->spare_run_count] : mem_alloc(sizeof *x->run);
+}
+
+void exchange_run_back(struct exchange *x) {
+  struct worker *w = x->worker;
+  if (!x->run || !check(x->hook != RUN_WAITS)) return;
+  if (w->spare_run_count < sizeof w->spare_runs / sizeof *w->spare_runs) w->spare_runs[w->spare_run_count++] = x->run;
+  else mem_free(x->run);
+  x->run = NULL;
 }
 
 void exchange_pin(void *x) { ((struct exchange *)x)->pins++; }
@@ -75,7 +103,7 @@ void exchange_wait_over(struct exchange *x) {
   if (x->hook == RUN_WAITS) {
     if (x->fetch) fetch_cancel(x);
     if (x->ask) ask_cancel(x);
-    policy_run_cancel(&x->run);
+    policy_run_cancel(x->run);
     x->resume_ms = 0;
   }
   x->hook = RUN_NONE;
@@ -102,7 +130,7 @@ void exchange_end(struct exchange *x, struct span word) {
   if (exchange_has(x, HOOK_DONE) && x->req.path.p) {
     struct policy_usage u = { x->usage, x->usage_reported, x->cost_unknown ? PRICE_UNKNOWN : x->cost, x->req.attempts, word };
     struct policy_subject s = { .req = &x->req, .usage = &u };
-    policy_run_start(vm, &x->run, HOOK_DONE, &s);
+    policy_run_start(vm, run_of(x), HOOK_DONE, &s);
   }
   answer_record(x);
   if (x->worker->on_end) x->worker->on_end(x->worker->on_end_arg, x);
@@ -196,15 +224,15 @@ static void clock_run(struct timer *t) {
 static void wait_begin(struct exchange *x) {
   x->waits = worker_wait(x->worker);
   if (!x->waits) {
-    policy_run_cancel(&x->run);
+    policy_run_cancel(x->run);
     exchange_fail(x, 503, SPAN("overloaded"), (struct span){ 0 }, "too many requests wait for policies already", NULL);
     return;
   }
   x->hook = RUN_WAITS;
   exchange_clock(x);                                     /* the exchange's own goes on */
-  if (x->run.wait.kind == WAIT_FETCH) { fetch_start(x); return; }
-  if (x->run.wait.kind == WAIT_ASK) { ask_start(x); return; }
-  double s = x->run.wait.seconds;
+  if (x->run->wait.kind == WAIT_FETCH) { fetch_start(x); return; }
+  if (x->run->wait.kind == WAIT_ASK) { ask_start(x); return; }
+  double s = x->run->wait.seconds;
   x->resume_ms = now_ms(x) + (uint64_t)((s < 0 ? 0 : s > 86400 ? 86400 : s) * 1000) + 1;
   exchange_clock(x);
 }
@@ -213,28 +241,28 @@ static struct policy_vm *vm_of_exchange(const struct exchange *x) { return x->ge
 
 bool exchange_has(const struct exchange *x, enum hook h) { return !x->asker && policy_has(vm_of_exchange(x), h); }
 
-/* True when the hook's decision is in x->run.decision; false while its policy waits. */
+/* True when the hook's decision is in x->run->decision; false while its policy waits. */
 static bool hook_ready(struct exchange *x, enum hook h, const struct policy_subject *s) {
   if (x->hook == RUN_READY) {
     x->hook = RUN_NONE;
     return true;
   }
   x->req.attempts = (unsigned)x->tried_count;
-  if (policy_run_start(vm_of_exchange(x), &x->run, h, s) == POLICY_DONE) return true;
+  if (policy_run_start(vm_of_exchange(x), run_of(x), h, s) == POLICY_DONE) return true;
   wait_begin(x);
   return false;
 }
 
 void exchange_resume(struct exchange *x, const struct policy_answer *answer) {
   exchange_waited(x);
-  if (policy_run_resume(&x->run, answer) == POLICY_WAITS) { wait_begin(x); return; }
+  if (policy_run_resume(x->run, answer) == POLICY_WAITS) { wait_begin(x); return; }
   x->hook = RUN_READY;
   exchange_run(x);
 }
 
 /* A denial can come from any hook that may wait: a policy that failed with on_error = "deny" ends there. */
 static bool denied(struct exchange *x) {
-  const struct decision *d = &x->run.decision;
+  const struct decision *d = &x->run->decision;
   if (d->kind != DECIDE_DENY) return false;
   struct error e = { .status = d->status, .word = d->error ? SPAN("internal") : d->word.n ? d->word : SPAN("denied"), .message = d->message, .code = d->code,
                      .tried = x->tried, .tried_count = x->tried_count };
@@ -275,8 +303,8 @@ static bool understood(struct exchange *x) {
 static bool on_request(struct exchange *x) {
   struct policy_subject s = { .req = &x->req };
   if (!hook_ready(x, HOOK_REQUEST, &s) || denied(x)) return false;
-  if (x->run.decision.kind == DECIDE_ANSWER) {
-    answer_text_of_weir(x, x->run.decision.text, x->run.decision.json);
+  if (x->run->decision.kind == DECIDE_ANSWER) {
+    answer_text_of_weir(x, x->run->decision.text, x->run->decision.json);
     exchange_end(x, SPAN("done"));
     return false;
   }
@@ -319,9 +347,9 @@ static bool pick(struct exchange *x) {
   struct target t = { 0 };
   if (!chain_room(x)) return false;
   if (x->asker && !ask_compose(x)) return false;
-  if (x->elsewhere.endpoint) t = x->elsewhere;
+  if (x->elsewhere) t = *x->elsewhere;
   else route_pick(&x->route.candidates[x->at], x->worker->health, chain_tokens(x), now_ms(x), worker_random(x->worker), &t);
-  x->elsewhere.endpoint = NULL;
+  x->elsewhere = NULL;
   if (x->req.facts.bound && !x->home) x->home = t.account;
   else if (x->unbound.n && x->req.facts.bound && t.account != x->home) request_lose(x);
   x->attempts[0] = attempt_new(x, &t);
@@ -424,15 +452,20 @@ static bool pause_then_pick(struct exchange *x, uint64_t ms) {
   return false;
 }
 
+static void keep_target(struct exchange *x) {
+  x->elsewhere = arena_alloc(&x->arena, sizeof *x->elsewhere);
+  *x->elsewhere = x->attempts[0]->target;
+}
+
 static bool pause_then_again(struct exchange *x, uint64_t ms) {
-  if (x->req.facts.bound) x->elsewhere = x->attempts[0]->target;         /* what it refers to lives at that account alone */
+  if (x->req.facts.bound) keep_target(x);                /* what it refers to lives at that account alone */
   return pause_then_pick(x, ms);
 }
 
 /* A key that is newer than the refused one, or will be: the same target again, before a policy or the chain is asked. */
 static bool renew_then_pick(struct exchange *x) {
   x->renewed = x->renewing = true;
-  x->elsewhere = x->attempts[0]->target;
+  keep_target(x);
   return pause_then_pick(x, 0);
 }
 
@@ -509,7 +542,8 @@ static bool failed(struct exchange *x) {
   }
   remember_health(x, a);
   if (x->committed) return fail_visibly(x);
-  x->failure = (struct policy_fault){ a->fault, a->status, arena_copy(&x->arena, a->failure.code), a->target.name, a->phase ? a->phase : "head", a->failure.retry_after };
+  if (!x->failure) x->failure = arena_alloc(&x->arena, sizeof *x->failure);
+  *x->failure = (struct policy_fault){ a->fault, a->status, arena_copy(&x->arena, a->failure.code), a->target.name, a->phase ? a->phase : "head", a->failure.retry_after };
   if (x->tried_count < MOST_TRIED && renew_wanted(x, a)) return renew_then_pick(x);
   if (exchange_has(x, HOOK_FAILURE)) {
     x->state = X_ON_FAILURE;
@@ -520,9 +554,9 @@ static bool failed(struct exchange *x) {
 
 static bool on_failure(struct exchange *x) {
   struct attempt *a = x->attempts[0];
-  struct policy_subject s = { .req = &x->req, .attempt = &a->view, .fault = &x->failure };
+  struct policy_subject s = { .req = &x->req, .attempt = &a->view, .fault = x->failure };
   if (!hook_ready(x, HOOK_FAILURE, &s) || denied(x)) return false;
-  const struct decision *d = &x->run.decision;
+  const struct decision *d = &x->run->decision;
   if (x->raw && d->kind != DECIDE_FAIL) return give_up(x, (struct span){ 0 });
   switch (d->kind) {
   case DECIDE_RETRY: {
@@ -553,8 +587,8 @@ static bool skip(struct exchange *x, struct span why) {
 static bool on_attempt(struct exchange *x) {
   struct attempt *a = x->attempts[0];
   struct policy_subject s = { .req = &x->req, .attempt = &a->view };
-  const struct decision *d = &x->run.decision;
   if (!hook_ready(x, HOOK_ATTEMPT, &s)) return false;
+  const struct decision *d = &x->run->decision;
   if (d->kind == DECIDE_DENY && d->word.n && !d->error && x->at + 1 < x->route.count) return skip(x, d->message);      /* a budget of this target alone */
   if (denied(x)) return false;
   if (d->kind == DECIDE_SKIP) return skip(x, d->message);
@@ -599,9 +633,9 @@ static bool send_attempt(struct exchange *x) {
 static bool on_response(struct exchange *x) {
   struct attempt *a = x->attempts[0];
   if (exchange_has(x, HOOK_RESPONSE)) {
-    struct policy_subject s = { .req = &x->req, .attempt = &a->view, .response = &a->response };
+    struct policy_subject s = { .req = &x->req, .attempt = &a->view, .response = a->response };
     if (!hook_ready(x, HOOK_RESPONSE, &s) || denied(x)) return false;
-    const struct decision *d = &x->run.decision;
+    const struct decision *d = &x->run->decision;
     if (d->kind == DECIDE_REJECT) {
       char *why = arena_cstr(&x->arena, d->message);
       attempt_fault(a, FAULT_INVALID, a->stream ? "first_event" : "head", why);

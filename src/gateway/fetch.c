@@ -90,7 +90,7 @@ static void compose(struct fetch *f, const struct policy_wait *w, const struct u
 }
 
 void fetch_start(struct exchange *x) {
-  const struct policy_wait *w = &x->run.wait;
+  const struct policy_wait *w = &x->run->wait;
   struct worker *worker = x->worker;
   struct fetch *f = mem_zero(sizeof *f);
   struct url u;

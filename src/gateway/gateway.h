@@ -164,6 +164,7 @@ struct worker {
   struct upstream *dirty_up;
   struct client *spare_clients;
   struct exchange *spare_exchanges;
+  struct policy_run *spare_runs[8]; unsigned spare_run_count;      /* most hooks end where they begin: a few serve all exchanges */
   struct attempt *spare_attempts;
   struct buf spare_bufs[32];          /* memory for send buffers, between uses */
   unsigned spare_buf_count;
@@ -185,6 +186,7 @@ struct worker {
   struct http_head *head;             /* scratch of the parser */
   struct json_member *members;        /* scratch: MOST_MEMBERS */
   struct arena scratch;               /* emptied after each event run */
+  struct delta *deltas;               /* scratch: DELTA_MOST; NULL until one is wanted */
   struct message stop, reload, ended;
   bool stop_posted, reload_posted;    /* atomic: a message is posted once at a time */
   enum { STOP_NOT, STOP_DRAIN, STOP_NOW } stop_wanted;    /* atomic */
@@ -209,6 +211,7 @@ uint64_t worker_random(struct worker *w);
 struct buf worker_buf(struct worker *w);
 void worker_buf_back(struct worker *w, struct buf *b);
 void spare_arena(const struct arena *a, bool spare);
+struct delta *worker_deltas(struct worker *w);           /* of the event being read */
 bool worker_full(const struct worker *w);                /* `memory` is reached: no new work */
 char *worker_body(struct worker *w, size_t n, size_t *cap);            /* NULL: no memory */
 void worker_body_back(struct worker *w, char *p, size_t cap);
@@ -308,14 +311,15 @@ struct exchange {
   bool body_chunked;                  /* a streamed request body goes upstream in chunks */
   struct arena arena;
   struct policy_req req;
-  struct policy_run run;
+  struct policy_run *run;             /* of the hook under way, and its decision; NULL: none. See exchange_run_back */
   struct http_head *head;             /* the request's, in the arena */
   struct span path, query;
   struct span raw_path;               /* behind /{provider} */
   bool traced;                        /* the caller sent a traceparent: the provider gets one too */
   struct span body;                   /* whole, or what of a streamed one was read before routing */
-  char *body_memory;                  /* owned; holds body when it is too large for the arena */
-  size_t body_size, body_cap, body_memory_cap;
+  char *body_memory;                  /* owned; holds body. NULL: there is none, or it is not needed any more */
+  size_t body_size, body_cap;
+  size_t body_memory_cap;             /* 0: a small body, not the worker's to keep */
   bool body_done;                     /* all of the request body is here (or went through) */
   struct provider *raw_provider;
   struct chain {                      /* the route, as small as it is */
@@ -334,12 +338,12 @@ struct exchange {
   const struct account *home;         /* of a bound request: the first that was picked */
   struct span unbound;                /* its body without what a policy lets be lost; empty: it stays at home */
   struct span lost, loss;             /* of its bound state, left out from now on; all that was left out of what was sent, as the client is told */
-  struct target elsewhere;            /* what the next pick takes; endpoint NULL: as chance and health say */
+  struct target *elsewhere;           /* what the next pick takes; NULL: as chance and health say */
   enum fault first_fault;
   int first_status;
   double first_retry_after;
   struct span first_why;
-  struct policy_fault failure;        /* of the attempt that just failed */
+  struct policy_fault *failure;       /* of the attempt that just failed; NULL: none has */
   struct timer clock;
   uint64_t begun_ms, deadline_ms, resume_ms, heartbeat_ms;
   uint64_t room_until_ms;             /* so long it may wait for the limits of its targets; 0: it did not yet */
@@ -396,6 +400,8 @@ bool exchange_has(const struct exchange *x, enum hook h);               /* wheth
 void exchange_wait_over(struct exchange *x);             /* what a policy waits for is given up, and its run with it */
 void exchange_resume(struct exchange *x, const struct policy_answer *a); /* what the waiting policy asked for is here */
 void exchange_waited(struct exchange *x);                /* what it waited for is here, or not wanted any more */
+void exchange_body_drop(struct exchange *x);             /* nobody will read it again */
+void exchange_run_back(struct exchange *x);              /* the decision of its last hook is not needed any more */
 void exchange_pin(void *x);
 void exchange_unpin(void *x);
 /* From the attempt; each may free the attempt before it returns: */
@@ -479,8 +485,8 @@ void answer_early(struct exchange *x);                   /* head before the prov
    comment, once, before the stream ends. The attempt is settled by then. */
 void answer_trace(struct exchange *x);
 bool answer_traced(const struct exchange *x);            /* it has a trace to tell yet */
-/* record.c */
-void answer_record(struct exchange *x);                  /* metrics, access log, ledger */
+void answer_record(struct exchange *x);                  /* record.c: metrics, access log, ledger */
+void record_prompt(struct exchange *x);                  /* gives its prompt a name, while the request is there */
 
 /* ---- attempt */
 struct call_calls;
@@ -523,9 +529,9 @@ struct attempt {
   struct exchange *exchange;
   struct attempt *next_spare;
   struct target target;
-  struct arena arena;
+  struct arena arena;                 /* of a stream emptied when it is released */
   struct policy_attempt view;
-  struct policy_response response;
+  struct policy_response *response;   /* while it is judged; in the arena */
   enum fault fault;
   struct failure failure;
   const char *phase, *why;
@@ -533,7 +539,7 @@ struct attempt {
   int status;
   uint64_t begun_ms, phase_due_ms;
   uint64_t deadline_ms;               /* set by a policy; 0: the exchange's */
-  const struct model_facts *model;    /* what is known of it; in the arena. NULL until it is about to be sent */
+  struct model_facts facts; const struct model_facts *model;       /* model: the facts once it is about to be sent; until then NULL */
   picodollars cost;                   /* once settled; PRICE_UNKNOWN */
   bool begun;                         /* a request was on its way */
   bool settled;
@@ -609,7 +615,8 @@ bool unpack_ended(const struct unpack *u);
 void unpack_free(struct unpack *u);                      /* NULL is fine */
 
 /* chunks.c: a stream that on_chunk sees. All false when the exchange has ended, and nothing of it may be touched. */
-bool chunks_event(struct attempt *a, const struct sse_event *e, const struct event_facts *f);
+#define CHUNKS_UNREAD SIZE_MAX         /* else the number of worker_deltas that event_read_deltas gave */
+bool chunks_event(struct attempt *a, const struct sse_event *e, const struct event_facts *f, size_t count);
 bool chunks_flush(struct attempt *a);                    /* what is held goes out: the stream ends here */
 bool chunks_time(struct attempt *a);
 /* Ends the stream as its dialect ends one: as = "length", "filter" (or "error": weir's error). What is held is left out. The exchange
@@ -631,7 +638,7 @@ struct upstream {
   struct loan *loan;                  /* UP_WAITING, UP_LENDING; NULL: none */
   struct upstream *next_dirty, *all_next, **all_link;
   enum upstream_state state;
-  bool dirty, timed_out, junk;        /* junk: bytes came that nobody asked for: never reused */
+  bool dirty, junk;                   /* junk: bytes came that nobody asked for: never reused */
   bool behind;                        /* more records stand behind the bytes being delivered */
   bool shake_running;
   bool queued, opening;               /* in pool->waiting; counted in pool->opening */
@@ -646,16 +653,9 @@ struct upstream {
   void (*unpin)(void *arg);           /* runs when the kernel no longer reads the lent parts */
   void *unpin_arg;
   struct tls *tls;
-  struct tls_job job;
-  struct message shaken;
-  struct resolve_wait *resolving;
-  struct address *addresses;          /* while connecting */
-  int address_count, address_at;
+  struct making *making;              /* making.h; NULL once it stands */
   struct timer timer;
-  uint64_t phase_due_ms;              /* all addresses together; then the handshake */
   uint64_t idle_since_ms;
-  enum fault fail;                    /* UP_FAILED: told to the call by the timer */
-  char why[160];
 };
 struct pool {
   struct worker *worker;

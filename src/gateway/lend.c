@@ -4,7 +4,7 @@
    A loan is a message that goes to the worker with idle connections and comes back, with one or without. A connection
    belongs to one thread at any time: its owner first ends the read that waits for it in its own ring, and only what that
    leaves with not a byte read changes hands. The asker waits for a few milliseconds; what comes later is idle with it. */
-#include "gateway.h"
+#include "making.h"
 
 enum {
   LOAN_WAIT_MS = 20,                  /* a lender that is busy for longer is not waited for */
@@ -266,7 +266,7 @@ void upstream_open(struct upstream *u) {
     *p->waiting_last = u;
     p->waiting_last = &u->next;
     u->timer.done = turn_timer;
-    timer_set(&w->loop->wheel, &u->timer, u->phase_due_ms);
+    timer_set(&w->loop->wheel, &u->timer, u->making->phase_due_ms);
   }
 }
 

@@ -284,7 +284,7 @@ static enum meter_result reserve(struct exchange *x) {
   struct attempt *a = x->attempts[0];
   const struct conf *c = x->gen->conf;
   if (!a->model) {
-    struct model_facts *facts = arena_alloc(&a->arena, sizeof *facts);
+    struct model_facts *facts = &a->facts;
     conf_model(c, a->target.provider, a->target.model, facts);
     a->model = facts;
   }
@@ -383,7 +383,7 @@ static bool costs_nothing(const struct attempt *a) {
 /* Of an unread request the answer names the model. */
 static bool named_later(struct exchange *x, struct attempt *a) {
   if (!x->raw || x->metered || !x->served_model.n) return a->model;
-  struct model_facts *facts = arena_alloc(&a->arena, sizeof *facts);
+  struct model_facts *facts = &a->facts;
   conf_model(x->gen->conf, a->target.provider, x->served_model, facts);
   a->model = facts;
   return true;

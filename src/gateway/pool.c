@@ -1,5 +1,5 @@
 /* pool.c: connections to providers: found or made, kept, closed. */
-#include "gateway.h"
+#include "making.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -123,18 +123,26 @@ static void all_link(struct pool *p, struct upstream *u) {
 }
 
 /* ---- a connection's end */
+static void making_free(struct upstream *u) {
+  struct making *m = u->making;
+  if (!m) return;
+  u->making = NULL;
+  buf_free(&m->job.in);
+  buf_free(&m->job.out);
+  mem_free(m->addresses);
+  mem_free(m);
+}
+
 static void upstream_free(struct upstream *u) {
   if (u->shake_running || u->sock.closing || u->sock.fd >= 0) return;    /* each of them calls here again; the descriptor goes first */
   if (u->unpin) u->unpin(u->unpin_arg);
   all_unlink(u);
   if (u->tls) tls_free(u->tls);
+  making_free(u);
   buf_free(&u->in);
   buf_free(&u->plain);
-  buf_free(&u->job.in);
-  buf_free(&u->job.out);
   worker_buf_back(u->pool->worker, &u->out);
   worker_buf_back(u->pool->worker, &u->flying);
-  mem_free(u->addresses);
   mem_free(u);
 }
 
@@ -166,8 +174,8 @@ void upstream_close(struct upstream *u) {
   u->state = UP_CLOSED;
   u->call = NULL;
   turn_over(u);
-  if (u->resolving) u->resolving->upstream = NULL;
-  u->resolving = NULL;
+  if (u->making && u->making->resolving) u->making->resolving->upstream = NULL;
+  if (u->making) u->making->resolving = NULL;
   if (u->sock.fd >= 0) sock_close(&u->sock, socket_closed);
   else upstream_free(u);
 }
@@ -176,9 +184,9 @@ void upstream_close(struct upstream *u) {
 static void failed_timer(struct timer *t) {
   struct upstream *u = container(t, struct upstream, timer);
   struct call *c = u->call;
-  enum fault f = u->fail;
-  char why[sizeof u->why];
-  memcpy(why, u->why, sizeof why);
+  enum fault f = u->making->fail;
+  char why[sizeof u->making->why];
+  memcpy(why, u->making->why, sizeof why);
   if (!c) log_info("warming a connection to %s failed: %s", u->pool->name, why);
   upstream_close(u);
   if (c) {
@@ -189,8 +197,8 @@ static void failed_timer(struct timer *t) {
 
 void upstream_fail(struct upstream *u, enum fault f, const char *why) {
   turn_over(u);
-  u->fail = f;
-  if (why != u->why) snprintf(u->why, sizeof u->why, "%s", why);
+  u->making->fail = f;
+  if (why != u->making->why) snprintf(u->making->why, sizeof u->making->why, "%s", why);
   u->state = UP_FAILED;
   u->timer.done = failed_timer;
   timer_set(&u->pool->worker->loop->wheel, &u->timer, u->pool->worker->loop->now_ms);
@@ -199,7 +207,7 @@ void upstream_fail(struct upstream *u, enum fault f, const char *why) {
 /* ---- connecting: each address gets its share of what is left of the connect clock */
 static void connect_timer(struct timer *t) {
   struct upstream *u = container(t, struct upstream, timer);
-  u->timed_out = true;
+  u->making->timed_out = true;
   u->sock.loop->calls->cancel(u->sock.loop, &u->sock.watch);
 }
 
@@ -210,29 +218,29 @@ static void shake_timer(struct timer *t) {
 
 static void shake_submit(struct upstream *u) {
   u->shake_running = true;
-  tls_pool_submit(u->pool->worker->gateway->shakes, &u->job);
+  tls_pool_submit(u->pool->worker->gateway->shakes, &u->making->job);
 }
 
 static void shake_done(struct tls_job *j) {              /* on the handshake thread */
-  struct upstream *u = container(j, struct upstream, job);
-  loop_post(u->sock.loop, &u->shaken);
+  struct making *m = container(j, struct making, job);
+  loop_post(m->upstream->sock.loop, &m->shaken);
 }
 
 static void shaken_run(struct message *m) {
-  struct upstream *u = container(m, struct upstream, shaken);
+  struct upstream *u = container(m, struct making, shaken)->upstream;
   u->shake_running = false;
   if (u->state == UP_CLOSED) { upstream_free(u); return; }
   if (u->state != UP_SHAKING) return;
-  if (buf_size(&u->job.out)) {
-    buf_add(&u->out, buf_span(&u->job.out));
-    buf_clear(&u->job.out);
+  if (buf_size(&u->making->job.out)) {
+    buf_add(&u->out, buf_span(&u->making->job.out));
+    buf_clear(&u->making->job.out);
     if (!u->dirty) {
       u->dirty = true;
       u->next_dirty = u->pool->worker->dirty_up;
       u->pool->worker->dirty_up = u;
     }
   }
-  if (u->job.step.kind == STEP_BAD) {
+  if (u->making->job.step.kind == STEP_BAD) {
     enum tls_failure f = tls_failure_of(u->tls);
     char why[96];
     if (f == TLS_ALERT) snprintf(why, sizeof why, "TLS: the peer sent alert %u", tls_alert_of(u->tls));
@@ -241,15 +249,13 @@ static void shaken_run(struct message *m) {
     upstream_fail(u, FAULT_TLS, why);
     return;
   }
-  if (u->job.step.kind == STEP_DONE) {
+  if (u->making->job.step.kind == STEP_DONE) {
     tls_session_save(u->tls, &u->pool->session);
-    buf_add(&u->in, buf_span(&u->job.in));
-    buf_free(&u->job.in);
-    buf_free(&u->job.out);
+    buf_add(&u->in, buf_span(&u->making->job.in));
     upstream_ready(u);
     return;
   }
-  if (buf_size(&u->job.in) && u->job.step.used) { shake_submit(u); return; }
+  if (buf_size(&u->making->job.in) && u->making->job.step.used) { shake_submit(u); return; }
   upstream_read(u, false);
 }
 
@@ -257,10 +263,10 @@ void upstream_shake(struct upstream *u, struct span in) {
   struct pool *p = u->pool;
   u->state = UP_SHAKING;
   u->tls = tls_new(p->trust, span_cstr(p->tls_name), &p->session);
-  u->job.tls = u->tls;
-  u->job.done = shake_done;
-  buf_add(&u->job.in, in);
-  u->shaken.run = shaken_run;
+  u->making->job.tls = u->tls;
+  u->making->job.done = shake_done;
+  buf_add(&u->making->job.in, in);
+  u->making->shaken.run = shaken_run;
   double seconds = u->call ? u->call->tls_s : 5;
   u->timer.done = shake_timer;
   timer_set(&u->sock.loop->wheel, &u->timer, u->sock.loop->now_ms + (uint64_t)(seconds * 1000));
@@ -269,7 +275,7 @@ void upstream_shake(struct upstream *u, struct span in) {
 
 static void connect_why(struct upstream *u, const char *what) {
   const struct pool *p = u->pool;
-  snprintf(u->why, sizeof u->why, "connect to %s%s: %s", p->via ? "the proxy " : "", p->via ? p->via : p->name, what);
+  snprintf(u->making->why, sizeof u->making->why, "connect to %s%s: %s", p->via ? "the proxy " : "", p->via ? p->via : p->name, what);
 }
 
 static void connect_done(struct op *op, int result, struct span data, bool more) {
@@ -285,7 +291,7 @@ static void connect_done(struct op *op, int result, struct span data, bool more)
   }
   u->sock.loop->calls->close(u->sock.loop, u->sock.fd);
   u->sock.fd = -1;
-  connect_why(u, u->timed_out ? "timed out" : io_result_text(result));
+  connect_why(u, u->making->timed_out ? "timed out" : io_result_text(result));
   connect_next(u);
 }
 
@@ -296,9 +302,9 @@ static void connect_later(struct upstream *u) {
   struct worker *w = u->pool->worker;
   struct loop *l = w->loop;
   worker_short(w, "connecting to a provider");
-  if (l->now_ms + AGAIN_MS > u->phase_due_ms) { upstream_fail(u, FAULT_OVERLOADED, "weir is out of file descriptors"); return; }
+  if (l->now_ms + AGAIN_MS > u->making->phase_due_ms) { upstream_fail(u, FAULT_OVERLOADED, "weir is out of file descriptors"); return; }
   pool_let_one_go(w);
-  u->address_at--;
+  u->making->address_at--;
   u->state = UP_CONNECTING;
   u->timer.done = connect_again;
   timer_set(&l->wheel, &u->timer, l->now_ms + AGAIN_MS);
@@ -306,26 +312,26 @@ static void connect_later(struct upstream *u) {
 
 static void connect_next(struct upstream *u) {
   struct loop *l = u->sock.loop;
-  while (u->address_at < u->address_count) {
-    struct address *a = &u->addresses[u->address_at++];
+  while (u->making->address_at < u->making->address_count) {
+    struct address *a = &u->making->addresses[u->making->address_at++];
     int fd = l->calls->socket(l, a->to.ss_family);
     if (fd < 0) {
       connect_why(u, io_result_text(fd));
       if (fd == IO_NO_DESCRIPTORS) { connect_later(u); return; }
       continue;
     }
-    uint64_t left = u->phase_due_ms > l->now_ms ? u->phase_due_ms - l->now_ms : 0;
+    uint64_t left = u->making->phase_due_ms > l->now_ms ? u->making->phase_due_ms - l->now_ms : 0;
     if (!left) { l->calls->close(l, fd); break; }
     u->sock.fd = fd;
     u->state = UP_CONNECTING;
-    u->timed_out = false;
+    u->making->timed_out = false;
     u->timer.done = connect_timer;
-    timer_set(&l->wheel, &u->timer, l->now_ms + left / (uint64_t)(u->address_count - u->address_at + 1) + 1);
+    timer_set(&l->wheel, &u->timer, l->now_ms + left / (uint64_t)(u->making->address_count - u->making->address_at + 1) + 1);
     u->sock.watch.done = connect_done;
     l->calls->connect(l, &u->sock.watch, fd, (struct sockaddr *)&a->to, a->n);
     return;
   }
-  upstream_fail(u, u->timed_out ? FAULT_TIMEOUT : FAULT_CONNECTION, u->why[0] ? u->why : "connect timed out");
+  upstream_fail(u, u->making->timed_out ? FAULT_TIMEOUT : FAULT_CONNECTION, u->making->why[0] ? u->making->why : "connect timed out");
 }
 
 static bool literal_address(const char *host, uint16_t port, struct address *out) {
@@ -353,10 +359,10 @@ static void resolved(struct resolve_ask *a) {
   struct upstream *u = wait->upstream;
   if (u) {
     struct pool *p = u->pool;
-    u->resolving = NULL;
+    u->making->resolving = NULL;
     timer_stop(&u->sock.loop->wheel, &u->timer);
-    int n = a->found ? resolver_cached(p->worker->gateway->resolver, span_cstr(p->dial), p->dial_port, u->addresses) : 0;
-    u->address_count = n > 0 ? n : 0;
+    int n = a->found ? resolver_cached(p->worker->gateway->resolver, span_cstr(p->dial), p->dial_port, u->making->addresses) : 0;
+    u->making->address_count = n > 0 ? n : 0;
     if (n > 0) {
       connect_next(u);
     } else {
@@ -371,20 +377,20 @@ static void resolved(struct resolve_ask *a) {
 /* The question goes on without us: its answer will be in the cache. */
 static void lookup_timer(struct timer *t) {
   struct upstream *u = container(t, struct upstream, timer);
-  if (u->resolving) u->resolving->upstream = NULL;
-  u->resolving = NULL;
+  if (u->making->resolving) u->making->resolving->upstream = NULL;
+  u->making->resolving = NULL;
   upstream_fail(u, FAULT_TIMEOUT, "DNS: the name look-up took too long");
 }
 
 void upstream_resolve(struct upstream *u) {
   struct pool *p = u->pool;
   struct resolver *r = p->worker->gateway->resolver;
-  u->addresses = mem_alloc(RESOLVE_MOST * sizeof *u->addresses);
+  u->making->addresses = mem_alloc(RESOLVE_MOST * sizeof *u->making->addresses);
   const char *host = p->worker->simulated ? "127.0.0.1" : p->dial;       /* a simulation matches by port alone */
-  u->address_count = literal_address(host, p->dial_port, &u->addresses[0]) ? 1
-                     : r ? resolver_cached(r, span_cstr(p->dial), p->dial_port, u->addresses) : -1;
-  if (u->address_count > 0) { connect_next(u); return; }
-  if (u->address_count < 0) {
+  u->making->address_count = literal_address(host, p->dial_port, &u->making->addresses[0]) ? 1
+                     : r ? resolver_cached(r, span_cstr(p->dial), p->dial_port, u->making->addresses) : -1;
+  if (u->making->address_count > 0) { connect_next(u); return; }
+  if (u->making->address_count < 0) {
     char why[112];
     snprintf(why, sizeof why, "DNS: no address for %.80s", p->dial);
     upstream_fail(u, FAULT_CONNECTION, why);
@@ -395,19 +401,21 @@ void upstream_resolve(struct upstream *u) {
   wait->worker = p->worker;
   p->worker->asking++;
   wait->ask.done = resolved;
-  u->resolving = wait;
+  u->making->resolving = wait;
   u->timer.done = lookup_timer;
-  timer_set(&u->sock.loop->wheel, &u->timer, u->phase_due_ms);
+  timer_set(&u->sock.loop->wheel, &u->timer, u->making->phase_due_ms);
   resolver_ask(r, &wait->ask, p->worker->loop, span_cstr(p->dial));
 }
 
 static struct upstream *upstream_new(struct pool *p, struct call *c) {
   struct upstream *u = mem_zero(sizeof *u);
+  u->making = mem_zero(sizeof *u->making);
+  u->making->upstream = u;
   u->call = c;
   u->sock.loop = p->worker->loop;
   u->sock.fd = -1;
   all_link(p, u);
-  u->phase_due_ms = p->worker->loop->now_ms + (uint64_t)((c ? c->connect_s : 3) * 1000);
+  u->making->phase_due_ms = p->worker->loop->now_ms + (uint64_t)((c ? c->connect_s : 3) * 1000);
   if (c) c->conn = u;
   return u;
 }
@@ -421,8 +429,7 @@ void upstream_warm(struct pool *p) {
 static void upstream_ready(struct upstream *u) {
   struct pool *p = u->pool;
   timer_stop(&u->sock.loop->wheel, &u->timer);
-  mem_free(u->addresses);
-  u->addresses = NULL;
+  making_free(u);
   warm_over(u, true);
   turn_over(u);
   if (!u->call) {
@@ -676,7 +683,7 @@ static bool take(struct upstream *u, struct span data) {
     return false;                                        /* it reads on by itself */
   }
   if (u->state == UP_SHAKING) {
-    buf_add(&u->job.in, data);
+    buf_add(&u->making->job.in, data);
     if (!u->shake_running) shake_submit(u);
     return false;                                        /* read on when the handshake asks */
   }

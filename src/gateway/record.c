@@ -131,15 +131,13 @@ static void line_begin(struct exchange *x, struct json_writer *w) {
 }
 
 /* A name for the prompt: the caller's own, else of the instructions that begin it, so that all requests of one prompt are found together. */
-static void prompt_field(struct exchange *x, struct json_writer *w) {
+void record_prompt(struct exchange *x) {
   uint64_t h = 0xcbf29ce484222325u;                      /* FNV-1a, 64 bit */
-  char text[20];
-  if (x->req.prompt.n) { field(w, "prompt", x->req.prompt); return; }
-  if (!x->req.operation || !x->req.member_count) return;
+  if (x->req.prompt.n || !x->req.operation || !x->req.member_count) return;
   struct span of = request_instructions(x->req.operation, x->req.members, x->req.member_count);
   if (!of.n) return;
   for (size_t i = 0; i < of.n; i++) h = (h ^ (unsigned char)of.p[i]) * 0x100000001b3u;
-  field(w, "prompt", span_of(text, (size_t)snprintf(text, sizeof text, "#%016llx", (unsigned long long)h)));
+  x->req.prompt = arena_printf(&x->arena, "#%016llx", (unsigned long long)h);
 }
 
 /* What only the ledger keeps. */
@@ -147,7 +145,8 @@ static void ledger_fields(struct exchange *x, struct json_writer *w) {
   if (!(x->req.key && x->req.key->user.n)) field(w, "user", x->req.user);
   field(w, "session", x->req.session);
   notes_field(w, "tags", x->req.tags);
-  prompt_field(x, w);
+  record_prompt(x);
+  field(w, "prompt", x->req.prompt);
   field(w, "alias", x->route.alias ? x->route.alias->name : (struct span){ 0 });
   field(w, "dialect", span_cstr(dialect_word(x->dialect)));
   flag(w, "reported", x->usage_reported);

@@ -70,13 +70,15 @@ static void relay_write(struct attempt *a, struct span s) {
 static size_t relay_events(struct attempt *a, struct span window) {
   struct exchange *x = a->exchange;
   struct worker *w = x->worker;
-  bool judged = exchange_has(x, HOOK_CHUNK);
+  bool judged = exchange_has(x, HOOK_CHUNK), at_once = judged && !a->foreign && event_gives_deltas(x->req.operation);
   size_t at = 0, sent = 0;
   struct sse_event e;
   struct step s;
   while ((s = sse_feed(&a->sse, span_from(window, at), &e)).kind == STEP_EVENT) {
     struct event_facts f;
-    event_read(x->req.operation, &a->events, &e, &w->scratch, &f);
+    size_t count = CHUNKS_UNREAD;
+    if (at_once && e.data_lines == 1) count = event_read_deltas(x->req.operation, &a->events, &e, &w->scratch, &f, worker_deltas(w));
+    else event_read(x->req.operation, &a->events, &e, &w->scratch, &f);
     foreign_facts(a, &f);
     note_facts(x, &f);
     if (f.class == EVENT_ERROR && f.fault == FAULT_PROTOCOL && !x->terminated) {      /* not the provider's error event: unreadable */
@@ -108,7 +110,7 @@ static size_t relay_events(struct attempt *a, struct span window) {
       x->events = a->events;
       if (other) relay_write(a, e.raw);
     } else if (!x->terminated) {
-      if (!chunks_event(a, &e, &f)) return SIZE_MAX;
+      if (!chunks_event(a, &e, &f, other ? CHUNKS_UNREAD : count)) return SIZE_MAX;
       sent = at;
     } else {                                             /* behind the end no policy is asked, so nothing that says something is sent */
       if (!f.real && f.class != EVENT_ERROR) relay_write(a, e.raw);
@@ -185,8 +187,10 @@ static void start_ready(struct attempt *a) {
   struct exchange *x = a->exchange;
   a->judging = true;
   a->phase_due_ms = a->hold_due_ms = 0;
-  a->response = (struct policy_response){ .status = a->status, .head = a->head, .model = x->served_model, .usage = x->usage };
-  start_show(a, &a->response);
+  if (!exchange_has(x, HOOK_RESPONSE)) return;
+  if (!a->response) a->response = arena_alloc(&a->arena, sizeof *a->response);
+  *a->response = (struct policy_response){ .status = a->status, .head = a->head, .model = x->served_model, .usage = x->usage };
+  start_show(a, a->response);
 }
 
 /* on_response wants more of the start. True when that is there already: it is asked again. */
@@ -249,14 +253,24 @@ void relay_feed(struct attempt *a, struct span data) {
   exchange_answer_ready(x);
 }
 
-/* Past the content point the request cannot be needed again, unless a policy may still read it. Small bodies lie in the arena. */
+/* Past the content point the request cannot be needed again, unless a policy may still read it. */
 static void forget_request(struct exchange *x) {
   bool read_still = x->pins || !x->attempts[0]->call.sent_all;           /* TLS takes it piece by piece */
   if (read_still || exchange_has(x, HOOK_CHUNK) || exchange_has(x, HOOK_DONE)) return;
-  worker_body_back(x->worker, x->body_memory, x->body_memory_cap);
-  x->body_memory = NULL;
+  if (x->worker->gateway->ledger) record_prompt(x);      /* its record tells it */
+  exchange_body_drop(x);
   x->body = x->req.body = (struct span){ 0 };
   x->req.member_count = 0;
+}
+
+/* Nor is what the attempt has kept for its judgement: thousands of streams are open. */
+static void forget_answer(struct attempt *a) {
+  if (a->why || a->cut || a->view.charges || answer_traced(a->exchange)) return; /* how it was cut, budgets of its own, what a trace tells lie there */
+  a->head = NULL;
+  a->response = NULL;
+  a->own = a->view.edits = NULL;
+  a->view.headers = NULL;
+  arena_end(&a->arena);
 }
 
 void relay_release(struct attempt *a) {
@@ -285,6 +299,8 @@ void relay_release(struct attempt *a) {
   buf_free(&rest);
   start_free(a->start);
   a->start = NULL;
+  exchange_run_back(x);
+  forget_answer(a);
   size_t used = relay_events(a, buf_span(&a->window));
   if (used == SIZE_MAX) return;
   keep_rest(a, true, (struct span){ 0 }, used);

@@ -41,7 +41,7 @@ bool renew_wanted(const struct exchange *x, const struct attempt *a) {
 }
 
 bool renew_waits(struct exchange *x) {
-  if (!x->renewing || !account_renews(x->elsewhere.account)) return x->renewing = false;
+  if (!x->renewing || !account_renews(x->elsewhere->account)) return x->renewing = false;
   x->resume_ms = x->worker->loop->now_ms + LOOK_MS;
   exchange_clock(x);
   return true;

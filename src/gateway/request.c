@@ -75,12 +75,15 @@ static bool refuse(struct exchange *x, int status, const char *word, const char 
   return false;
 }
 
-/* A large body may go before the exchange does. */
+static void keep_span(struct exchange *x, struct span *s) {
+  if (s->n && s->p >= x->body.p && s->p < x->body.p + x->body.n) *s = arena_copy(&x->arena, *s);
+}
+
+/* The body may go before the exchange does. */
 static void keep_names(struct exchange *x) {
   struct span *names[] = { &x->req.model, &x->req.user, &x->req.session };
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    if (names[i]->n) *names[i] = arena_copy(&x->arena, *names[i]);
-  for (struct policy_note *n = x->req.tags; n; n = n->next) n->key = arena_copy(&x->arena, n->key), n->value = arena_copy(&x->arena, n->value);
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) keep_span(x, names[i]);
+  for (struct policy_note *n = x->req.tags; n; n = n->next) keep_span(x, &n->key), keep_span(x, &n->value);
 }
 
 static bool read_body(struct exchange *x) {

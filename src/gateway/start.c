@@ -70,7 +70,7 @@ void start_add(struct attempt *a, const struct sse_event *e, const struct event_
   if (f->finish.n) s->finish = arena_copy(&a->arena, f->finish);
   struct span data = sse_data(e, scratch);
   if (!data.n || sse_is_done(e) || !json_read(data, &document, NULL)) return;
-  struct delta *deltas = arena_alloc(scratch, DELTA_MOST * sizeof *deltas);
+  struct delta *deltas = worker_deltas(x->worker);
   if (!s->told) s->told = told_new(x->req.operation, (size_t)exchange_setting(x, SET_MAX_ANSWER));
   int closed;
   size_t n = told_deltas(s->told, e->name, document, deltas, &closed);

@@ -1,15 +1,15 @@
 /* tunnel.c: CONNECT through an HTTP proxy, between the connection to the proxy and the TLS handshake. It lives on what
    is left of the connect clock. Whatever the proxy says is about the way, not about the provider: its refusals are
    connection faults. */
-#include "gateway.h"
+#include "making.h"
 #include <stdio.h>
 
 enum { LONGEST_ANSWER = 16 * 1024 };
 
 static void tunnel_timer(struct timer *t) {
   struct upstream *u = container(t, struct upstream, timer);
-  snprintf(u->why, sizeof u->why, "the proxy %s did not answer CONNECT in time", u->pool->via);
-  upstream_fail(u, FAULT_TIMEOUT, u->why);
+  snprintf(u->making->why, sizeof u->making->why, "the proxy %s did not answer CONNECT in time", u->pool->via);
+  upstream_fail(u, FAULT_TIMEOUT, u->making->why);
 }
 
 void tunnel_request(struct buf *out, struct span host, uint16_t port, const struct secret *auth) {
@@ -26,7 +26,7 @@ void tunnel_start(struct upstream *u) {
   struct loop *l = u->sock.loop;
   u->state = UP_TUNNEL;
   u->timer.done = tunnel_timer;
-  timer_set(&l->wheel, &u->timer, u->phase_due_ms > l->now_ms ? u->phase_due_ms : l->now_ms);
+  timer_set(&l->wheel, &u->timer, u->making->phase_due_ms > l->now_ms ? u->making->phase_due_ms : l->now_ms);
   struct buf head = worker_buf(p->worker);
   tunnel_request(&head, span_cstr(p->host), p->port, p->proxy_auth);
   upstream_send(u, buf_span(&head), NULL, 0);
@@ -37,15 +37,15 @@ void tunnel_start(struct upstream *u) {
 
 static void refused(struct upstream *u, int status) {
   const char *via = u->pool->via;
-  if (status == 407) snprintf(u->why, sizeof u->why, "the proxy %s asks for %scredentials (407)", via, u->pool->proxy_auth ? "other " : "");
-  else if (status == 403) snprintf(u->why, sizeof u->why, "the proxy %s does not let weir through (403)", via);
-  else snprintf(u->why, sizeof u->why, "the proxy %s answered CONNECT with %d", via, status);
-  upstream_fail(u, FAULT_CONNECTION, u->why);
+  if (status == 407) snprintf(u->making->why, sizeof u->making->why, "the proxy %s asks for %scredentials (407)", via, u->pool->proxy_auth ? "other " : "");
+  else if (status == 403) snprintf(u->making->why, sizeof u->making->why, "the proxy %s does not let weir through (403)", via);
+  else snprintf(u->making->why, sizeof u->making->why, "the proxy %s answered CONNECT with %d", via, status);
+  upstream_fail(u, FAULT_CONNECTION, u->making->why);
 }
 
 static void broken(struct upstream *u, const char *what) {
-  snprintf(u->why, sizeof u->why, "the proxy %s %s", u->pool->via, what);
-  upstream_fail(u, FAULT_CONNECTION, u->why);
+  snprintf(u->making->why, sizeof u->making->why, "the proxy %s %s", u->pool->via, what);
+  upstream_fail(u, FAULT_CONNECTION, u->making->why);
 }
 
 void tunnel_ended(struct upstream *u) { broken(u, "closed the connection before it answered CONNECT"); }

@@ -35,6 +35,11 @@ void worker_buf_back(struct worker *w, struct buf *b) {
   }
 }
 
+struct delta *worker_deltas(struct worker *w) {
+  if (!w->deltas) w->deltas = mem_alloc(DELTA_MOST * sizeof *w->deltas);
+  return w->deltas;
+}
+
 /* The block of an exchange or attempt that is over, or is made from it: between them it is nobody's. */
 void spare_arena(const struct arena *a, bool spare) { mem_note(MEM_ARENAS, spare ? -(int64_t)a->total : (int64_t)a->total); }
 
@@ -448,6 +453,7 @@ void worker_free(struct worker *w) {
     arena_end(&a->arena);
     mem_free(a);
   }
+  while (w->spare_run_count) mem_free(w->spare_runs[--w->spare_run_count]);
   w->spare_bodies_used = false;
   worker_trim(w);
   while (w->spare_buf_count) mem_free(w->spare_bufs[--w->spare_buf_count].p);
@@ -456,6 +462,7 @@ void worker_free(struct worker *w) {
   mem_free(w->accepts);
   mem_free(w->head);
   mem_free(w->members);
+  mem_free(w->deltas);
   if (w->gen) generation_drop(w->gateway, w->gen);
   if (w->offered) generation_drop(w->gateway, w->offered);
   w->gen = w->offered = NULL;

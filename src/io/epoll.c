@@ -254,9 +254,9 @@ static void read_run(struct epoll *e, struct spot *s, struct op *op) {
 
 /* 0: it waits for room; else its result. */
 static int send_some(const struct epoll *e, struct op_send *o) {
-  while (o->sent < o->wanted) {
-    struct msghdr m = o->msg;
-    struct iovec one = o->msg.msg_iov[0];
+  while (o->way->sent < o->way->wanted) {
+    struct msghdr m = o->way->msg;
+    struct iovec one = o->way->msg.msg_iov[0];
     if (e->cut_sends) {
       if (one.iov_len > MOST_SENT) one.iov_len = MOST_SENT;
       m.msg_iov = &one;
@@ -271,17 +271,17 @@ static int send_some(const struct epoll *e, struct op_send *o) {
   return 1;
 }
 
-static int sent_result(const struct op_send *o) { return o->wanted < INT32_MAX ? (int)o->wanted : INT32_MAX; }
+static int sent_result(const struct op_send *o) { return o->way->wanted < INT32_MAX ? (int)o->way->wanted : INT32_MAX; }
 
 /* What a recv is lending right now will not be there when the rest goes out. */
 static void send_own(const struct epoll *e, struct op_send *o) {
   size_t n = 0;
   char *to;
-  for (size_t i = 0; i < o->msg.msg_iovlen; i++) n += o->msg.msg_iov[i].iov_len;
+  for (size_t i = 0; i < o->way->msg.msg_iovlen; i++) n += o->way->msg.msg_iov[i].iov_len;
   if (!e->lending) return;
-  to = o->copy = mem_alloc(n);
-  for (size_t i = 0; i < o->msg.msg_iovlen; i++) {
-    struct iovec *v = &o->msg.msg_iov[i];
+  to = o->way->copy = mem_alloc(n);
+  for (size_t i = 0; i < o->way->msg.msg_iovlen; i++) {
+    struct iovec *v = &o->way->msg.msg_iov[i];
     const char *p = v->iov_base;
     if (!v->iov_len || p < e->buffer || p >= e->buffer + e->lending) continue;
     v->iov_base = memcpy(to, p, v->iov_len);
@@ -294,10 +294,7 @@ static void epoll_send(struct loop *l, struct op_send *o, int fd, const struct i
   require(count > 0 && count <= SEND_PARTS);
   struct spot *s = op_take(l, &o->op, KIND_SEND, fd);
   require(!s->out);
-  o->wanted = o->sent = 0;
-  o->copy = NULL;
-  for (int i = 0; i < count; i++) o->wanted += (o->parts[i] = parts[i]).iov_len;
-  o->msg = (struct msghdr){ .msg_iov = o->parts, .msg_iovlen = (size_t)count };
+  sending_take(l, o, parts, count);
   int result = send_some(e, o);
   if (result) {
     bool prompt = e->prompt || result < 0 || !o->lazy;
@@ -313,8 +310,7 @@ static void epoll_send(struct loop *l, struct op_send *o, int fd, const struct i
 }
 
 static void send_end(struct epoll *e, struct op_send *o, int result) {
-  mem_free(o->copy);
-  o->copy = NULL;
+  sending_back(&e->loop, o);
   op_end(e, &o->op, result, (struct span){ 0 });
 }
 

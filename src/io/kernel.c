@@ -61,13 +61,13 @@ void kernel_wake(int event_fd) {
 }
 
 void send_advance(struct op_send *s, size_t n) {
-  s->sent += n;
-  while (s->msg.msg_iovlen && n >= s->msg.msg_iov->iov_len) {
-    n -= s->msg.msg_iov->iov_len;
-    s->msg.msg_iov++;
-    s->msg.msg_iovlen--;
+  s->way->sent += n;
+  while (s->way->msg.msg_iovlen && n >= s->way->msg.msg_iov->iov_len) {
+    n -= s->way->msg.msg_iov->iov_len;
+    s->way->msg.msg_iov++;
+    s->way->msg.msg_iovlen--;
   }
-  if (!s->msg.msg_iovlen) return;
-  s->msg.msg_iov->iov_base = (char *)s->msg.msg_iov->iov_base + n;
-  s->msg.msg_iov->iov_len -= n;
+  if (!s->way->msg.msg_iovlen) return;
+  s->way->msg.msg_iov->iov_base = (char *)s->way->msg.msg_iov->iov_base + n;
+  s->way->msg.msg_iov->iov_len -= n;
 }

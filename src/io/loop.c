@@ -77,8 +77,46 @@ void loop_turn(struct loop *l) {
   l->stats.turns++;
 }
 
+/* ---- sends */
+enum { SPARE_SENDS = 256 };
+
+void sending_take(struct loop *l, struct op_send *s, const struct iovec *parts, int count) {
+  struct sending *w = l->spare_sends;
+  if (w) {
+    l->spare_sends = w->next.spare;
+    l->spare_send_count--;
+  } else {
+    w = mem_alloc(sizeof *w);
+  }
+  s->way = w;
+  w->next.batch = NULL;
+  w->wanted = w->sent = 0;
+  w->copy = NULL;
+  w->lent = 0;
+  w->failed = false;
+  for (int i = 0; i < count; i++) w->wanted += (w->parts[i] = parts[i]).iov_len;
+  w->msg = (struct msghdr){ .msg_iov = w->parts, .msg_iovlen = (size_t)count };
+}
+
+void sending_back(struct loop *l, struct op_send *s) {
+  struct sending *w = s->way;
+  s->way = NULL;
+  mem_free(w->copy);
+  if (l->spare_send_count == SPARE_SENDS) {
+    mem_free(w);
+    return;
+  }
+  w->next.spare = l->spare_sends;
+  l->spare_sends = w;
+  l->spare_send_count++;
+}
+
 void loop_free(struct loop *l) {
   if (!l) return;
   check(l->in_flight == 0);
+  for (struct sending *w = l->spare_sends, *next; w; w = next) {
+    next = w->next.spare;
+    mem_free(w);
+  }
   l->calls->free(l);
 }

@@ -191,11 +191,11 @@ static bool within_buffer(const struct ring *r, const struct iovec *v, unsigned 
 /* Moves the parts that lie in buffer `id` to memory of the send's own. */
 static void send_own(struct ring *r, struct op_send *s, unsigned id) {
   size_t n = 0;
-  for (size_t i = 0; i < s->msg.msg_iovlen; i++)
-    if (within_buffer(r, &s->msg.msg_iov[i], id)) n += s->msg.msg_iov[i].iov_len;
-  char *to = s->copy = mem_alloc(n);
-  for (size_t i = 0; i < s->msg.msg_iovlen; i++) {
-    struct iovec *v = &s->msg.msg_iov[i];
+  for (size_t i = 0; i < s->way->msg.msg_iovlen; i++)
+    if (within_buffer(r, &s->way->msg.msg_iov[i], id)) n += s->way->msg.msg_iov[i].iov_len;
+  char *to = s->way->copy = mem_alloc(n);
+  for (size_t i = 0; i < s->way->msg.msg_iovlen; i++) {
+    struct iovec *v = &s->way->msg.msg_iov[i];
     if (!within_buffer(r, v, id)) continue;
     memcpy(to, v->iov_base, v->iov_len);
     v->iov_base = to;
@@ -205,23 +205,21 @@ static void send_own(struct ring *r, struct op_send *s, unsigned id) {
 
 static void send_hold(struct ring *r, struct op_send *s) {
   bool lent = false;
-  s->lent = 0;
-  s->copy = NULL;
-  for (size_t i = 0; i < s->msg.msg_iovlen; i++) lent |= lent_now(r, &s->msg.msg_iov[i]);
+  for (size_t i = 0; i < s->way->msg.msg_iovlen; i++) lent |= lent_now(r, &s->way->msg.msg_iov[i]);
   if (!lent) return;
   unsigned id = (unsigned)((size_t)(r->lending.p - r->buffers) / r->buffer_size);
-  if (r->held * 2 >= r->buffer_count || s->wanted > SKIP_LIMIT) {
+  if (r->held * 2 >= r->buffer_count || s->way->wanted > SKIP_LIMIT) {
     send_own(r, s, id);
     return;
   }
   if (!r->holds[id]++) r->held++;
-  s->lent = (uint16_t)(id + 1);
+  s->way->lent = (uint16_t)(id + 1);
 }
 
 static void send_let_go(struct ring *r, struct op_send *s) {
-  if (!s->lent) return;
-  unsigned id = s->lent - 1u;
-  s->lent = 0;
+  if (!s->way->lent) return;
+  unsigned id = s->way->lent - 1u;
+  s->way->lent = 0;
   if (--r->holds[id]) return;
   r->held--;
   buffer_give(r, id);
@@ -229,8 +227,7 @@ static void send_let_go(struct ring *r, struct op_send *s) {
 
 static void send_end(struct ring *r, struct op_send *s, int result) {
   send_let_go(r, s);
-  mem_free(s->copy);
-  s->copy = NULL;
+  sending_back(&r->loop, s);
   op_end(r, &s->op, result, (struct span){ 0 });
 }
 
@@ -239,11 +236,11 @@ static void send_end(struct ring *r, struct op_send *s, int result) {
 static void send_prepare(const struct ring *r, struct op_send *s, struct io_uring_sqe *e, int flags) {
   unsigned most = r->cut_sends ? MOST_SENT : SKIP_LIMIT;
   flags |= MSG_WAITALL | MSG_NOSIGNAL;
-  if (s->msg.msg_iovlen == 1 || r->cut_sends) {
-    io_uring_prep_send(e, s->op.fd, s->msg.msg_iov->iov_base, s->msg.msg_iov->iov_len, flags);
-    if (s->msg.msg_iov->iov_len > most) e->len = most;
+  if (s->way->msg.msg_iovlen == 1 || r->cut_sends) {
+    io_uring_prep_send(e, s->op.fd, s->way->msg.msg_iov->iov_base, s->way->msg.msg_iov->iov_len, flags);
+    if (s->way->msg.msg_iov->iov_len > most) e->len = most;
   } else {
-    io_uring_prep_sendmsg(e, s->op.fd, &s->msg, (unsigned)flags);
+    io_uring_prep_sendmsg(e, s->op.fd, &s->way->msg, (unsigned)flags);
   }
 }
 
@@ -259,36 +256,33 @@ static void ring_send(struct loop *l, struct op_send *s, int fd, const struct io
   struct ring *r = ring_of(l);
   require(count > 0 && count <= SEND_PARTS);
   op_take(r, &s->op, KIND_SEND, fd);
-  s->wanted = s->sent = 0;
-  s->failed = false;
-  for (int i = 0; i < count; i++) s->wanted += (s->parts[i] = parts[i]).iov_len;
-  s->msg = (struct msghdr){ .msg_iov = s->parts, .msg_iovlen = (size_t)count };
+  sending_take(l, s, parts, count);
   send_hold(r, s);
-  if (s->wanted > SKIP_LIMIT) {
+  if (s->way->wanted > SKIP_LIMIT) {
     rest_arm(r, s);
     return;
   }
   struct io_uring_sqe *e = entry(r);
-  s->place = r->uring.sq.sqe_tail - 1;
+  s->way->place = r->uring.sq.sqe_tail - 1;
   send_prepare(r, s, e, MSG_DONTWAIT);
   io_uring_sqe_set_data64(e, op_data(r, &s->op));
   if (!r->skip) return;
   e->flags |= IOSQE_CQE_SKIP_SUCCESS;
-  s->next = NULL;
+  s->way->next.batch = NULL;
   *r->batch_end = s;
-  r->batch_end = &s->next;
+  r->batch_end = &s->way->next.batch;
   if (!s->lazy) r->prompt = true;
 }
 
 static void send_succeeded(struct ring *r, struct op_send *s) {
-  send_end(r, s, s->wanted < INT32_MAX ? (int)s->wanted : INT32_MAX);
+  send_end(r, s, s->way->wanted < INT32_MAX ? (int)s->way->wanted : INT32_MAX);
 }
 
 /* A completion for a send: the first try that fell short, or the rest that waited for room. */
 static void send_came(struct ring *r, struct op *op, const struct io_uring_cqe *c) {
   struct op_send *s = (struct op_send *)op;
   if (c->res > 0) send_advance(s, (size_t)c->res);
-  if (c->res >= 0 && s->sent == s->wanted) {
+  if (c->res >= 0 && s->way->sent == s->way->wanted) {
     send_succeeded(r, s);
     return;
   }
@@ -301,8 +295,8 @@ static void send_came(struct ring *r, struct op *op, const struct io_uring_cqe *
     return;
   }
   if (op->kind == KIND_SEND) r->loop.stats.short_sends++;
-  if (s->lent) {
-    send_own(r, s, s->lent - 1u);
+  if (s->way->lent) {
+    send_own(r, s, s->way->lent - 1u);
     send_let_go(r, s);
   }
   rest_arm(r, s);
@@ -315,21 +309,21 @@ static void batch_judge(struct ring *r) {
   for (unsigned i = 0; i < r->got_count; i++) {
     if (kind_of(r->got[i].user_data) != KIND_SEND) continue;
     struct op *op = op_of(r, r->got[i].user_data);
-    if (op) ((struct op_send *)op)->failed = true;
+    if (op) ((struct op_send *)op)->way->failed = true;
   }
   struct op_send *taken = NULL, **taken_end = &taken;
-  while (r->batch && (int32_t)(r->batch->place - head) < 0) {
+  while (r->batch && (int32_t)(r->batch->way->place - head) < 0) {
     struct op_send *s = r->batch;
-    r->batch = s->next;
-    if (s->failed) continue;
+    r->batch = s->way->next.batch;
+    if (s->way->failed) continue;
     *taken_end = s;
-    taken_end = &s->next;
+    taken_end = &s->way->next.batch;
   }
   *taken_end = NULL;
   if (!r->batch) r->batch_end = &r->batch;
   while (taken) {
     struct op_send *s = taken;
-    taken = s->next;
+    taken = s->way->next.batch;
     send_succeeded(r, s);
   }
 }
@@ -502,7 +496,7 @@ static int ring_socket(struct loop *l, int family) {
    first. */
 static void ring_shutdown(struct loop *l, int fd, int how) {
   struct ring *r = ring_of(l);
-  for (struct op_send *s = r->batch; s; s = s->next) {
+  for (struct op_send *s = r->batch; s; s = s->way->next.batch) {
     if (s->op.fd != fd) continue;
     submit(r);
     break;

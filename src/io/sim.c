@@ -195,7 +195,7 @@ static void finish(struct sim *s, struct flight *f, int result, struct span data
   memmove(f, f + 1, (size_t)(s->flights + --s->flight_count - f) * sizeof *f);
   op->slot = 0;
   s->loop.in_flight--;
-  if (op->kind == SIM_SEND) mem_free(((struct op_send *)op)->copy), ((struct op_send *)op)->copy = NULL;
+  if (op->kind == SIM_SEND) sending_back(&s->loop, (struct op_send *)op);
   op->done(op, result, data, false);
 }
 
@@ -206,7 +206,7 @@ static bool can_go_on(const struct sim *s, const struct flight *f) {
   switch ((enum sim_kind)op->kind) {
   case SIM_ACCEPT: return e->queued || !e->listening;
   case SIM_RECV: case SIM_INTO: return can_read(e);
-  case SIM_SEND: return cannot_write(e) || room_to(s, e) || !((const struct op_send *)op)->wanted;
+  case SIM_SEND: return cannot_write(e) || room_to(s, e) || !((const struct op_send *)op)->way->wanted;
   case SIM_CONNECT: return true;
   case SIM_POLL: break;
   }
@@ -235,29 +235,29 @@ static void recv_run(struct sim *s, struct flight *f, struct end *e) {
 
 /* Moves what fits; true when the send is at its end. */
 static bool send_move(struct sim *s, struct op_send *o, struct end *e, bool partly) {
-  while (o->msg.msg_iovlen) {
-    struct iovec *v = o->msg.msg_iov;
+  while (o->way->msg.msg_iovlen) {
+    struct iovec *v = o->way->msg.msg_iov;
     size_t n = end_write(s, e, v->iov_base, partly ? some_of(s, v->iov_len) : v->iov_len);
-    o->sent += n;
+    o->way->sent += n;
     v->iov_base = (char *)v->iov_base + n;
     v->iov_len -= n;
     if (v->iov_len) {
       s->loop.stats.short_sends++;
       return false;
     }
-    o->msg.msg_iov++;
-    o->msg.msg_iovlen--;
+    o->way->msg.msg_iov++;
+    o->way->msg.msg_iovlen--;
   }
   return true;
 }
 
 static void send_run(struct sim *s, struct flight *f, struct end *e) {
   struct op_send *o = (struct op_send *)f->op;
-  if (o->sent < o->wanted && cannot_write(e)) {
+  if (o->way->sent < o->way->wanted && cannot_write(e)) {
     finish(s, f, e->connected ? IO_RESET : IO_FAILED, (struct span){ 0 });
     return;
   }
-  if (send_move(s, o, e, true)) finish(s, f, o->wanted < INT32_MAX ? (int)o->wanted : INT32_MAX, (struct span){ 0 });
+  if (send_move(s, o, e, true)) finish(s, f, o->way->wanted < INT32_MAX ? (int)o->way->wanted : INT32_MAX, (struct span){ 0 });
 }
 
 static void accept_run(struct sim *s, struct flight *f, struct end *e) {
@@ -345,10 +345,10 @@ static void sim_recv_into(struct loop *l, struct op *op, int fd, char *p, size_t
 /* What a recv is lending is copied at once; the ring holds on to it instead. */
 static void lent_own(struct sim *s, struct op_send *o) {
   size_t n = 0;
-  for (size_t i = 0; i < o->msg.msg_iovlen; i++) n += o->parts[i].iov_len;
-  char *to = o->copy = mem_alloc(n);
-  for (size_t i = 0; i < o->msg.msg_iovlen; i++) {
-    struct iovec *v = &o->parts[i];
+  for (size_t i = 0; i < o->way->msg.msg_iovlen; i++) n += o->way->parts[i].iov_len;
+  char *to = o->way->copy = mem_alloc(n);
+  for (size_t i = 0; i < o->way->msg.msg_iovlen; i++) {
+    struct iovec *v = &o->way->parts[i];
     const char *p = v->iov_base;
     if (!v->iov_len || p < s->lent || p >= s->lent + s->lending) continue;
     v->iov_base = memcpy(to, p, v->iov_len);
@@ -359,10 +359,7 @@ static void lent_own(struct sim *s, struct op_send *o) {
 static void sim_send(struct loop *l, struct op_send *o, int fd, const struct iovec *parts, int count) {
   require(count > 0 && count <= SEND_PARTS);
   take(l, &o->op, SIM_SEND, fd);
-  o->wanted = o->sent = 0;
-  for (int i = 0; i < count; i++) o->wanted += (o->parts[i] = parts[i]).iov_len;
-  o->msg = (struct msghdr){ .msg_iov = o->parts, .msg_iovlen = (size_t)count };
-  o->copy = NULL;
+  sending_take(l, o, parts, count);
   if (sim_of(l)->lending) lent_own(sim_of(l), o);
 }
 

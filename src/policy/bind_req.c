@@ -327,7 +327,9 @@ static void set_targets(lua_State *L, struct frame *f, int value) {
   check_write(L, "targets");
   if (!lua_istable(L, value)) refuse_type(L, "targets", "a list of names \"provider/model\"", value);
   size_t n = check_targets(L, value, policy_of(L), r, names);
-  for (size_t i = 0; i < n; i++) r->targets[i] = arena_copy(r->arena, names[i]);
+  struct span *kept = arena_alloc(r->arena, n * sizeof *kept);          /* the names may lie in what stood there */
+  for (size_t i = 0; i < n; i++) kept[i] = arena_copy(r->arena, names[i]);
+  r->targets = kept;
   r->target_count = n;
 }
 

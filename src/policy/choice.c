@@ -329,7 +329,7 @@ static const struct choice *choice_at(lua_State *L, int at) {
 }
 
 static bool route_take(const struct choice *c, struct policy_req *req) {
-  memcpy(req->targets, c->targets, c->target_count * sizeof *c->targets);
+  req->targets = c->targets;
   req->target_count = c->target_count;
   req->next_on = c->next_on;
   return true;

@@ -191,8 +191,12 @@ enum http_error http_read_response(struct span head, struct span method, struct 
 /* Every span of a head points into its bytes, so that one copy and one distance move them all. */
 static struct span moved(struct span s, const char *from, const char *to) { return s.p ? span_of(to + (s.p - from), s.n) : s; }
 
+static size_t struct_size(const struct http_head *h) { return offsetof(struct http_head, headers) + h->count * sizeof h->headers[0]; }
+
+size_t http_head_kept(const struct http_head *h) { return struct_size(h) + h->bytes.n + 32; }
+
 struct http_head *http_head_keep(const struct http_head *h, struct arena *a) {
-  size_t size = offsetof(struct http_head, headers) + h->count * sizeof h->headers[0];
+  size_t size = struct_size(h);
   struct http_head *kept = arena_alloc(a, size);
   const char *from = h->bytes.p;
   memcpy(kept, h, size);

@@ -177,9 +177,11 @@ def test_what_an_early_head_could_not_say(h):
         a = w.chat("good/fails", stream=True, headers=asked)
         assert trace_of(a.body)["target"] == "good/fails" and a.body.index(b": weir") < a.body.index(b'"error"'), a.body
         assert trace_of(w.chat("m", stream=True).body) is None, "nobody asked"
-    w = h.weir(chat_provider("now", h.upstream().url))
+    w = h.weir(chat_provider("now", h.upstream(lambda r, p: p.stream(*chat_events("Hel"), headers=[("x-request-id", "prov-9")]) or True).url))
     a = w.chat("now/x", stream=True, headers=[("x-weir-include", "trace")])
-    assert trace_of(a.body)["target"] == a.header("x-weir-target") == "now/x", a.body  # what the head cannot know, the cost, comes there for every stream
+    t = trace_of(a.body)
+    assert t["target"] == a.header("x-weir-target") == "now/x", a.body  # what the head cannot know, the cost, comes there for every stream
+    assert t["upstream-id"] == a.header("x-weir-upstream-id") == "prov-9", a.body
     assert trace_of(w.chat("now/x", stream=True).body) is None, "nobody asked"
 
 

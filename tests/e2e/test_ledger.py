@@ -158,6 +158,18 @@ def test_no_budget_needs_no_ledger(h):
     w.rows(2)
 
 
+def test_a_prompt_has_one_name(h):
+    """Streamed or not: the name is of the instructions, which an open stream has let go of."""
+    w = h.weir(chat_provider("p", h.upstream().url))
+    for stream in (False, True):
+        for word in ("weir", "dam"):
+            messages = [{"role": "system", "content": f"You are a {word}."}, {"role": "user", "content": "x"}]
+            assert w.post("/v1/chat/completions", chat_body("p/x", stream, messages=messages)).status == 200
+    rows = w.rows(4)
+    whole, streamed = (sorted(r["prompt"] for r in rows if bool(r["stream"]) == stream) for stream in (False, True))
+    assert whole == streamed and whole[0] != whole[1] and all(n.startswith("#") and len(n) == 17 for n in whole), rows
+
+
 def test_folder_that_is_none(h):
     till = Till(h, 0)
     with open(os.path.join(h.tmp, "file"), "w") as f:

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "weir/dialect.h"
+#include "weir/log.h"
 
 struct seen {
   struct event_state state;
@@ -63,10 +64,28 @@ static inline void seen_deltas(struct seen *s, const struct operation_info *o, c
   }
 }
 
+/* Read at once with its facts the event has the same pieces. */
+static inline void seen_at_once(const struct operation_info *o, struct event_state before, const struct sse_event *e, struct arena *scratch) {
+  struct delta at_once[DELTA_MOST], deltas[DELTA_MOST];
+  struct event_facts f;
+  struct json data;
+  if (!event_gives_deltas(o) || !json_read(sse_data(e, scratch), &data, NULL)) return;
+  size_t n = event_read_deltas(o, &before, e, scratch, &f, at_once), count = event_deltas(o, e->name, data, deltas);
+  require(n == count);
+  for (size_t i = 0; i < n; i++) {
+    require(at_once[i].kind == deltas[i].kind && at_once[i].choice == deltas[i].choice && at_once[i].tool_index == deltas[i].tool_index);
+    require(span_eq(at_once[i].text.text, deltas[i].text.text) && span_eq(at_once[i].finish, deltas[i].finish));
+    require(span_eq(at_once[i].tool_arguments.text, deltas[i].tool_arguments.text) && span_eq(at_once[i].tool_id.text, deltas[i].tool_id.text));
+    require(at_once[i].usage.input == deltas[i].usage.input && at_once[i].usage.output == deltas[i].usage.output);
+  }
+}
+
 static inline void seen_event(struct seen *s, const struct operation_info *o, const struct sse_event *e) {
   struct event_facts f;
   struct arena scratch = { 0 };
+  struct event_state before = s->state;
   event_read(o, &s->state, e, &scratch, &f);
+  seen_at_once(o, before, e, &scratch);
   int number = (int)s->events++;
   s->lifecycle += f.class == EVENT_LIFECYCLE;
   s->terminators += f.class == EVENT_TERMINATOR;
