@@ -34,7 +34,7 @@ local function steps(...) return { ... } end
 
 local long_sonnet = { above = 200000, input = usd(6), cache_read = usd(0.6), cache_write = usd(7.5), cache_write_1h = usd(12), output = usd(22.5) }
 
-return {
+local models = {
   dated = "2026-08-01",
 
   openai = {
@@ -154,3 +154,43 @@ return {
     ["zai-glm-4.7"] = plain(128000, 128000, thinks, 2.25, nil, 2.75),
   },
 }
+
+-- What models take and do, as LiteLLM's list had it on that day; what is not said here of a model is not known. `temperature = false`: its
+-- provider refuses one. `prefill = false`: and an answer that is begun.
+local function know(provider, names, facts)
+  for name in names:gmatch "%S+" do
+    for word, value in pairs(facts) do models[provider][name][word] = value end
+  end
+end
+
+know("openai", "gpt-5.6 gpt-5.6-sol gpt-5.6-terra gpt-5.6-luna gpt-5.5 gpt-5.4 gpt-5.4-mini gpt-5.4-nano gpt-5.3-codex gpt-5.2 gpt-5.1 gpt-5 gpt-5-codex "
+  .. "gpt-5-mini gpt-5-nano gpt-4.1 gpt-4.1-mini gpt-4.1-nano gpt-4o gpt-4o-mini", { images = true, pdf = true, audio = false, tools = true, parallel_tools = true, json_schema = true })
+know("openai", "o3 o4-mini", { images = true, pdf = true, audio = false, tools = true, parallel_tools = false, json_schema = true })
+know("openai", "o3-mini", { images = false, audio = false, tools = true, parallel_tools = false, json_schema = true })
+know("openai", "gpt-audio gpt-4o-audio-preview", { images = false, audio = true, tools = true, parallel_tools = true, json_schema = false })
+know("openai", "gpt-3.5-turbo", { images = false, pdf = false, audio = false, tools = true })
+know("openai", "o3 o4-mini o3-mini gpt-5 gpt-5-codex gpt-5-mini gpt-5-nano", { temperature = false })
+know("anthropic", "claude-opus-5 claude-fable-5 claude-sonnet-5 claude-opus-4-8 claude-opus-4-7 claude-opus-4-6 claude-opus-4-5 claude-opus-4-1 claude-sonnet-4-6 "
+  .. "claude-sonnet-4-5 claude-sonnet-4 claude-haiku-4-5", { images = true, pdf = true, audio = false, tools = true, json_schema = true })
+know("anthropic", "claude-opus-4-5 claude-opus-4-1 claude-sonnet-4-6 claude-sonnet-4-5 claude-sonnet-4 claude-haiku-4-5", { prefill = true })
+know("anthropic", "claude-opus-5 claude-fable-5 claude-sonnet-5 claude-opus-4-8 claude-opus-4-7 claude-opus-4-6", { prefill = false })
+know("anthropic", "claude-opus-5 claude-fable-5 claude-sonnet-5 claude-opus-4-8 claude-opus-4-7", { temperature = false })
+know("anthropic", "claude-sonnet-4", { deprecated = "2026-05-14" })
+know("deepseek", "deepseek-v4-pro deepseek-v4-flash deepseek-chat deepseek-reasoner", { images = false, audio = false, prefill = true })
+know("deepseek", "deepseek-v4-pro deepseek-v4-flash deepseek-chat", { tools = true, parallel_tools = true })
+know("deepseek", "deepseek-reasoner", { tools = false })
+know("mistral", "mistral-large-latest mistral-medium-latest mistral-small-latest ministral-8b-latest", { images = true, audio = false, tools = true, json_schema = true, prefill = true })
+know("mistral", "magistral-medium-latest", { tools = true, json_schema = true, prefill = true })
+know("mistral", "codestral-latest", { images = false, audio = false, json_schema = true, prefill = true })
+know("qwen", "qwen3.7-max qwen3-max qwen-plus qwen-flash qwen3-coder-plus", { images = false, audio = false, tools = true })
+know("groq", "llama-3.3-70b-versatile llama-3.1-8b-instant qwen/qwen3-32b", { images = false, audio = false, tools = true, json_schema = false })
+know("groq", "openai/gpt-oss-120b openai/gpt-oss-20b", { images = false, audio = false, tools = true, json_schema = true })
+know("xai", "grok-4.5 grok-4.3 grok-4-1-fast-reasoning grok-4-1-fast-non-reasoning", { images = true, tools = true, json_schema = true })
+know("xai", "grok-4 grok-code-fast-1 grok-3 grok-3-mini", { tools = true })
+know("xai", "grok-4-1-fast-reasoning grok-4-1-fast-non-reasoning grok-code-fast-1 grok-3", { deprecated = "2026-05-15" })
+know("xai", "grok-3-mini", { deprecated = "2026-02-28" })
+know("moonshot", "kimi-k2.6 kimi-k2.5", { images = true, tools = true, json_schema = true })
+know("moonshot", "kimi-k2-thinking", { images = false, tools = true, deprecated = "2026-05-25" })
+know("cerebras", "gpt-oss-120b llama-3.3-70b zai-glm-4.7", { images = false, audio = false, tools = true })
+
+return models

@@ -95,6 +95,9 @@ struct model_data {                   /* provider { models = { ["gpt-5"] = {…}
   int64_t window, max_output;         /* 0: not given */
   int8_t reasoning, hidden;           /* 1, 0, -1: not given */
   struct price price;                 /* count 0: not given */
+  struct abilities able;
+  int32_t deprecated;                 /* 20260514; 0: not given */
+  struct span region;                 /* where it runs; empty: where its endpoints say */
 };
 struct provider {
   struct span name;
@@ -300,6 +303,9 @@ struct model_facts {
   struct span priced_as;              /* FILE, SHIPPED: the entry's name there */
   int64_t window, max_output;         /* 0 unknown */
   int8_t reasoning;                   /* 1, 0, -1 unknown */
+  struct abilities able;
+  int32_t deprecated;                 /* the day its provider ends it, 20260514; 0 unknown */
+  struct span region;                 /* lent from the conf */
   enum thinking thinking;             /* of a model whose output is all visible: SHOWN */
 };
 /* The price is the first of: the model's own in weir.lua, the provider's, the file's, the shipped table's; then those of its family, by

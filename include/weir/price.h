@@ -5,6 +5,7 @@
 #define WEIR_PRICE_H
 
 #include "weir/dialect.h"
+#include "weir/measure.h"
 #include "weir/money.h"
 #include "weir/table.h"
 
@@ -101,6 +102,8 @@ struct price_model {
   struct price price;                 /* count 0: it states none that can be used */
   int64_t window, max_output;         /* most tokens in and out; 0 unknown */
   int8_t reasoning;                   /* 1 it may think, 0 it does not, -1 untold */
+  struct abilities able;
+  int32_t deprecated;                 /* the day its provider ends it: 20260514; 0 untold */
 };
 struct price_table {                  /* zeroed: empty. All in the arena it was read into, but for `names`; stays where it was made */
   struct table names;
@@ -116,6 +119,8 @@ void price_table_worst(const struct price_table *t, struct span provider, struct
 /* LiteLLM's model_prices_and_context_window.json: names to objects of prices in USD per unit. false: it is no such file, *why and
    *at (byte) say where. An entry or a field that makes no sense is left out and told in *odd, one a line ("NAME: what"); a model
    whose price cannot be made whole is kept without one, and told. Lends from `json`. */
+/* "2026-05-14" as 20260514; 0 for anything else. */
+int32_t price_day(struct span text);
 bool price_file_read(struct span json, struct arena *a, struct price_table *out, struct buf *odd, const char **why, size_t *at);
 
 #endif

@@ -46,10 +46,25 @@ static void sizes_print(const struct model_facts *m) {
          m->thinking == THINKING_SHOWN ? "all visible" : m->thinking == THINKING_HIDDEN ? "partly hidden" : "partly hidden when thinking is asked for");
 }
 
+static void abilities_print(const struct model_facts *m) {
+  for (int yes = 1; yes >= 0; yes--) {
+    bool any = false;
+    for (int i = 0; i < ABLE_COUNT; i++) {
+      if (!((yes ? m->able.can : m->able.cannot) & ABLE_BIT(i))) continue;
+      printf("%s%s", any ? ", " : yes ? "    takes: " : "    takes no: ", ability_words[i]);
+      any = true;
+    }
+    if (any) printf("\n");
+  }
+  if (m->deprecated) printf("    its provider ends it on %04d-%02d-%02d\n", m->deprecated / 10000, m->deprecated / 100 % 100, m->deprecated % 100);
+  if (m->region.n) printf("    region %.*s\n", SPAN_FMT(m->region));
+}
+
 void explain_price(const struct conf *c, const struct provider *p, struct span model) {
   struct model_facts m;
   conf_model(c, p, model, &m);
   sizes_print(&m);
+  abilities_print(&m);
   printf("    provider: %s, %s after a cancel\n", usage_words(p), cancel_words(p));
   printf("    price: ");
   source_print(c, &m);

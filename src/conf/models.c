@@ -65,12 +65,20 @@ static void price_take(struct model_facts *out, const struct price *price, enum 
   out->priced_as = as;
 }
 
+static void abilities_take(struct abilities *out, struct abilities more) {
+  uint16_t known = out->can | out->cannot;
+  out->can |= (uint16_t)(more.can & ~known);
+  out->cannot |= (uint16_t)(more.cannot & ~known);
+}
+
 static void facts_take(struct model_facts *out, const struct price_model *m, enum price_source source) {
   if (!m) return;
   price_take(out, &m->price, source, m->name);
   if (!out->window) out->window = m->window;
   if (!out->max_output) out->max_output = m->max_output;
   if (out->reasoning < 0) out->reasoning = m->reasoning;
+  if (!out->deprecated) out->deprecated = m->deprecated;
+  abilities_take(&out->able, m->able);
 }
 
 static const struct price_rates nothing = { .tier = TIER_STANDARD };
@@ -95,6 +103,7 @@ void conf_model(const struct conf *c, const struct provider *p, struct span mode
   *out = (struct model_facts){ .reasoning = -1 };
   if (m) {
     out->window = m->window, out->max_output = m->max_output, out->reasoning = m->reasoning;
+    out->able = m->able, out->deprecated = m->deprecated, out->region = m->region;
     price_take(out, &m->price, PRICED_MODEL, none);
   }
   price_take(out, &p->price, PRICED_PROVIDER, none);

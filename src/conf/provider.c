@@ -138,11 +138,34 @@ static bool read_whether(struct load *l, const struct field *f, void *into) {
   return true;
 }
 
+/* images = true, tools = false, … */
+static bool read_ability(struct load *l, const struct field *f, void *into) {
+  struct abilities *able = &((struct model_data *)into)->able;
+  bool yes;
+  struct field plain = { f->name, read_bool, 0 };
+  if (!read_bool(l, &plain, &yes)) return false;
+  *(yes ? &able->can : &able->cannot) |= (uint16_t)ABLE_BIT(f->offset);
+  return true;
+}
+
+static bool read_day(struct load *l, const struct field *f, void *into) {
+  struct span text;
+  struct field plain = { f->name, read_span, 0 };
+  if (!read_span(l, &plain, &text)) return false;
+  int32_t day = price_day(text);
+  if (!day) return problem_add(l, "%s must be a day such as \"2027-01-31\", not \"%.*s\"", f->name, SPAN_FMT(text)), false;
+  *(int32_t *)((char *)into + f->offset) = day;
+  return true;
+}
+
 bool models_read(struct load *l, const char *what, struct model_data **models, size_t *model_count) {
   static const struct field fields[] = {
     { "window", read_tokens, offsetof(struct model_data, window) }, { "max_output", read_tokens, offsetof(struct model_data, max_output) },
     { "reasoning", read_whether, offsetof(struct model_data, reasoning) }, { "hidden", read_whether, offsetof(struct model_data, hidden) },
-    { "price", read_price, offsetof(struct model_data, price) },
+    { "price", read_price, offsetof(struct model_data, price) }, { "deprecated", read_day, offsetof(struct model_data, deprecated) },
+    { "region", read_span, offsetof(struct model_data, region) }, { "images", read_ability, ABLE_IMAGES }, { "pdf", read_ability, ABLE_PDF },
+    { "audio", read_ability, ABLE_AUDIO }, { "tools", read_ability, ABLE_TOOLS }, { "parallel_tools", read_ability, ABLE_PARALLEL_TOOLS },
+    { "json_schema", read_ability, ABLE_JSON_SCHEMA }, { "prefill", read_ability, ABLE_PREFILL }, { "temperature", read_ability, ABLE_TEMPERATURE },
   };
   lua_State *L = l->lua;
   size_t count;

@@ -1,5 +1,6 @@
 /* admin.c: the operators' listener, on housekeeping's loop: /livez /readyz /metrics. */
 #include "gateway.h"
+#include "weir/models.h"
 #include <arpa/inet.h>
 #include <stdio.h>
 
@@ -91,6 +92,7 @@ static void write_metrics(struct gateway *g, struct buf *out) {
   metrics_write(shards, g->worker_count + 1, out);
   mem_free(shards);
   policy_metrics_write(out);
+  models_metrics_write(out);
   story_metrics(g, out);
   buf_printf(out, "# HELP weir_worker_clients Client connections by worker.\n# TYPE weir_worker_clients gauge\n");
   for (unsigned i = 0; i < g->worker_count; i++)

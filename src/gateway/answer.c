@@ -30,6 +30,7 @@ static bool is_limit_header(struct span n) {
 static void own_headers(struct exchange *x, struct buf *out) {
   http_write_header(out, SPAN("x-request-id"), span_cstr(x->id));
   if (x->trace[0]) http_write_header(out, SPAN("traceparent"), span_of(x->trace, 55));
+  if (x->estimated) http_write_header(out, SPAN("x-weir-estimated"), SPAN("input_tokens"));
   cors_headers(x, out);
 }
 

@@ -1,6 +1,6 @@
 /* chain.c: which targets an exchange tries, and in which order: what its model's name or its policies say, less what is too dear, and
    what has no room behind what has. */
-#include "gateway.h"
+#include "fit.h"
 
 static uint64_t now_ms(const struct exchange *x) { return x->worker->loop->now_ms; }
 
@@ -47,6 +47,7 @@ bool chain_find(struct exchange *x) {
       exchange_fail(x, 400, SPAN("bad_request"), SPAN("missing_required_parameter"), "'model' is missing from the request", NULL);
       return false;
     }
+    if (r->operation->operation == OP_COUNT_TOKENS && fit_count(x)) return false;
     struct route found = { 0 };
     const char *why = r->target_count ? route_names(x->gen->conf, r->operation, r->targets, r->target_count, &x->arena, &found, &status)
                                       : route_model(x->gen->conf, r->operation, r->model, &x->arena, &found, &status);
@@ -60,6 +61,7 @@ bool chain_find(struct exchange *x) {
     x->route.alias = found.alias;
     x->route.next_on = r->next_on ? r->next_on : found.next_on;
     drop_dear(x);
+    return fit_chain(x);
   }
   return true;
 }

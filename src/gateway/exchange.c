@@ -1,5 +1,5 @@
 /* exchange.c: the life of a request as one switch over its states. */
-#include "gateway.h"
+#include "fit.h"
 #include <stdio.h>
 
 enum { WAIT_MOST_S = 10, HEARTBEAT_MS = 15000, AFTER_TERMINATOR_MS = 1000 };
@@ -541,6 +541,7 @@ static bool failed(struct exchange *x) {
     x->first_why = a->why ? arena_copy(&x->arena, span_cstr(a->why)) : (struct span){ 0 };
   }
   remember_health(x, a);
+  fit_failed(x, a);
   if (x->committed) return fail_visibly(x);
   if (!x->failure) x->failure = arena_alloc(&x->arena, sizeof *x->failure);
   *x->failure = (struct policy_fault){ a->fault, a->status, arena_copy(&x->arena, a->failure.code), a->target.name, a->phase ? a->phase : "head", a->failure.retry_after };
@@ -625,6 +626,7 @@ static bool send_attempt(struct exchange *x) {
   }
   x->state = X_UNDER_WAY;
   a->begun = true;
+  fit_begin(a);
   health_sent(x->worker->health, &a->target, now_ms(x), chain_tokens(x));
   attempt_start(x);
   return false;

@@ -170,8 +170,7 @@ struct worker {
   unsigned spare_buf_count;
   struct spare_body { char *p; size_t cap; } spare_bodies[4];            /* large ones cost a page fault per 4 KB when new */
   bool spare_bodies_used;             /* since the last beat: else they are given back */
-  unsigned open_clients;              /* atomic: read by who hands over */
-  unsigned open_exchanges;            /* atomic */
+  unsigned open_clients, open_exchanges;   /* atomic; the first is read by who hands over */
   struct timer chores;                /* once a second while there is something to do: an idle worker sleeps */
   struct timer collect;               /* Lua's garbage, in moments when nothing else happens */
   uint64_t collect_seen;              /* completions when it was armed */
@@ -356,7 +355,7 @@ struct exchange {
   picodollars cost;                   /* of the attempts that are settled */
   picodollars questions_cost;         /* of what its policies asked models */
   bool cost_unknown;                  /* of some of them no price is known, or no usage */
-  bool wants_estimate;                /* x-weir-include: estimate */
+  bool wants_estimate, estimated;     /* x-weir-include: estimate; the answer is weir's own count (fit.c) */
   unsigned begun;                     /* attempts that were sent */
   int64_t sequence;                   /* names its record in the ledger; 0: not yet */
   uint64_t witness;                   /* a slot that lasts until its record is in the ring, so that a killed process leaves one; 0: none */
@@ -562,6 +561,7 @@ struct attempt {
   struct chunks *chunks;              /* what policies see of it, from the content point on; NULL: none has on_chunk */
   uint64_t hold_due_ms;               /* what policies hold goes on; 0: no matter of time */
   struct policy_edit *own;            /* what weir itself sets in the body: names of the operation's own members */
+  struct request_measure *measured;   /* fit.c: of a request that something is to be learned from; else NULL */
   bool usage_asked;                   /* weir asked for the usage of this stream, its client did not: traces of that are taken out */
   bool stream;                        /* the answer is an event stream */
   bool flowing;                       /* the body goes straight through: raw, encoded, or over hold_answer */

@@ -1,7 +1,7 @@
 /* meter.c: what an attempt may cost before it is sent, and what it came to.
    Where policies attached budgets or limits, all of them are reserved in one step before a byte goes out, extended while a stream
    runs, and settled exactly once when the attempt ends, however it ends. Where they attached none, only the cost is worked out. */
-#include "gateway.h"
+#include "fit.h"
 #include <stdio.h>
 #include "weir/ledger.h"
 
@@ -294,6 +294,7 @@ static enum meter_result reserve(struct exchange *x) {
   if (!x->raw && !a->foreign) ask_usage(x, a);
   if (!a->model->price.count && counts_money(x) && c->prices.unpriced == UNPRICED_REFUSE) return refuse_unpriced(x, a);
   policy_estimate(&x->req, operation_of(x), a->view.edits, a->target.provider, a->model, &m->estimate);
+  fit_widen(a, &m->estimate);
   enum meter_result r = each_request(x, a, m);
   if (r == METER_GO && m->count && x->worker->gateway->cells) r = reserve_cells(x, a, m);
   if (r == METER_GO && m->estimate.limit && m->estimate.output > 0) set_limit(x, a, m->estimate.output / m->estimate.choices);
@@ -401,6 +402,7 @@ void meter_settle(struct attempt *a) {
   else if (!known && m) a->cost = m->estimate.cost;
   else if (known && named_later(x, a)) a->cost = conf_cost(a->target.provider, a->model, &u, worker_wall_ms(x->worker) / 1000);
   else a->cost = PRICE_UNKNOWN;
+  if (known) fit_told(a, &u);
   if (a->cost > 0) x->cost = money_sum(x->cost, a->cost);
   x->cost_unknown |= a->cost == PRICE_UNKNOWN;
   if (!m || !m->slot) return;

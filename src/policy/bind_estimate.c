@@ -1,6 +1,7 @@
 /* What a request may come to at a target: for the gateway, which reserves it, and for policies, as req.estimate and
    req:estimate_of("provider/model"). */
 #include "room.h"
+#include "weir/models.h"
 
 static const struct policy_edit *newest(const struct policy_edit *list, struct span word, const char *name) {
   for (const struct policy_edit *e = list; e; e = e->next)
@@ -41,17 +42,32 @@ static bool avoided(const struct policy_vm *pv, const struct candidate *c) {
   return pv->health && route_avoided(c, pv->health, *pv->now_ms);
 }
 
+static void push_count(lua_State *L, const char *name, int64_t n) {
+  lua_pushinteger(L, n);
+  lua_setfield(L, -2, name);
+}
+
+/* How many tokens of input there are likely to be, beside how many there can be at most. */
+static void push_counted(lua_State *L, const struct policy_req *r, const struct candidate *c) {
+  struct request_measure m;
+  struct token_count n;
+  request_measure(r->seen ? r->seen : r->members, r->seen ? r->seen_count : r->member_count, &m);
+  models_count(c->name, &m, &n);
+  push_count(L, "counted", n.tokens);
+}
+
 static void push_estimate(lua_State *L, struct policy_req *r, const struct policy_edit *more, const struct candidate *c) {
   struct policy_vm *pv = policy_of(L);
   struct model_facts m;
   struct estimate e;
   conf_model(pv->conf, c->provider, c->model, &m);
   policy_estimate(r, r->operation, more, c->provider, &m, &e);
-  lua_createtable(L, 0, 5);
-  lua_pushinteger(L, e.input);
-  lua_setfield(L, -2, "input");
-  lua_pushinteger(L, e.output);
-  lua_setfield(L, -2, "output");
+  lua_createtable(L, 0, 7);
+  push_count(L, "input", e.input);
+  push_count(L, "output", e.output);
+  vm_spend(L, r->body.n / 8);
+  push_counted(L, r, c);
+  if (m.window) push_count(L, "window", m.window);
   if (e.cost != PRICE_UNKNOWN) {
     amount_push(L, e.cost);
     lua_setfield(L, -2, "cost");

@@ -1,5 +1,6 @@
 #include "room.h"
 #include "shared.h"
+#include "weir/models.h"
 #include <pthread.h>
 
 /* Entries are made under the lock, never freed, and counted without it. */
@@ -96,11 +97,13 @@ void policy_world_begin(void) {
   require(!own);
   own = mem_zero(sizeof *own);
   shared_world_begin();
+  models_apart(true);
 }
 
 void policy_world_end(void) {
   struct counts *ended = own;
   own = NULL;
+  models_apart(false);
   counts_free(ended);
   shared_world_end();
 }

@@ -209,6 +209,30 @@ static int64_t tokens_read(struct json v) {
 
 static bool costs(struct span field) { return span_search(field, SPAN("cost")) < field.n; }
 
+int32_t price_day(struct span text) {
+  uint64_t y, m, d;
+  if (text.n != 10 || text.p[4] != '-' || text.p[7] != '-' || !span_u64(span_of(text.p, 4), &y) || !span_u64(span_of(text.p + 5, 2), &m) ||
+      !span_u64(span_of(text.p + 8, 2), &d) || m < 1 || m > 12 || d < 1 || d > 31) return 0;
+  return (int32_t)(y * 10000 + m * 100 + d);
+}
+
+/* What the file says a model takes; what it does not name is not known. */
+static bool ability_read(struct reader *r, struct span field, struct json v) {
+  static const struct { struct span field; enum ability able; } known[] = {
+    { SPAN("supports_vision"), ABLE_IMAGES }, { SPAN("supports_pdf_input"), ABLE_PDF }, { SPAN("supports_audio_input"), ABLE_AUDIO },
+    { SPAN("supports_function_calling"), ABLE_TOOLS }, { SPAN("supports_parallel_function_calling"), ABLE_PARALLEL_TOOLS },
+    { SPAN("supports_response_schema"), ABLE_JSON_SCHEMA }, { SPAN("supports_assistant_prefill"), ABLE_PREFILL },
+    { SPAN("supports_sampling_params"), ABLE_TEMPERATURE },
+  };
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    if (!span_eq(field, known[i].field)) continue;
+    if (v.type == JSON_TRUE) r->model.able.can |= ABLE_BIT(known[i].able);
+    if (v.type == JSON_FALSE) r->model.able.cannot |= ABLE_BIT(known[i].able);
+    return true;
+  }
+  return false;
+}
+
 static void field_read(struct reader *r, struct span field, struct json v) {
   struct price_model *m = &r->model;
   if (v.type == JSON_NULL) return;
@@ -216,6 +240,8 @@ static void field_read(struct reader *r, struct span field, struct json v) {
   if (span_eq(field, SPAN("max_input_tokens"))) m->window = tokens_read(v);
   else if (span_eq(field, SPAN("max_output_tokens"))) m->max_output = tokens_read(v);
   else if (span_eq(field, SPAN("supports_reasoning"))) m->reasoning = v.type == JSON_TRUE;
+  else if (span_eq(field, SPAN("deprecation_date"))) m->deprecated = price_day(plain(r, v));
+  else if (ability_read(r, field, v)) return;
   else if (span_eq(field, SPAN("tiered_pricing"))) rows_read(r, v);
   else if (span_eq(field, SPAN("off_peak_pricing"))) hours_read(r, v);
   else if (span_eq(field, SPAN("search_context_cost_per_query"))) search_read(r, v);

@@ -250,8 +250,41 @@ static void asked_for_usage(void **state) {
   conf_drop(c);
 }
 
+static void what_models_can_do(void **state) {
+  struct conf *c = rig_good("provider \"openai\" { key = env \"SECRET_A\", models = { [\"gpt-5\"] = { images = false, prefill = true, window = 100, deprecated = \"2027-02-28\", "
+                            "region = \"eu\" } } }\nprovider \"anthropic\" { key = env \"SECRET_A\" }");
+  struct model_facts m;
+  (void)state;
+  conf_model(c, &c->providers[0], SPAN("gpt-5"), &m);
+  assert_int_equal(m.able.cannot & ABLE_BIT(ABLE_IMAGES), ABLE_BIT(ABLE_IMAGES));
+  assert_int_equal(m.able.can & ABLE_BIT(ABLE_IMAGES), 0);
+  assert_true(m.able.can & ABLE_BIT(ABLE_PREFILL) && m.able.can & ABLE_BIT(ABLE_TOOLS) && m.able.cannot & ABLE_BIT(ABLE_TEMPERATURE));
+  assert_int_equal(m.window, 100);
+  assert_int_equal(m.deprecated, 20270228);
+  assert_span(m.region, "eu");
+  conf_model(c, &c->providers[1], SPAN("claude-opus-4-8-20260101"), &m);
+  assert_true(m.able.can & ABLE_BIT(ABLE_PDF) && m.able.cannot & ABLE_BIT(ABLE_PREFILL));
+  conf_model(c, &c->providers[1], SPAN("claude-sonnet-4"), &m);
+  assert_int_equal(m.deprecated, 20260514);
+  conf_model(c, &c->providers[1], SPAN("unheard-of"), &m);
+  assert_int_equal(m.able.can | m.able.cannot, 0);
+  assert_int_equal(m.deprecated, 0);
+  conf_drop(c);
+  rig_bad("provider \"openai\" { key = env \"SECRET_A\", models = { x = { deprecated = \"soon\" } } }",
+          "weir.lua:1: provider 'openai': model 'x': deprecated must be a day such as \"2027-01-31\", not \"soon\"\n");
+  rig_write("p.json", "{\"openai/y\":{\"litellm_provider\":\"openai\",\"mode\":\"chat\",\"input_cost_per_token\":1e-6,\"output_cost_per_token\":1e-6,"
+                      "\"supports_vision\":true,\"supports_assistant_prefill\":false,\"deprecation_date\":\"2026-12-24\"}}");
+  c = rig_good("provider \"openai\" { key = env \"SECRET_A\" }\nprices \"p.json\"");
+  conf_model(c, c->providers, SPAN("y"), &m);
+  assert_int_equal(m.able.can, ABLE_BIT(ABLE_IMAGES));
+  assert_int_equal(m.able.cannot, ABLE_BIT(ABLE_PREFILL));
+  assert_int_equal(m.deprecated, 20261224);
+  conf_drop(c);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
+    cmocka_unit_test(what_models_can_do),
     cmocka_unit_test(the_shipped_table), cmocka_unit_test(the_shipped_table_is_sound), cmocka_unit_test(own_words), cmocka_unit_test(wrong_words),
     cmocka_unit_test(the_file), cmocka_unit_test(an_old_file), cmocka_unit_test(a_table_of_ones_own), cmocka_unit_test(the_provider_s_word),
     cmocka_unit_test(asked_for_usage),
