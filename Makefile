@@ -151,7 +151,7 @@ endif
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 test-sanitize: deps
 	@$(submake) BUILD=$(BUILD)/sanitize SAN="$(SANITIZE)" CFLAGS="-O1 -g" all units
-	@tests/all $(BUILD)/sanitize
+	@WEIR_SDK='$(abspath $(BUILD))/sdk' tests/all $(BUILD)/sanitize
 
 # What threads share, under the thread sanitizer.
 test-threads: deps

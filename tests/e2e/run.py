@@ -21,7 +21,7 @@ import time
 import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TEST_LIMIT, MODULE_LIMIT = 60, 300  # seconds; a sanitizer build has three times as long
+TEST_LIMIT, MODULE_LIMIT = 60, 420  # seconds; a sanitizer build has three times as long
 
 AGAIN_MOST = 8  # failed tests that are run once more
 FOUND = re.compile(r"==\d+==ERROR|runtime error:|check failed|cannot go on|Sanitizer")

@@ -118,11 +118,11 @@ def test_sighup(h):
     w, m = noted(h)
     w.policy("rule", POLICY % ("hup", ""))
     w.signal(signal.SIGHUP)
-    until(lambda: "generation 2 is live" in w.err, 5)
+    until(lambda: "generation 2 is live" in w.err, 15)
     assert version(w) == "hup"
     w.policy("rule", "return 5")
     w.signal(signal.SIGHUP)
-    until(lambda: "reload refused" in w.err, 5)
+    until(lambda: "reload refused" in w.err, 15)
     assert version(w) == "hup"
 
 
@@ -134,7 +134,7 @@ def test_watch(h):
         until(lambda: f"generation {i + 2} is live" in w.err, 5, "the change is seen")
         assert version(w) == text
     w.policy("rule", "return 5")
-    until(lambda: "reload refused" in w.err, 5)
+    until(lambda: "reload refused" in w.err, 15)
     assert version(w) == "b"
     w.write(w.config + 'model "new" { "p/x" }\n')
     w.policy("rule", POLICY % ("c", ""))

@@ -14,7 +14,6 @@ ARGS = {
     "messages": {"model": "mock", "messages": USER, "max_tokens": 100},
     "count_tokens": {"model": "mock", "messages": USER},
 }
-LIMIT = 250  # the first test may have to fetch them
 STORY = "A weir stands in a stream: it regulates the flow and it measures the flow."
 
 
