@@ -20,7 +20,7 @@ class Bench:
         self.held = min(1000 if quick else 5000, (self.files - 500) // 2)
         self.only = [t for t in os.environ.get("ONLY", "").split(",") if t]
         if quick and not self.only:
-            self.only = [t for t in [*measures.TESTS, *measures.ONCE] if t not in ("unary-20k", "stream-20")]
+            self.only = [t for t in [*measures.TESTS, *measures.ONCE, *measures.ALONE] if t not in ("unary-20k", "stream-20")]
         self.bodies = bodies(folder)
         ports = machine.free_ports(2 * len(PEERS) + 1)
         self.upstream_port = ports[-1]
@@ -37,8 +37,9 @@ class Bench:
         return [self.upstream.pid, *self.front.pids]
 
     def start_upstream(self):
-        if any(w not in measures.TESTS and w not in measures.ONCE for w in self.only):
-            sys.exit(f"ONLY takes {', '.join([*measures.TESTS, *measures.ONCE])}")
+        known = [*measures.TESTS, *measures.ONCE, *measures.ALONE]
+        if any(w not in known for w in self.only):
+            sys.exit(f"ONLY takes {', '.join(known)}")
         self.upstream = machine.start([f"{self.build}/bench/upstream", str(self.upstream_port)], machine.LOAD_CORE, stdin=subprocess.DEVNULL)
         until = time.monotonic() + 5
         while not self.peers["direct"].answers(self.bodies["1k"]):
@@ -156,6 +157,9 @@ def run(bench):
         last = before
     for test in later:
         once(bench, test, measures.ONCE[test])
+    for test in measures.ALONE:
+        if bench.wants(test):
+            bench.samples.alone[test] = measures.alone(bench, test)
 
 
 def versions(bench):

@@ -5,21 +5,32 @@ from peers import HERE, exchange
 
 PLAIN = ["direct", "nginx", "nginx-lua", "haproxy", "weir-plain", "weir"]
 STREAMED = [*PLAIN, "weir-chunk"]
+MONEY = ["weir-ledger", "weir-caps", "weir-money", "weir-keys"]
 TLS = ["nginx", "nginx-tls", "weir", "weir-tls"]
 
 # name: title, kind, peers, arguments
 TESTS = {
-    "unary-1k": ("Whole answers: 1 KB request, 64 connections, as fast as it goes", "unary", [*PLAIN, "weir-epoll", "nginx-tls", "weir-tls"], ("1k", 64, 0)),
+    "unary-1k": ("Whole answers: 1 KB request, 64 connections, as fast as it goes", "unary", [*PLAIN, *MONEY, "weir-epoll", "nginx-tls", "weir-tls"], ("1k", 64, 0)),
     "unary-20k": ("Whole answers: 20 KB request, 16 connections", "unary", PLAIN, ("20k", 16, 0)),
     "unary-200k": ("Whole answers: 200 KB request, 16 connections", "unary", PLAIN, ("200k", 16, 0)),
     "unary-1m": ("Whole answers: 1 MB request, 16 connections", "unary", PLAIN, ("1m", 16, 0)),
     "unary-slow": ("Whole answers at low load: 1 KB request, 8 connections, the provider thinks 5 ms", "unary", [*PLAIN, "weir-epoll"], ("1k", 8, 5000)),
     "stream-20": ("Streams: 20 at once, a chunk each 10 ms", "stream", STREAMED, (20, 10000)),
-    "stream-200": ("Streams: 200 at once, a chunk each 10 ms", "stream", [*STREAMED, "weir-epoll", "nginx-tls", "weir-tls"], (200, 10000)),
+    "stream-200": ("Streams: 200 at once, a chunk each 10 ms", "stream", [*STREAMED, "weir-hold", "weir-epoll", "nginx-tls", "weir-tls"], (200, 10000)),
     "stream-flat": ("Streams: 50 at once, 1000 chunks each, as fast as they go", "stream", STREAMED, (50, 0)),
 }
 ONCE = {"start": [p for p in PLAIN if p != "direct"], "hold": ["nginx", "nginx-lua", "haproxy", "weir-plain", "weir", "nginx-tls", "weir-tls"],
         "syscalls": [*STREAMED[1:], "weir-epoll"], "cancel": [p for p in PLAIN if p != "direct"]}
+
+
+ALONE = {"cells": "reservations, made and settled, in the cells of budgets and limits", "ledger": "records of the ledger, 20,000 a second for a while"}
+
+
+def alone(bench, name):
+    """A program that measures one part without the gateway; its lines."""
+    done = subprocess.run([f"{bench.build}/bench/{name}", f"{min(1.0, bench.seconds)}"], capture_output=True, text=True, timeout=60, env={**os.environ, "TMPDIR": bench.folder},
+                          preexec_fn=lambda: os.sched_setaffinity(0, machine.CORES))
+    return (done.stdout or f"failed: {done.stderr}").strip().splitlines()
 
 
 def upstream_counts(bench):

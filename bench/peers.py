@@ -1,5 +1,5 @@
 """The gateways that are compared: how each is configured, started, asked and stopped."""
-import glob, json, os, shutil, socket, subprocess, time, zlib
+import glob, hashlib, json, os, shutil, socket, subprocess, time, zlib
 import machine
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -16,6 +16,11 @@ PEERS = {
     "haproxy": ("haproxy.cfg", ["haproxy", "-db", "-f", "@CONF@"], "", False),
     "weir-plain": ("weir.lua", WEIR, "", False),
     "weir": ("weir.lua", WEIR, 'use "bench"', False),
+    "weir-ledger": ("weir.lua", WEIR, 'ledger {}\nuse "bench"', False),
+    "weir-caps": ("weir.lua", WEIR, 'use "cost_caps" { per = "all", day = usd(1000000) }\nuse "bench"', False),
+    "weir-money": ("weir.lua", WEIR, 'ledger {}\nuse "cost_caps" { per = "all", day = usd(1000000) }\nuse "bench"', False),
+    "weir-keys": ("weir.lua", WEIR, 'key "bench" { hash = "@HASH@", team = "bench" }\nuse "bench"', False),
+    "weir-hold": ("weir.lua", WEIR, 'use "bench"\nuse "guard" { needles = { "a text of sixty-four bytes, which nobody who keeps a weir would write" }, requests = false }', False),
     "weir-chunk": ("weir.lua", WEIR, 'use "bench"\nuse "empty"', False),
     "weir-epoll": ("weir.lua", [*WEIR, "--loop", "epoll"], 'use "bench"', False),
     "nginx-tls": ("nginx.conf", NGINX, "", True),
@@ -29,7 +34,12 @@ TOLD = {
     "haproxy": "plain reverse proxy",
     "weir-plain": "weir without a policy",
     "weir": "weir with a policy: routes and counts tokens in Lua",
-    "weir-chunk": "the same and an empty on_chunk",
+    "weir-ledger": "the same and the ledger",
+    "weir-caps": "the same as weir and a budget",
+    "weir-money": "the same as weir, the ledger and a budget",
+    "weir-keys": "the same as weir, asking for a client key",
+    "weir-hold": "the same as weir and a guard that holds back 64 bytes of each stream",
+    "weir-chunk": "the same as weir and an empty on_chunk",
     "weir-epoll": "weir with the policy, on epoll",
     "nginx-tls": "nginx, TLS 1.2 to the provider",
     "weir-tls": "weir with the policy, TLS 1.2 to the provider",
@@ -85,12 +95,13 @@ class Peer:
 
     def fill(self, text):
         weir = self.template == "weir.lua"
-        tls = ('ca = "@CERTS@/ca.pem"' if weir else NGINX_TLS) if self.tls else ""
-        words = {"USE": self.use, "TLS": tls, "PORT": self.port, "ADMIN": self.admin, "TMP": self.folder, "CONF": f"{self.folder}/{self.template}",
+        tls = ('ca = "@CERTS@/ca.pem",' if weir else NGINX_TLS) if self.tls else ""
+        ledger = "" if "ledger" in self.use else 'ledger "off"'
+        words = {"LEDGER": ledger, "HASH": "sha256:" + hashlib.sha256(b"sk-client").hexdigest(), "USE": self.use, "TLS": tls, "PORT": self.port, "ADMIN": self.admin, "TMP": self.folder, "CONF": f"{self.folder}/{self.template}",
                  "UPSTREAM": self.bench.front.port if self.tls else self.bench.upstream_port, "SCHEME": "https" if self.tls else "http",
                  "CERTS": self.bench.folder, "BUILD": self.bench.build, "FILES": self.bench.files, "MODULES": self.modules()}
-        for word, value in words.items():
-            text = text.replace(f"@{word}@", str(value))
+        for word in ("USE", *words):                         # first what holds others
+            text = text.replace(f"@{word}@", str(words[word]))
         return text
 
     def start(self):
@@ -100,6 +111,8 @@ class Peer:
         shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.folder)
         shutil.copytree(f"{HERE}/peers/policies", f"{self.folder}/policies")
+        for policy in ("cost_caps", "guard"):
+            shutil.copy(f"{HERE}/../policies/{policy}.lua", f"{self.folder}/policies")
         with open(f"{self.folder}/{self.template}", "w") as f:
             f.write(self.fill(open(f"{HERE}/peers/{self.template}").read()))
         core = machine.LOAD_CORE if self.name == "front" else machine.GATEWAY_CORE

@@ -1,6 +1,6 @@
 """From samples to markdown. Ratios are taken per round and then their median; disturbed rounds are left out where enough others are."""
 import statistics
-from measures import ONCE, TESTS
+from measures import ALONE, ONCE, TESTS
 from peers import TOLD
 
 DISTURBED = 0.10                     # of a core, by programs that have no part in this
@@ -15,7 +15,7 @@ class Samples:
     """All figures: {test: {peer: {round: figures}}}."""
 
     def __init__(self):
-        self.all, self.once = {}, {}
+        self.all, self.once, self.alone = {}, {}, {}
 
     def add(self, test, peer, round_, figures):
         self.all.setdefault(test, {}).setdefault(peer, {})[round_] = figures
@@ -131,6 +131,8 @@ def bar_rows(s):
         ratio("chunks/s flat out, × direct (more is better)", "stream-flat", -0.9, key="rate", other="direct"),
         ("p50 added to a chunk, 200 streams, × nginx", "stream-200", ("weir", "nginx", "direct"), added / beside if added is not None and beside else None, 1.0, 0.8),
         more("the policy, µs/request", "unary-1k", 2.0),
+        more("the ledger, µs/request", "unary-1k", 1.5, "weir-ledger", "weir"),
+        more("the ledger and a budget, µs/request", "unary-1k", 1.5, "weir-money", "weir"),
         more("an empty on_chunk, µs/chunk", "stream-200", 0.3, "weir-chunk", "weir"),
         more("TLS to the provider, added µs/request", "unary-1k", 2.0, "weir-tls", "weir"),
         more("TLS to the provider, added µs/chunk", "stream-200", 0.5, "weir-tls", "weir"),
@@ -165,6 +167,8 @@ def report(s, held):
         if test in s.all:
             load_table(s, test)
     once_tables(s, held)
+    for name, lines in s.alone.items():
+        print(f"\n### {name}: {ALONE[name]}\n\n    " + "\n    ".join(lines))
     bar_table(s)
     foreign = [f["foreign"] for peers in s.all.values() for rounds in peers.values() for f in rounds.values()]
     if foreign:

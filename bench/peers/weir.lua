@@ -4,6 +4,7 @@ workers(1)
 state "@TMP@/state"
 runtime "@TMP@/runtime"
 log { access = "off" }
-provider "mock" { dialect = "chat", url = "@SCHEME@://localhost:@UPSTREAM@/v1", key = env "BENCH_KEY", @TLS@ }
+@LEDGER@
+provider "mock" { dialect = "chat", url = "@SCHEME@://localhost:@UPSTREAM@/v1", key = env "BENCH_KEY", @TLS@ models = { mock = { price = { input = usd(1), output = usd(4) }, window = 1000000, max_output = 4096 } } }
 default_provider "mock"
 @USE@

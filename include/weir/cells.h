@@ -176,5 +176,10 @@ bool cells_drain_begin(struct cells *c);
 bool cells_drain(struct cells *c, struct span *record);
 /* All that were looked at are safe elsewhere. Those that were not acknowledged are given again by the next reader. */
 void cells_drained(struct cells *c);
+/* For a reader that keeps its place with what it takes, so that nothing is taken twice when it dies between the two: what the file
+   is known by, the place behind the last record looked at, and going on behind such a place. */
+int64_t cells_ring_name(const struct cells *c);
+int64_t cells_drain_place(const struct cells *c);
+void cells_drain_skip(struct cells *c, int64_t place);
 
 #endif

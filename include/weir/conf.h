@@ -161,7 +161,7 @@ struct prices {
   enum unpriced unpriced;
 };
 
-/* Records of exchanges. AUTO: where `state` or $STATE_DIRECTORY names a folder that can be written; else it is off. */
+/* Records of exchanges. AUTO: where `state` can be written; else weir warns and keeps none. */
 enum ledger_mode { LEDGER_AUTO, LEDGER_OFF, LEDGER_ON };
 struct ledger_conf {
   enum ledger_mode mode;

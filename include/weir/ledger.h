@@ -1,8 +1,10 @@
 /* ledger.h: the store: one record of each exchange that has ended, and what was promised to durable budgets, in an SQLite database
    in the state directory. One thread of its own does all of it; workers only put records into the cells' ring (weir/cells.h) and wake it.
 
-   record: a JSON object, as src/gateway/record.c writes it. Its `sequence` names it: the time of its beginning in milliseconds,
-           shifted left by LEDGER_SEQUENCE_BITS, and what makes it one of a kind. The same record twice is one row.
+   record: as weir/record.h lays it out in the ring. Its sequence names it: the time of its beginning in milliseconds, shifted left
+           by LEDGER_SEQUENCE_BITS, and what makes it one of a kind among those of a process.
+   batch:  records that were taken out of the ring together, as JSON, in one row of the database, with the place in the ring behind
+           them: so each is there once, whoever dies when. The view `exchanges` shows them one by one.
    lost:   the database cannot be written (disk full, file broken, another weir's). Records wait in the ring until it can be again;
            what does not fit there any more is lost, and counted by who could not append.
    Contents of requests and answers are never stored. */
@@ -52,14 +54,14 @@ struct ledger_figures {
 };
 void ledger_figures(struct ledger *l, struct ledger_figures *out);
 
-/* ---- reading, also while a weir writes: commands. Columns are known by number. */
+/* ---- reading, also while a weir writes: commands. Columns are known by number, also in the ring: new ones go to the end. */
 enum ledger_column {
   L_SEQUENCE, L_ENDED, L_ID, L_PARENT, L_POLICY, L_IP, L_KEY, L_TEAM, L_USER, L_KEY_TAGS, L_METHOD, L_PATH, L_MODEL, L_STATUS, L_END, L_TARGET,
   L_SERVED, L_LOSS, L_RAW, L_STREAM, L_MS, L_FIRST_EVENT_MS, L_BYTES, L_INPUT, L_CACHE_READ, L_CACHE_WRITE, L_CACHE_WRITE_1H, L_OUTPUT,
   L_REASONING, L_COST, L_FAILED, L_NOTES, L_GENERATION, L_SESSION, L_TAGS, L_PROMPT, L_ALIAS, L_DIALECT, L_ATTEMPTS, L_REPORTED, L_UNPRICED,
-  L_ESTIMATE, L_OUTPUT_LIMIT, L_OVERHEAD_US, L_CONF, L_ORPHAN, L_COLUMNS
+  L_ESTIMATE, L_OUTPUT_LIMIT, L_OVERHEAD_US, L_CONF, L_ORPHAN, L_AUDIO_IN, L_IMAGE_IN, L_AUDIO_OUT, L_IMAGE_OUT, L_SEARCHES, L_COLUMNS
 };
-const char *ledger_column_name(enum ledger_column c);    /* in the database and, but for a few, in the record */
+const char *ledger_column_name(enum ledger_column c);    /* in the database */
 bool ledger_column_is_text(enum ledger_column c);
 /* One row; lent for the callback. Money in picodollars, times in Unix milliseconds. */
 struct ledger_row {
@@ -69,9 +71,9 @@ struct ledger_row {
 struct ledger_reader;
 struct ledger_reader *ledger_read_open(const char *dir, const char **why);
 void ledger_read_close(struct ledger_reader *r);
-/* Exchanges that began in [from_ms, to_ms), oldest first; `each` gives false to stop. False: *why. */
+/* Exchanges that began in [from_ms, to_ms), about in the order in which they ended; `each` gives false to stop. False: *why. */
 bool ledger_read_range(struct ledger_reader *r, int64_t from_ms, int64_t to_ms, bool (*each)(void *arg, const struct ledger_row *row), void *arg, const char **why);
-/* Those of that id, or whose parent it is. */
+/* Those of that id, then those whose parent it is. */
 bool ledger_read_id(struct ledger_reader *r, struct span id, bool (*each)(void *arg, const struct ledger_row *row), void *arg, const char **why);
 static inline int64_t ledger_begun_ms(int64_t sequence) { return sequence >> LEDGER_SEQUENCE_BITS; }
 

@@ -50,3 +50,10 @@ bool cells_drain(struct cells *c, struct span *record) {
 void cells_drained(struct cells *c) {
   if (c->reads) __atomic_store_n(&c->f->ring_tail, c->ring_read, __ATOMIC_RELEASE);
 }
+
+int64_t cells_ring_name(const struct cells *c) { return (int64_t)c->f->seed; }
+int64_t cells_drain_place(const struct cells *c) { return c->ring_read; }
+
+void cells_drain_skip(struct cells *c, int64_t place) {
+  if (c->reads && place > c->ring_read && place <= __atomic_load_n(&c->f->ring_head, __ATOMIC_ACQUIRE)) c->ring_read = place;
+}

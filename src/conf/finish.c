@@ -125,8 +125,6 @@ static void folders_finish(struct conf *c) {
   c->state_dir = conf_folder_path(&c->arena, file, c->state_dir);
   c->runtime_dir = conf_folder_path(&c->arena, file, c->runtime_dir);
   const char *state = given("STATE_DIRECTORY"), *home = given("HOME");
-  /* A record costs as much again as a small request: it is kept where somebody has named a place for it. */
-  if (c->ledger.mode == LEDGER_AUTO && !c->state_dir.n && !state) c->ledger.mode = LEDGER_OFF;
   if (!c->state_dir.n) {
     if (state) c->state_dir = first_folder(&c->arena, state);
     else if (home) c->state_dir = arena_printf(&c->arena, "%s/.local/state/weir", home);

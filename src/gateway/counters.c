@@ -1,6 +1,7 @@
 /* counters.c: the process's hold on the counters of budgets and limits, and, where there is no ledger, the thread that looks after
    them: what dead processes left is settled, whatever waits for the lock is done. It may wait; nobody else may. */
 #include "gateway.h"
+#include "story.h"
 #include <stdio.h>
 #include "weir/ledger.h"
 

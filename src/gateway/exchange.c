@@ -1,5 +1,6 @@
 /* exchange.c: the life of a request as one switch over its states. */
 #include "fit.h"
+#include "story.h"
 #include <stdio.h>
 
 enum { WAIT_MOST_S = 10, HEARTBEAT_MS = 15000, AFTER_TERMINATOR_MS = 1000 };

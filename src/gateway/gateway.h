@@ -347,6 +347,7 @@ struct exchange {
   uint64_t begun_ms, deadline_ms, resume_ms, heartbeat_ms;
   uint64_t room_until_ms;             /* so long it may wait for the limits of its targets; 0: it did not yet */
   uint64_t begun_ns, overhead_ns;
+  uint64_t prompt_hash;               /* of its instructions, once it was asked for; 0: not, or there are none */
   struct event_state events;          /* what the client has seen of its stream */
   struct usage usage;                 /* of the attempt under way */
   bool usage_reported;
@@ -448,13 +449,6 @@ bool admit_unread(struct exchange *x, const struct provider *p);         /* on o
 /* counters.c: the cells in the runtime directory, and the thread that looks after them */
 bool counters_open(struct gateway *g, const char **why);
 void counters_close(struct gateway *g);
-/* story.c: the ledger: opened behind the cells; a generation's sources and limits are told to it. */
-void story_open(struct gateway *g);
-void story_generation(struct gateway *g, const struct conf *c);
-void story_metrics(struct gateway *g, struct buf *out);
-int64_t story_sequence(struct exchange *x);
-void story_begin(struct exchange *x);                    /* before its first attempt is sent */
-void story_end(struct exchange *x);                      /* its record is in the ring */
 
 /* chain.c: the targets of an exchange */
 bool chain_find(struct exchange *x);                     /* false: there are none; refused and ended */
@@ -485,7 +479,6 @@ void answer_early(struct exchange *x);                   /* head before the prov
 void answer_trace(struct exchange *x);
 bool answer_traced(const struct exchange *x);            /* it has a trace to tell yet */
 void answer_record(struct exchange *x);                  /* record.c: metrics, access log, ledger */
-void record_prompt(struct exchange *x);                  /* gives its prompt a name, while the request is there */
 
 /* ---- attempt */
 struct call_calls;

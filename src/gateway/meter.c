@@ -2,6 +2,7 @@
    Where policies attached budgets or limits, all of them are reserved in one step before a byte goes out, extended while a stream
    runs, and settled exactly once when the attempt ends, however it ends. Where they attached none, only the cost is worked out. */
 #include "fit.h"
+#include "story.h"
 #include <stdio.h>
 #include "weir/ledger.h"
 

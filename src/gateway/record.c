@@ -1,8 +1,9 @@
-/* record.c: what is kept of an exchange that has ended: metrics, the access log's line, the ledger's record. The line is the record's
-   beginning: names mean the same in both. */
+/* record.c: what is kept of an exchange that has ended: metrics, the access log's line, the ledger's record. Names mean the same in
+   both. The record is copied and nothing else: what can be worked out later is left to the store's thread. */
 #include "gateway.h"
 #include <stdio.h>
-#include "weir/ledger.h"
+#include "story.h"
+#include "weir/record.h"
 
 static struct span model_label(const struct exchange *x) {
   if (x->route.alias) return x->route.alias->name;
@@ -100,8 +101,7 @@ static size_t time_text(char text[40]) {
   return n + (size_t)snprintf(text + n, 40 - n, ".%03ldZ", t.tv_nsec / 1000000);
 }
 
-/* The members of both, the object left open. */
-static void line_begin(struct exchange *x, struct json_writer *w) {
+static void line_write(struct exchange *x, struct json_writer *w) {
   char when[40];
   json_begin(w, '{');
   field(w, "time", span_of(when, time_text(when)));
@@ -128,52 +128,123 @@ static void line_begin(struct exchange *x, struct json_writer *w) {
   write_tried(x, w);
   notes_field(w, "notes", x->req.notes);
   number(w, "generation", x->gen->number);
-}
-
-/* A name for the prompt: the caller's own, else of the instructions that begin it, so that all requests of one prompt are found together. */
-void record_prompt(struct exchange *x) {
-  uint64_t h = 0xcbf29ce484222325u;                      /* FNV-1a, 64 bit */
-  if (x->req.prompt.n || !x->req.operation || !x->req.member_count) return;
-  struct span of = request_instructions(x->req.operation, x->req.members, x->req.member_count);
-  if (!of.n) return;
-  for (size_t i = 0; i < of.n; i++) h = (h ^ (unsigned char)of.p[i]) * 0x100000001b3u;
-  x->req.prompt = arena_printf(&x->arena, "#%016llx", (unsigned long long)h);
-}
-
-/* What only the ledger keeps. */
-static void ledger_fields(struct exchange *x, struct json_writer *w) {
-  if (!(x->req.key && x->req.key->user.n)) field(w, "user", x->req.user);
-  field(w, "session", x->req.session);
-  notes_field(w, "tags", x->req.tags);
-  record_prompt(x);
-  field(w, "prompt", x->req.prompt);
-  field(w, "alias", x->route.alias ? x->route.alias->name : (struct span){ 0 });
-  field(w, "dialect", span_cstr(dialect_word(x->dialect)));
-  flag(w, "reported", x->usage_reported);
-  number(w, "attempts", x->begun);
-  flag(w, "unpriced", x->cost_unknown);
-  if (x->estimate > 0) money(w, "estimate", x->estimate);
-  if (x->output_limit) number(w, "output_limit", x->output_limit);
-  number(w, "overhead_us", (int64_t)(x->overhead_ns / 1000));
-  field(w, "conf", span_cstr(x->gen->conf->hash));
-  number(w, "ended", worker_wall_ms(x->worker));
-  number(w, "sequence", story_sequence(x));
-}
-
-static void ledger_record(struct exchange *x, struct json_writer *w, struct buf *line) {
-  struct gateway *g = x->worker->gateway;
-  ledger_fields(x, w);
   json_end(w, '}');
-  if (buf_size(line) > CELLS_RECORD) {                   /* what policies noted is what can be so long */
-    x->req.notes = x->req.tags = NULL;
-    buf_clear(line);
-    *w = (struct json_writer){ .out = line };
-    line_begin(x, w);
-    ledger_fields(x, w);
-    json_end(w, '}');
+}
+
+/* ---- the ledger's record */
+static void list_of(struct record *r, enum ledger_column c, const struct policy_note *notes) {
+  if (!notes) return;
+  record_list(r, c);
+  for (; notes; notes = notes->next) record_bytes(r, notes->key), record_bytes(r, notes->value);
+  record_list_end(r);
+}
+
+static void who_of(struct exchange *x, struct record *r) {
+  const struct key *k = x->req.key;
+  record_text(r, L_PARENT, x->parent_id);
+  record_text(r, L_POLICY, x->parent_policy);
+  record_text(r, L_IP, x->req.ip);
+  record_text(r, L_USER, k && k->user.n ? k->user : x->req.user);
+  record_text(r, L_SESSION, x->req.session);
+  if (!k) return;
+  record_text(r, L_KEY, k->name);
+  record_text(r, L_TEAM, k->team);
+  if (!k->tag_count) return;
+  record_list(r, L_KEY_TAGS);
+  for (size_t i = 0; i < k->tag_count; i++) record_bytes(r, k->tags[i].name), record_bytes(r, k->tags[i].value);
+  record_list_end(r);
+}
+
+static void failed_of(struct exchange *x, struct record *r) {
+  if (!x->tried_count) return;
+  record_list(r, L_FAILED);
+  for (size_t i = 0; i < x->tried_count; i++) {
+    const struct tried *t = &x->tried[i];
+    record_bytes(r, t->target);
+    record_varint(r, t->fault);
+    record_varint(r, t->status > 0 ? (uint64_t)t->status : 0);
+    record_varint(r, t->ms > 0 ? (uint64_t)t->ms : 0);
+    record_varint(r, x->tried_cost[i] > 0 ? (uint64_t)x->tried_cost[i] + 1 : 0);
   }
-  if (buf_size(line) > CELLS_RECORD || cells_append(g->cells, buf_span(line)) != CELLS_OK) metrics_lost(x->worker->metrics);
+  record_list_end(r);
+}
+
+static void usage_of(struct exchange *x, struct record *r) {
+  const struct usage *u = &x->usage;
+  record_number(r, L_INPUT, u->input);
+  record_number(r, L_CACHE_READ, u->cache_read);
+  record_number(r, L_CACHE_WRITE, u->cache_write);
+  record_number(r, L_CACHE_WRITE_1H, u->cache_write_1h);
+  record_number(r, L_OUTPUT, u->output);
+  record_number(r, L_REASONING, u->reasoning);
+  record_number(r, L_AUDIO_IN, u->audio_in);
+  record_number(r, L_IMAGE_IN, u->image_in);
+  record_number(r, L_AUDIO_OUT, u->audio_out);
+  record_number(r, L_IMAGE_OUT, u->image_out);
+  record_number(r, L_SEARCHES, u->searches);
+  if (x->usage_reported) record_number(r, L_REPORTED, 1);
+  if (x->cost || (x->target_name.n && !x->cost_unknown)) record_number(r, L_COST, x->cost);
+  if (x->cost_unknown) record_number(r, L_UNPRICED, 1);
+  if (x->estimate > 0) record_number(r, L_ESTIMATE, x->estimate);
+  if (x->output_limit) record_number(r, L_OUTPUT_LIMIT, x->output_limit);
+}
+
+static void what_of(struct exchange *x, struct record *r) {
+  record_text(r, L_METHOD, x->req.method);
+  record_text(r, L_PATH, x->path);
+  record_text(r, L_MODEL, x->req.model);
+  if (x->route.alias) record_text(r, L_ALIAS, x->route.alias->name);
+  record_number(r, L_DIALECT, x->dialect);
+  if (x->req.prompt.n) record_text(r, L_PROMPT, x->req.prompt);
+  else if (story_prompt(x)) record_unsigned(r, L_PROMPT, x->prompt_hash);
+  if (x->req.stream) record_number(r, L_STREAM, 1);
+  if (x->raw) record_number(r, L_RAW, 1);
+}
+
+static void came_of(struct exchange *x, struct record *r) {
+  record_number(r, L_STATUS, x->status);
+  record_text(r, L_END, x->end_word);
+  record_text(r, L_TARGET, x->target_name);
+  record_text(r, L_SERVED, x->served_model);
+  record_text(r, L_LOSS, x->loss);
+  failed_of(x, r);
+  record_number(r, L_ATTEMPTS, x->begun);
+  record_number(r, L_MS, (int64_t)((x->worker->loop->now_ns - x->begun_ns) / 1000000));
+  if (x->first_event_ns) record_number(r, L_FIRST_EVENT_MS, (int64_t)(x->first_event_ns / 1000000));
+  record_number(r, L_OVERHEAD_US, (int64_t)(x->overhead_ns / 1000));
+  record_number(r, L_BYTES, (int64_t)x->answer_bytes);
+  record_number(r, L_GENERATION, x->gen->number);
+  record_text(r, L_CONF, span_cstr(x->gen->conf->hash));
+}
+
+static struct span record_write(struct exchange *x, char room[CELLS_RECORD], bool notes) {
+  struct record r;
+  record_begin(&r, room, CELLS_RECORD, story_sequence(x));
+  record_text(&r, L_ID, span_cstr(x->id));
+  who_of(x, &r);
+  what_of(x, &r);
+  came_of(x, &r);
+  usage_of(x, &r);
+  if (notes) list_of(&r, L_NOTES, x->req.notes), list_of(&r, L_TAGS, x->req.tags);
+  return r.full ? (struct span){ 0 } : record_span(&r);
+}
+
+/* What policies noted is what can be too long. */
+static void ledger_record(struct exchange *x) {
+  struct gateway *g = x->worker->gateway;
+  char room[CELLS_RECORD];
+  struct span record = record_write(x, room, true);
+  if (!record.n) record = record_write(x, room, false);
+  if (!record.n || cells_append(g->cells, record) != CELLS_OK) metrics_lost(x->worker->metrics);
   else ledger_appended(g->ledger);
+}
+
+static void access_line(struct exchange *x) {
+  struct buf out = worker_buf(x->worker);
+  struct json_writer w = { .out = &out };
+  line_write(x, &w);
+  log_sink_line(x->worker->gateway->access_log, buf_span(&out));
+  worker_buf_back(x->worker, &out);
 }
 
 void answer_record(struct exchange *x) {
@@ -186,18 +257,7 @@ void answer_record(struct exchange *x) {
   if (x->usage_reported) metrics_tokens(m, label, &x->usage);
   if (x->cost > 0) metrics_spend(m, label, x->cost);
   if (x->served_model.n && x->target_name.n) metrics_served(m, x->target_name, x->served_model);
-  if (!g->access_log && !g->ledger) return;
-  struct buf out = worker_buf(x->worker);
-  struct json_writer w = { .out = &out };
-  line_begin(x, &w);
-  if (g->access_log) {
-    struct json_writer closed = w;
-    size_t size = buf_size(&out);
-    json_end(&closed, '}');
-    log_sink_line(g->access_log, buf_span(&out));
-    out.end -= buf_size(&out) - size;                    /* open again, for the ledger's part */
-  }
-  if (g->ledger) ledger_record(x, &w, &out);
+  if (g->access_log) access_line(x);
+  if (g->ledger) ledger_record(x);
   story_end(x);
-  worker_buf_back(x->worker, &out);
 }

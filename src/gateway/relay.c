@@ -3,6 +3,7 @@
    bytes it came in, unless a policy changed it. The unfinished event is always held back: an error event of weir's own
    could not be put behind half an event. */
 #include "gateway.h"
+#include "story.h"
 
 enum { HELD_MOST = 64 * 1024 };       /* lifecycle events before content */
 
@@ -257,7 +258,7 @@ void relay_feed(struct attempt *a, struct span data) {
 static void forget_request(struct exchange *x) {
   bool read_still = x->pins || !x->attempts[0]->call.sent_all;           /* TLS takes it piece by piece */
   if (read_still || exchange_has(x, HOOK_CHUNK) || exchange_has(x, HOOK_DONE)) return;
-  if (x->worker->gateway->ledger) record_prompt(x);      /* its record tells it */
+  if (x->worker->gateway->ledger) story_prompt(x);       /* its record tells it */
   exchange_body_drop(x);
   x->body = x->req.body = (struct span){ 0 };
   x->req.member_count = 0;

@@ -11,7 +11,7 @@
 /* Nobody reads SQLite's own count of its memory. */
 static void __attribute__((constructor)) spare_the_count(void) { sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); }
 
-enum { BUSY_MS = 2000, CACHE_KB = 8192, PAGES_BEFORE_CHECKPOINT = 4000 };
+enum { BUSY_MS = 2000, PAGE = 8192, CACHE_KB = 4096, PAGES_BEFORE_CHECKPOINT = 2000 };
 static _Thread_local char text[768];
 
 bool folders_make(const char *path) {
@@ -53,45 +53,47 @@ int64_t base_number(struct base *b, const char *sql) {
   return n;
 }
 
-/* auto_vacuum has to be said before the first table. */
-static bool lay_out(struct base *b) {
+/* The table of an older layout stays as it is: its rows are read, and go when they are old. A weir that died on the way begins again. */
+static bool lay_out(struct base *b, int64_t layout) {
   struct buf sql = { 0 };
+  bool older = base_number(b, "SELECT count(*) FROM sqlite_master WHERE type='table' AND name='exchanges_1'") > 0 || layout == 1;
+  b->older = older;
+  if (layout == BASE_LAYOUT) return true;
   buf_add(&sql, SPAN("BEGIN IMMEDIATE;"));
-  columns_create(&sql);
-  buf_add(&sql, SPAN(";CREATE INDEX IF NOT EXISTS exchanges_id ON exchanges(id);"
-                     "CREATE INDEX IF NOT EXISTS exchanges_parent ON exchanges(parent) WHERE parent IS NOT NULL;"
+  if (layout == 1)
+    buf_add(&sql, SPAN("DROP INDEX IF EXISTS exchanges_id;DROP INDEX IF EXISTS exchanges_parent;ALTER TABLE exchanges RENAME TO exchanges_1;"));
+  buf_add(&sql, SPAN("CREATE TABLE batches(n INTEGER PRIMARY KEY, first INTEGER, records TEXT);"
+                     "CREATE TABLE drained(one INTEGER PRIMARY KEY, ring INTEGER, place INTEGER);"
+                     "CREATE TABLE orphans(seq INTEGER PRIMARY KEY, id TEXT, \"key\" TEXT, target TEXT, model TEXT, cost INTEGER, ended INTEGER);"
                      "CREATE TABLE IF NOT EXISTS grants(name TEXT, value TEXT, kind INTEGER, window INTEGER, seconds INTEGER, epoch INTEGER, "
                      "ends INTEGER, total INTEGER, at INTEGER, PRIMARY KEY(name, value, kind, window, seconds, epoch)) WITHOUT ROWID;"));
-  buf_printf(&sql, "PRAGMA user_version=%d;COMMIT", BASE_LAYOUT);
+  columns_view(&sql, older);
+  buf_printf(&sql, ";PRAGMA user_version=%d;COMMIT", BASE_LAYOUT);
   buf_byte(&sql, 0);
   bool good = run(b, buf_span(&sql).p);
+  if (!good) base_undo(b);
   buf_free(&sql);
   return good;
+}
+
+static bool prepare_one(struct base *b, sqlite3_stmt **s, const char *sql) {
+  return sqlite3_prepare_v3(b->db, sql, -1, SQLITE_PREPARE_PERSISTENT, s, NULL) == SQLITE_OK;
 }
 
 static bool prepare(struct base *b) {
-  struct buf sql = { 0 };
-  buf_add(&sql, SPAN("INSERT INTO exchanges("));
-  columns_list(&sql);
-  buf_add(&sql, SPAN(") VALUES("));
-  for (int i = 0; i < L_COLUMNS; i++) buf_add(&sql, i ? SPAN(",?") : SPAN("?"));
-  buf_add(&sql, SPAN(") ON CONFLICT(seq) DO NOTHING"));
-  struct span s = buf_span(&sql);
-  bool good = sqlite3_prepare_v3(b->db, s.p, (int)s.n, SQLITE_PREPARE_PERSISTENT, &b->insert, NULL) == SQLITE_OK &&
-    sqlite3_prepare_v3(b->db, "SELECT id FROM exchanges WHERE seq=?", -1, SQLITE_PREPARE_PERSISTENT, &b->same, NULL) == SQLITE_OK &&
-    sqlite3_prepare_v3(b->db, "INSERT INTO exchanges(seq,id,\"key\",target,model,\"end\",orphan,cost,estimate,ended) VALUES(?1,?2,?3,?4,?5,'internal',1,?6,?6,?7) "
-                       "ON CONFLICT(seq) DO UPDATE SET cost=excluded.cost,estimate=excluded.estimate "
-                       "WHERE orphan=1 AND id IS excluded.id AND coalesce(cost,-1)<excluded.cost", -1, SQLITE_PREPARE_PERSISTENT, &b->orphan, NULL) == SQLITE_OK &&
-    sqlite3_prepare_v3(b->db, "INSERT INTO grants(name,value,kind,window,seconds,epoch,ends,total,at) VALUES(?,?,?,?,?,?,?,?,?) "
-                       "ON CONFLICT DO UPDATE SET total=max(total,excluded.total),at=excluded.at,ends=excluded.ends", -1, SQLITE_PREPARE_PERSISTENT, &b->promise, NULL) == SQLITE_OK;
-  buf_free(&sql);
-  return good;
+  return prepare_one(b, &b->insert, "INSERT INTO batches(n,first,records) VALUES(?,?,?)") &&
+    prepare_one(b, &b->drained, "INSERT OR REPLACE INTO drained(one,ring,place) VALUES(1,?,?)") &&
+    prepare_one(b, &b->orphan, "INSERT INTO orphans(seq,id,\"key\",target,model,cost,ended) VALUES(?1,?2,?3,?4,?5,?6,?7) "
+                "ON CONFLICT(seq) DO UPDATE SET cost=excluded.cost WHERE id IS excluded.id AND coalesce(cost,-1)<excluded.cost") &&
+    prepare_one(b, &b->promise, "INSERT INTO grants(name,value,kind,window,seconds,epoch,ends,total,at) VALUES(?,?,?,?,?,?,?,?,?) "
+                "ON CONFLICT DO UPDATE SET total=max(total,excluded.total),at=excluded.at,ends=excluded.ends");
 }
 
+/* Pages and auto_vacuum have to be said before the first table. */
 static bool settings(struct base *b) {
   char sql[256];
-  snprintf(sql, sizeof sql, "PRAGMA synchronous=NORMAL;PRAGMA auto_vacuum=INCREMENTAL;PRAGMA journal_mode=WAL;PRAGMA cache_size=-%d;PRAGMA wal_autocheckpoint=%d;"
-           "PRAGMA journal_size_limit=67108864", CACHE_KB, PAGES_BEFORE_CHECKPOINT);
+  snprintf(sql, sizeof sql, "PRAGMA page_size=%d;PRAGMA synchronous=NORMAL;PRAGMA auto_vacuum=INCREMENTAL;PRAGMA journal_mode=WAL;PRAGMA cache_size=-%d;PRAGMA wal_autocheckpoint=%d;"
+           "PRAGMA journal_size_limit=67108864", PAGE, CACHE_KB, PAGES_BEFORE_CHECKPOINT);
   sqlite3_busy_timeout(b->db, BUSY_MS);
   return run(b, sql);
 }
@@ -128,7 +130,7 @@ bool base_open(struct base *b, const char *dir, const char **why) {
   bool good = sqlite3_open_v2(path, &b->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) == SQLITE_OK && settings(b);
   int64_t layout = good ? base_number(b, "PRAGMA user_version") : -1;
   bool other = good && layout > BASE_LAYOUT;
-  good = good && layout >= 0 && !other && lay_out(b) && prepare(b);
+  good = good && layout >= 0 && !other && lay_out(b, layout) && prepare(b) && drained_load(b);
   umask(mask);
   if (good) return true;
   if (other) fail(why, path, "a newer weir has made it");
@@ -139,7 +141,7 @@ bool base_open(struct base *b, const char *dir, const char **why) {
 
 void base_close(struct base *b) {
   sqlite3_finalize(b->insert);
-  sqlite3_finalize(b->same);
+  sqlite3_finalize(b->drained);
   sqlite3_finalize(b->orphan);
   sqlite3_finalize(b->promise);
   sqlite3_close(b->db);

@@ -1,67 +1,83 @@
-/* columns.c: the table `exchanges`: a column for each member that a record may have. The order is that in which src/gateway/record.c
-   writes them, so that each is found at the first look. */
+/* columns.c: what a record may have, by its name in JSON, in the view `exchanges`, and in the table of that name in older databases. */
 #include "room.h"
 
+#define COLUMN(name, kind) { name, ",\"" name "\":", sizeof name + 3, kind }
+
 const struct column columns[L_COLUMNS] = {
-  [L_SEQUENCE] = { "seq", "sequence", COLUMN_NUMBER },
-  [L_ENDED] = { "ended", "ended", COLUMN_NUMBER },
-  [L_ID] = { "id", "id", COLUMN_TEXT },
-  [L_PARENT] = { "parent", "parent", COLUMN_TEXT },
-  [L_POLICY] = { "policy", "policy", COLUMN_TEXT },
-  [L_IP] = { "ip", "ip", COLUMN_TEXT },
-  [L_KEY] = { "key", "key", COLUMN_TEXT },
-  [L_TEAM] = { "team", "team", COLUMN_TEXT },
-  [L_USER] = { "user", "user", COLUMN_TEXT },
-  [L_KEY_TAGS] = { "key_tags", "key_tags", COLUMN_JSON },
-  [L_METHOD] = { "method", "method", COLUMN_TEXT },
-  [L_PATH] = { "path", "path", COLUMN_TEXT },
-  [L_MODEL] = { "model", "model", COLUMN_TEXT },
-  [L_STATUS] = { "status", "status", COLUMN_NUMBER },
-  [L_END] = { "end", "end", COLUMN_TEXT },
-  [L_TARGET] = { "target", "target", COLUMN_TEXT },
-  [L_SERVED] = { "served", "served", COLUMN_TEXT },
-  [L_LOSS] = { "loss", "loss", COLUMN_TEXT },
-  [L_RAW] = { "raw", "raw", COLUMN_FLAG },
-  [L_STREAM] = { "stream", "stream", COLUMN_FLAG },
-  [L_MS] = { "ms", "ms", COLUMN_NUMBER },
-  [L_FIRST_EVENT_MS] = { "first_event_ms", "first_event_ms", COLUMN_NUMBER },
-  [L_BYTES] = { "bytes", "bytes", COLUMN_NUMBER },
-  [L_INPUT] = { "input", "input", COLUMN_NUMBER },
-  [L_CACHE_READ] = { "cache_read", "cache_read", COLUMN_NUMBER },
-  [L_CACHE_WRITE] = { "cache_write", "cache_write", COLUMN_NUMBER },
-  [L_CACHE_WRITE_1H] = { "cache_write_1h", "cache_write_1h", COLUMN_NUMBER },
-  [L_OUTPUT] = { "output", "output", COLUMN_NUMBER },
-  [L_REASONING] = { "reasoning", "reasoning", COLUMN_NUMBER },
-  [L_COST] = { "cost", "cost", COLUMN_MONEY },
-  [L_FAILED] = { "failed", "failed", COLUMN_JSON },
-  [L_NOTES] = { "notes", "notes", COLUMN_JSON },
-  [L_GENERATION] = { "generation", "generation", COLUMN_NUMBER },
-  [L_SESSION] = { "session", "session", COLUMN_TEXT },
-  [L_TAGS] = { "tags", "tags", COLUMN_JSON },
-  [L_PROMPT] = { "prompt", "prompt", COLUMN_TEXT },
-  [L_ALIAS] = { "alias", "alias", COLUMN_TEXT },
-  [L_DIALECT] = { "dialect", "dialect", COLUMN_TEXT },
-  [L_ATTEMPTS] = { "attempts", "attempts", COLUMN_NUMBER },
-  [L_REPORTED] = { "reported", "reported", COLUMN_FLAG },
-  [L_UNPRICED] = { "unpriced", "unpriced", COLUMN_FLAG },
-  [L_ESTIMATE] = { "estimate", "estimate", COLUMN_MONEY },
-  [L_OUTPUT_LIMIT] = { "output_limit", "output_limit", COLUMN_NUMBER },
-  [L_OVERHEAD_US] = { "overhead_us", "overhead_us", COLUMN_NUMBER },
-  [L_CONF] = { "conf", "conf", COLUMN_TEXT },
-  [L_ORPHAN] = { "orphan", "orphan", COLUMN_FLAG },
+  [L_SEQUENCE] = COLUMN("seq", COLUMN_NUMBER),
+  [L_ENDED] = COLUMN("ended", COLUMN_NUMBER),
+  [L_ID] = COLUMN("id", COLUMN_TEXT),
+  [L_PARENT] = COLUMN("parent", COLUMN_TEXT),
+  [L_POLICY] = COLUMN("policy", COLUMN_TEXT),
+  [L_IP] = COLUMN("ip", COLUMN_TEXT),
+  [L_KEY] = COLUMN("key", COLUMN_TEXT),
+  [L_TEAM] = COLUMN("team", COLUMN_TEXT),
+  [L_USER] = COLUMN("user", COLUMN_TEXT),
+  [L_KEY_TAGS] = COLUMN("key_tags", COLUMN_JSON),
+  [L_METHOD] = COLUMN("method", COLUMN_TEXT),
+  [L_PATH] = COLUMN("path", COLUMN_TEXT),
+  [L_MODEL] = COLUMN("model", COLUMN_TEXT),
+  [L_STATUS] = COLUMN("status", COLUMN_NUMBER),
+  [L_END] = COLUMN("end", COLUMN_TEXT),
+  [L_TARGET] = COLUMN("target", COLUMN_TEXT),
+  [L_SERVED] = COLUMN("served", COLUMN_TEXT),
+  [L_LOSS] = COLUMN("loss", COLUMN_TEXT),
+  [L_RAW] = COLUMN("raw", COLUMN_NUMBER),
+  [L_STREAM] = COLUMN("stream", COLUMN_NUMBER),
+  [L_MS] = COLUMN("ms", COLUMN_NUMBER),
+  [L_FIRST_EVENT_MS] = COLUMN("first_event_ms", COLUMN_NUMBER),
+  [L_BYTES] = COLUMN("bytes", COLUMN_NUMBER),
+  [L_INPUT] = COLUMN("input", COLUMN_NUMBER),
+  [L_CACHE_READ] = COLUMN("cache_read", COLUMN_NUMBER),
+  [L_CACHE_WRITE] = COLUMN("cache_write", COLUMN_NUMBER),
+  [L_CACHE_WRITE_1H] = COLUMN("cache_write_1h", COLUMN_NUMBER),
+  [L_OUTPUT] = COLUMN("output", COLUMN_NUMBER),
+  [L_REASONING] = COLUMN("reasoning", COLUMN_NUMBER),
+  [L_COST] = COLUMN("cost", COLUMN_NUMBER),
+  [L_FAILED] = COLUMN("failed", COLUMN_JSON),
+  [L_NOTES] = COLUMN("notes", COLUMN_JSON),
+  [L_GENERATION] = COLUMN("generation", COLUMN_NUMBER),
+  [L_SESSION] = COLUMN("session", COLUMN_TEXT),
+  [L_TAGS] = COLUMN("tags", COLUMN_JSON),
+  [L_PROMPT] = COLUMN("prompt", COLUMN_TEXT),
+  [L_ALIAS] = COLUMN("alias", COLUMN_TEXT),
+  [L_DIALECT] = COLUMN("dialect", COLUMN_TEXT),
+  [L_ATTEMPTS] = COLUMN("attempts", COLUMN_NUMBER),
+  [L_REPORTED] = COLUMN("reported", COLUMN_NUMBER),
+  [L_UNPRICED] = COLUMN("unpriced", COLUMN_NUMBER),
+  [L_ESTIMATE] = COLUMN("estimate", COLUMN_NUMBER),
+  [L_OUTPUT_LIMIT] = COLUMN("output_limit", COLUMN_NUMBER),
+  [L_OVERHEAD_US] = COLUMN("overhead_us", COLUMN_NUMBER),
+  [L_CONF] = COLUMN("conf", COLUMN_TEXT),
+  [L_ORPHAN] = COLUMN("orphan", COLUMN_NUMBER),
+  [L_AUDIO_IN] = COLUMN("audio_in", COLUMN_NUMBER),
+  [L_IMAGE_IN] = COLUMN("image_in", COLUMN_NUMBER),
+  [L_AUDIO_OUT] = COLUMN("audio_out", COLUMN_NUMBER),
+  [L_IMAGE_OUT] = COLUMN("image_out", COLUMN_NUMBER),
+  [L_SEARCHES] = COLUMN("searches", COLUMN_NUMBER),
 };
 
 const char *ledger_column_name(enum ledger_column c) { return columns[c].name; }
 
 bool ledger_column_is_text(enum ledger_column c) { return columns[c].kind == COLUMN_TEXT || columns[c].kind == COLUMN_JSON; }
 
-void columns_create(struct buf *sql) {
-  buf_add(sql, SPAN("CREATE TABLE IF NOT EXISTS exchanges("));
-  for (int i = 0; i < L_COLUMNS; i++)
-    buf_printf(sql, "%s\"%s\" %s", i ? "," : "", columns[i].name, i == L_SEQUENCE ? "INTEGER PRIMARY KEY" : ledger_column_is_text((enum ledger_column)i) ? "TEXT" : "INTEGER");
-  buf_add(sql, SPAN(")"));
+void columns_view(struct buf *sql, bool older) {
+  buf_add(sql, SPAN("CREATE VIEW exchanges AS SELECT "));
+  for (int i = 0; i < L_COLUMNS; i++) buf_printf(sql, "%sjson_extract(value,'$.%s') AS \"%s\"", i ? "," : "", columns[i].name, columns[i].name);
+  buf_add(sql, SPAN(" FROM batches,json_each(batches.records) UNION ALL SELECT "));
+  for (int i = 0; i < L_COLUMNS; i++) {
+    const char *value = i == L_END ? "'internal'" : i == L_ORPHAN ? "1" : i == L_ESTIMATE ? "cost" : "NULL";
+    bool own = i == L_SEQUENCE || i == L_ID || i == L_KEY || i == L_TARGET || i == L_MODEL || i == L_COST || i == L_ENDED;
+    buf_printf(sql, own ? "%s\"%s\"" : "%s%s", i ? "," : "", own ? columns[i].name : value);
+  }
+  buf_add(sql, SPAN(" FROM orphans"));
+  if (!older) return;
+  buf_add(sql, SPAN(" UNION ALL SELECT "));
+  columns_older(sql);
+  for (int i = L_ORPHAN + 1; i < L_COLUMNS; i++) buf_add(sql, SPAN(",NULL"));
+  buf_add(sql, SPAN(" FROM exchanges_1"));
 }
 
-void columns_list(struct buf *sql) {
-  for (int i = 0; i < L_COLUMNS; i++) buf_printf(sql, "%s\"%s\"", i ? "," : "", columns[i].name);
+void columns_older(struct buf *sql) {
+  for (int i = 0; i <= L_ORPHAN; i++) buf_printf(sql, "%s\"%s\"", i ? "," : "", columns[i].name);
 }

@@ -123,14 +123,25 @@ static void grant(struct ledger *l) {
   mem_free(wants);
 }
 
-static void tell_bad(struct ledger *l, struct span record) {
+static void tell_bad(struct ledger *l) {
   count(&l->errors, 1);
-  log_error("ledger: a record cannot be read and is left out: %.*s", (int)(record.n > 200 ? 200 : record.n), record.p);
+  log_error("ledger: a record cannot be read and is left out");
 }
 
-/* One batch; false: nothing more is there, or the database failed. */
+static bool take_records(struct ledger *l, struct batch *k, struct span record, size_t *n, uint64_t *fresh) {
+  for (;;) {
+    if (batch_add(k, record)) ++*fresh;
+    else tell_bad(l);
+    bool last = ++*n == BATCH || !cells_drain(l->cells, &record);
+    if ((last || buf_size(&k->text) > BATCH_BYTES) && !batch_save(&l->base, k, wall_ms())) return false;
+    if (last) return true;
+  }
+}
+
+/* One transaction; false: nothing more is there, or the database failed. */
 static bool drain_batch(struct ledger *l) {
-  struct arena scratch = { 0 };
+  struct batch k = { 0 };
+  struct base *b = &l->base;
   struct span record;
   uint64_t fresh = 0;
   size_t n = 0;
@@ -138,18 +149,15 @@ static bool drain_batch(struct ledger *l) {
     lose(l, "another weir reads the ring of this runtime directory");
     return false;
   }
-  if (!cells_drain(l->cells, &record)) return false;
-  bool full = steady_ms() - l->synced_ms >= SYNC_MS, good = base_begin(&l->base, full);
-  while (good) {
-    enum row_result r = row_insert(&l->base, record, &scratch);
-    if (r == ROW_BAD) tell_bad(l, record);
-    fresh += r == ROW_NEW;
-    good = r != ROW_FAILED;
-    arena_reset(&scratch);
-    if (!good || ++n == BATCH || !cells_drain(l->cells, &record)) break;
-  }
-  arena_end(&scratch);
-  if (!good || !base_commit(&l->base)) return lose_base(l), false;
+  if (b->ring == cells_ring_name(l->cells)) cells_drain_skip(l->cells, b->place);
+  b->ring = cells_ring_name(l->cells);
+  if (!cells_drain(l->cells, &record)) return cells_drained(l->cells), false;
+  bool full = steady_ms() - l->synced_ms >= SYNC_MS, good = base_begin(b, full) && take_records(l, &k, record, &n, &fresh);
+  int64_t place = cells_drain_place(l->cells);
+  good = good && drained_save(b, b->ring, place);
+  buf_free(&k.text);
+  if (!good || !base_commit(b)) return lose_base(l), false;
+  b->place = place;
   cells_drained(l->cells);
   count(&l->records, fresh);
   l->unsynced = !full;
@@ -167,17 +175,18 @@ static size_t drain(struct ledger *l) {
 
 /* After the ring: the record of an exchange goes before what is known of its slot alone. A slot is given back when its row is there. */
 static void take_orphans(struct ledger *l) {
+  struct recent recent = { 0 };
   struct cells_orphan o;
   while (l->open && cells_orphan(l->cells, &o)) {
-    bool good = base_begin(&l->base, true);
-    enum row_result r = good ? row_orphan(&l->base, &o, wall_ms()) : ROW_FAILED;
-    if (r == ROW_FAILED || !base_commit(&l->base)) {
+    bool fresh = false;
+    if (!base_begin(&l->base, true) || !orphan_save(&l->base, &o, wall_ms(), &recent, &fresh) || !base_commit(&l->base)) {
       lose_base(l);
-      return;
+      break;
     }
     cells_orphan_done(l->cells, o.slot);
-    if (r == ROW_NEW) count(&l->orphans, 1);
+    count(&l->orphans, fresh);
   }
+  recent_free(&recent);
 }
 
 static void sync_now(struct ledger *l) {

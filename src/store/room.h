@@ -5,15 +5,19 @@
 #include <sqlite3.h>
 #include "weir/ledger.h"
 #include "weir/log.h"
+#include "weir/table.h"
 
 /* ---- base.c: the database, opened for writing */
 struct base {
   sqlite3 *db;
-  sqlite3_stmt *insert, *same, *orphan, *promise;
+  sqlite3_stmt *insert, *drained, *orphan, *promise;
   bool full;                          /* the transaction under way */
   int lock_fd;                        /* of ledger.lock: one weir writes */
+  bool older;                         /* there is a table exchanges_1 */
+  int64_t newest;                     /* batch */
+  int64_t ring, place;                /* how far which ring is in here: cells_ring_name, cells_drain_place */
 };
-enum { BASE_LAYOUT = 1 };             /* PRAGMA user_version */
+enum { BASE_LAYOUT = 2 };             /* PRAGMA user_version. 1: a table `exchanges` instead of batches; it stays, as exchanges_1 */
 /* False: *why, in a text that lives until the next call. */
 bool base_open(struct base *b, const char *dir, const char **why);
 void base_close(struct base *b);
@@ -23,17 +27,28 @@ void base_undo(struct base *b);
 const char *base_why(const struct base *b);              /* of the last failure, with what to do about it */
 int64_t base_number(struct base *b, const char *sql);    /* one figure; -1 when it cannot be had */
 
-/* ---- columns.c: a record's members and the table's columns */
-enum column_kind { COLUMN_TEXT, COLUMN_NUMBER, COLUMN_MONEY, COLUMN_FLAG, COLUMN_JSON };
-struct column { const char *name, *member; enum column_kind kind; };
+/* ---- columns.c: what a record may have */
+enum column_kind { COLUMN_TEXT, COLUMN_NUMBER, COLUMN_JSON };
+struct column { const char *name, *key; size_t key_size; enum column_kind kind; };      /* key: as it stands in JSON, behind another */
 extern const struct column columns[L_COLUMNS];
-void columns_create(struct buf *sql);
-void columns_list(struct buf *sql);                      /* "seq,ended,…" */
+void columns_view(struct buf *sql, bool older);          /* CREATE VIEW exchanges …; older: there is a table exchanges_1 */
+void columns_older(struct buf *sql);                     /* "seq","ended",… of that table */
 
-/* ---- row.c. Both within a transaction. */
-enum row_result { ROW_NEW, ROW_KNOWN, ROW_BAD, ROW_FAILED };               /* BAD: no such record; FAILED: the database */
-enum row_result row_insert(struct base *b, struct span record, struct arena *scratch);
-enum row_result row_orphan(struct base *b, const struct cells_orphan *o, int64_t now_ms);
+/* ---- row.c: a record of the ring as JSON. False, and nothing is added: it is no record. */
+bool row_write(struct buf *out, struct span record, int64_t *sequence);
+
+/* ---- batch.c: records that are committed together. Both within a transaction. */
+enum { BATCH_BYTES = 64 * 1024 };
+struct batch { struct buf text; int64_t first, last; };  /* sequences; text "[{…},…" */
+bool batch_add(struct batch *b, struct span record);     /* false: it is no record */
+bool batch_save(struct base *b, struct batch *k, int64_t now_ms);          /* and empties it */
+bool drained_save(struct base *b, int64_t ring, int64_t place);            /* how far the ring is in here, to be committed with it */
+bool drained_load(struct base *b);
+/* Those of the sequences of what was written last: a slot's record may be among them, though its process died before it gave the slot back. */
+struct recent { struct table by_sequence; struct arena arena; bool loaded; };
+bool recent_has(struct recent *r, struct base *b, int64_t sequence);
+void recent_free(struct recent *r);
+bool orphan_save(struct base *b, const struct cells_orphan *o, int64_t now_ms, struct recent *recent, bool *fresh);
 
 /* ---- grant.c */
 bool grant_save(struct base *b, const struct cells_want *w, int64_t total, int64_t now_ms);

@@ -1,8 +1,9 @@
 /* trim.c: what is old or too much goes, a few rows at a time, so that the store's thread never keeps the ring waiting. */
 #include "room.h"
+#include <stdio.h>
 #include <time.h>
 
-enum { ROWS = 500, PAGES = 500 };
+enum { ROWS = 500, BATCHES = 16, PAGES = 500 };
 static const int64_t JUMP_MS = 3600 * 1000, CALM_MS = 24 * 3600 * 1000;
 
 static int64_t clock_ms(clockid_t id) {
@@ -24,26 +25,52 @@ static bool clock_calm(struct trim *t) {
   return boot >= t->calm_ms;
 }
 
-static bool delete_before(struct base *b, int64_t sequence, int64_t *count) {
+/* A batch goes when the last of its records is old. */
+static bool delete_before(struct base *b, const char *table, const char *key, int64_t sequence, int most, bool *more) {
+  char sql[160];
   sqlite3_stmt *s = NULL;
-  if (sqlite3_prepare_v2(b->db, "DELETE FROM exchanges WHERE seq IN (SELECT seq FROM exchanges WHERE seq<? ORDER BY seq LIMIT ?)", -1, &s, NULL) != SQLITE_OK) return false;
+  snprintf(sql, sizeof sql, "DELETE FROM %s WHERE %s IN (SELECT %s FROM %s WHERE %s<? ORDER BY %s LIMIT ?)", table, key, key, table, key, key);
+  if (sqlite3_prepare_v2(b->db, sql, -1, &s, NULL) != SQLITE_OK) return false;
   sqlite3_bind_int64(s, 1, sequence);
-  sqlite3_bind_int(s, 2, ROWS);
+  sqlite3_bind_int(s, 2, most);
   int r = sqlite3_step(s);
   sqlite3_finalize(s);
-  *count = r == SQLITE_DONE ? sqlite3_changes(b->db) : 0;
+  *more |= r == SQLITE_DONE && sqlite3_changes(b->db) == most;
   return r == SQLITE_DONE;
 }
 
+static bool delete_all_before(struct base *b, int64_t before, bool *more) {
+  static const struct { const char *table, *key, *oldest; int most; } all[] = {
+    { "exchanges_1", "seq", "SELECT min(seq) FROM exchanges_1", ROWS }, { "orphans", "seq", "SELECT min(seq) FROM orphans", ROWS },
+    { "batches", "n", "SELECT min(n) FROM batches", BATCHES } };
+  for (size_t i = b->older ? 0 : 1; i < sizeof all / sizeof *all; i++) {
+    int64_t oldest = base_number(b, all[i].oldest);      /* 0 where there is none */
+    if (oldest <= 0 || oldest >= before) continue;
+    if (!base_begin(b, false) || !delete_before(b, all[i].table, all[i].key, before, all[i].most, more) || !base_commit(b)) return false;
+  }
+  return true;
+}
+
+/* What goes next when there is too much: rows of the older table while it has any. */
+static int64_t next_cut(struct base *b, int64_t over) {
+  char sql[96];
+  int64_t n = over / BATCH_BYTES + 1;
+  int64_t cut = b->older ? base_number(b, "SELECT max(seq) FROM (SELECT seq FROM exchanges_1 ORDER BY seq LIMIT 500)") : 0;
+  snprintf(sql, sizeof sql, "SELECT max(n) FROM (SELECT n FROM batches ORDER BY n LIMIT %d)", n < BATCHES ? (int)n : BATCHES);
+  if (cut <= 0) cut = base_number(b, sql);
+  return cut > 0 ? cut + 1 : 0;
+}
+
 bool trim_step(struct base *b, struct trim *t, double keep, uint64_t max_size, bool *more) {
-  int64_t free = base_number(b, "PRAGMA freelist_count"), count = 0;
+  int64_t free = base_number(b, "PRAGMA freelist_count");
   int64_t used = (base_number(b, "PRAGMA page_count") - free) * base_number(b, "PRAGMA page_size"), before = 0;
   *more = false;
   if (clock_calm(t) && keep > 0) before = (clock_ms(CLOCK_REALTIME) - (int64_t)(keep * 1000)) << LEDGER_SEQUENCE_BITS;
-  if (used > (int64_t)max_size) before = INT64_MAX;
-  if (before > 0 && base_number(b, "SELECT coalesce(min(seq),9223372036854775807) FROM exchanges") < before &&
-      (!base_begin(b, false) || !delete_before(b, before, &count) || !base_commit(b))) return false;
-  *more = count == ROWS;
+  if (used > (int64_t)max_size) {
+    int64_t cut = next_cut(b, used - (int64_t)max_size);
+    before = cut > before ? cut : before;
+  }
+  if (before > 0 && !delete_all_before(b, before, more)) return false;
   if (!*more && free <= PAGES) return true;
   return sqlite3_exec(b->db, "PRAGMA incremental_vacuum(500)", NULL, NULL, NULL) == SQLITE_OK;
 }

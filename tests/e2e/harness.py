@@ -228,8 +228,8 @@ class Harness:
         self.ports = iter(random.sample(range(first, first + PORTS), 400))
         with open(self.binary("weir"), "rb") as f:
             self.slow = 3 if re.search(rb"__[at]san_init", f.read()) else 1
-        keep = {k: os.environ[k] for k in ("PATH", "HOME", "LANG", "TMPDIR") if k in os.environ}
-        self.env = dict(keep, ASAN_OPTIONS="detect_leaks=1:exitcode=99", UBSAN_OPTIONS="print_stacktrace=1", XDG_RUNTIME_DIR=self.tmp)
+        keep = {k: os.environ[k] for k in ("PATH", "LANG", "TMPDIR") if k in os.environ}
+        self.env = dict(keep, HOME=self.tmp, ASAN_OPTIONS="detect_leaks=1:exitcode=99", UBSAN_OPTIONS="print_stacktrace=1", XDG_RUNTIME_DIR=self.tmp)
 
     def binary(self, name):
         return os.path.join(self.build, name)

@@ -184,6 +184,19 @@ def test_folder_that_is_none(h):
     until(lambda: asked.chat("a/x").status == 200, 5 * h.slow, "it is tried again")
 
 
+def test_kept_where_nothing_is_said(h):
+    till = Till(h, 0)
+    w = h.weir(chat_provider("a", till.url, MODEL) + "-- nothing about state here\n", env={"HOME": os.path.join(h.tmp, "home")})
+    w.state = os.path.join(h.tmp, "home/.local/state/weir")
+    assert w.chat("a/x").status == 200
+    w.rows(1)
+    assert os.stat(w.state).st_mode & 0o777 == 0o700 and os.stat(os.path.join(w.state, "ledger.db")).st_mode & 0o777 == 0o600
+    with open(os.path.join(h.tmp, "none"), "w") as f:
+        f.write("no folder")
+    none = h.weir(w.config, env={"HOME": os.path.join(h.tmp, "none")})
+    assert none.chat("a/x").status == 200 and "no ledger is kept: " in none.err, none.err
+
+
 def test_broken_file(h):
     till = Till(h, 0)
     w = h.weir(chat_provider("a", till.url, MODEL))
@@ -222,9 +235,14 @@ def test_old_records_go(h):
     w.wait()
     with sqlite3.connect(os.path.join(w.state, "ledger.db")) as db:
         now = int(time.time() * 1000)
-        for i in range(1200):
-            db.execute("INSERT INTO exchanges(seq, id) VALUES(?, 'old')", (((now - 31 * 86400 * 1000 + i) << 22),))
-        db.execute("INSERT INTO exchanges(seq, id) VALUES(?, 'kept')", (((now - 29 * 86400 * 1000) << 22),))
+        def batch(days, count, name):
+            begun = [(now - int(days * 86400 * 1000) + i) << 22 for i in range(count)]
+            records = json.dumps([{"seq": seq, "id": name} for seq in begun])
+            db.execute("INSERT INTO batches(n, first, records) VALUES(?, ?, ?)", (begun[-1] + 1, begun[0], records))
+
+        for i in range(12):
+            batch(31 - i / 1000, 100, "old")
+        batch(29, 1, "kept")
     db.close()
     w = h.again(w)
     until(lambda: len(w.ledger()) == 2, 5 * h.slow, "old ones are gone")

@@ -1,0 +1,121 @@
+/* batch.c: records that were taken out of the ring together are one row. What is in it is found by the time of its writing: no record of
+   a batch began after it. So nothing has to be kept in order but the end of a table, and a record costs what its bytes cost. */
+#include <stdio.h>
+#include "room.h"
+
+enum { RECENT_BYTES = 8 << 20 };                         /* more than the ring can have held */
+
+bool batch_add(struct batch *k, struct span record) {
+  int64_t sequence;
+  size_t before = buf_size(&k->text);
+  buf_byte(&k->text, before ? ',' : '[');
+  if (!row_write(&k->text, record, &sequence)) {
+    k->text.end -= buf_size(&k->text) - before;
+    return false;
+  }
+  if (!before || sequence < k->first) k->first = sequence;
+  if (!before || sequence > k->last) k->last = sequence;
+  return true;
+}
+
+bool batch_save(struct base *b, struct batch *k, int64_t now_ms) {
+  int64_t n = now_ms << LEDGER_SEQUENCE_BITS;
+  if (!buf_size(&k->text)) return true;
+  if (n < k->last) n = k->last;                          /* the clock was set back */
+  if (n <= b->newest) n = b->newest + 1;
+  buf_byte(&k->text, ']');
+  struct span text = buf_span(&k->text);
+  sqlite3_bind_int64(b->insert, 1, n);
+  sqlite3_bind_int64(b->insert, 2, k->first);
+  sqlite3_bind_text(b->insert, 3, text.p, (int)text.n, SQLITE_STATIC);
+  int r = sqlite3_step(b->insert);
+  sqlite3_reset(b->insert);
+  buf_clear(&k->text);
+  b->newest = n;
+  return r == SQLITE_DONE;
+}
+
+bool drained_save(struct base *b, int64_t ring, int64_t place) {
+  sqlite3_bind_int64(b->drained, 1, ring);
+  sqlite3_bind_int64(b->drained, 2, place);
+  int r = sqlite3_step(b->drained);
+  sqlite3_reset(b->drained);
+  return r == SQLITE_DONE;
+}
+
+bool drained_load(struct base *b) {
+  b->newest = base_number(b, "SELECT coalesce(max(n),0) FROM batches");
+  b->ring = base_number(b, "SELECT coalesce(max(ring),0) FROM drained");
+  b->place = base_number(b, "SELECT coalesce(max(place),0) FROM drained");
+  return b->newest >= 0 && b->place >= 0;
+}
+
+/* ---- what was written last */
+static void recent_add(struct recent *r, struct span text) {
+  for (size_t at; (at = span_search(text, SPAN("{\"seq\":"))) < text.n;) {
+    size_t n = 0;
+    text = span_from(text, at + 7);
+    while (n < text.n && text.p[n] >= '0' && text.p[n] <= '9') n++;
+    if (n) table_set(&r->by_sequence, arena_copy(&r->arena, span_of(text.p, n)), r);
+  }
+}
+
+static bool recent_load(struct recent *r, struct base *b) {
+  sqlite3_stmt *s = NULL;
+  size_t size = 0;
+  int step = SQLITE_DONE;
+  if (r->loaded) return true;
+  if (sqlite3_prepare_v2(b->db, "SELECT records FROM batches ORDER BY n DESC", -1, &s, NULL) != SQLITE_OK) return false;
+  while (size < RECENT_BYTES && (step = sqlite3_step(s)) == SQLITE_ROW) {
+    struct span text = span_of((const char *)sqlite3_column_text(s, 0), (size_t)sqlite3_column_bytes(s, 0));
+    recent_add(r, text);
+    size += text.n;
+  }
+  sqlite3_finalize(s);
+  r->loaded = step == SQLITE_ROW || step == SQLITE_DONE;
+  return r->loaded;
+}
+
+bool recent_has(struct recent *r, struct base *b, int64_t sequence) {
+  char text[24];
+  if (!recent_load(r, b)) return false;
+  return table_get(&r->by_sequence, span_of(text, (size_t)snprintf(text, sizeof text, "%lld", (long long)sequence)));
+}
+
+void recent_free(struct recent *r) {
+  table_free(&r->by_sequence);
+  arena_end(&r->arena);
+  *r = (struct recent){ 0 };
+}
+
+/* A slot that reserved no money says nothing of the cost; another one of the same exchange may. A name that was cut in the middle of a
+   character is cut before it. */
+bool orphan_save(struct base *b, const struct cells_orphan *o, int64_t now_ms, struct recent *recent, bool *fresh) {
+  struct span rest = span_of(o->note, o->note_size), part[5];
+  char number[24];
+  for (int i = 0; i < 5; i++) {
+    if (rest.n) rest = span_cut(rest, '\t', &part[i]);
+    else part[i] = rest;
+    while (part[i].n && !span_utf8(part[i])) part[i].n--;
+  }
+  uint64_t sequence;
+  *fresh = false;
+  if (!span_u64(part[0], &sequence) || sequence > INT64_MAX || !part[1].n) {
+    snprintf(number, sizeof number, "%llu", (unsigned long long)o->slot);
+    sequence = (uint64_t)now_ms << LEDGER_SEQUENCE_BITS;
+    part[1] = span_cstr(number);
+  } else if (recent_has(recent, b, (int64_t)sequence)) {
+    return true;
+  }
+  if (!recent->loaded) return false;
+  sqlite3_clear_bindings(b->orphan);
+  sqlite3_bind_int64(b->orphan, 1, (int64_t)sequence);
+  for (int i = 1; i < 5; i++)
+    if (part[i].n) sqlite3_bind_text(b->orphan, i + 1, part[i].p, (int)part[i].n, SQLITE_STATIC);
+  if (o->amount.of[CELL_MONEY] > 0) sqlite3_bind_int64(b->orphan, 6, o->amount.of[CELL_MONEY]);
+  sqlite3_bind_int64(b->orphan, 7, now_ms);
+  int r = sqlite3_step(b->orphan);
+  sqlite3_reset(b->orphan);
+  *fresh = sqlite3_changes(b->db);
+  return r == SQLITE_DONE;
+}
