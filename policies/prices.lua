@@ -29,6 +29,11 @@ local function plain(window, output, reasoning, i, r, o, more)
   m.price.per_search = more and more.per_search
   return m
 end
+local function gemini(i, r, o, more)
+  local m = openai(1048576, 65536, thinks, i, r, o, more)
+  m.price.per_search = more and more.per_search or usd(0.014)
+  return m
+end
 local function embedding(window, i) return { window = window, reasoning = talks, price = { input = usd(i), output = usd(0) } } end
 local function steps(...) return { ... } end
 
@@ -36,6 +41,22 @@ local long_sonnet = { above = 200000, input = usd(6), cache_read = usd(0.6), cac
 
 local models = {
   dated = "2026-08-01",
+
+  gemini = {
+    ["gemini-3.6-flash"] = gemini(1.5, 0.15, 7.5, { priority = rates(2.7, 0.27, 13.5), flex = rates(0.75, 0.075, 3.75) }),
+    ["gemini-3.5-flash"] = gemini(1.5, 0.15, 9, { priority = rates(2.7, 0.27, 16.2) }),
+    ["gemini-3.5-flash-lite"] = gemini(0.3, 0.03, 2.5, { priority = rates(0.54, 0.05, 4.5), flex = rates(0.15, 0.02, 1.25) }),
+    ["gemini-3.1-pro-preview"] = gemini(2, 0.2, 12, { long = rates(4, 0.4, 18, { above = 200000 }), priority = rates(3.6, 0.36, 21.6, { long = rates(7.2, 0.72, 32.4, { above = 200000 }) }) }),
+    ["gemini-3.1-flash-lite"] = gemini(0.25, 0.025, 1.5, { audio_in = usd(0.5), priority = rates(0.45, 0.045, 2.7), flex = rates(0.125, 0.0125, 0.75) }),
+    ["gemini-3-pro-preview"] = gemini(2, 0.2, 12, { long = rates(4, 0.4, 18, { above = 200000 }), priority = rates(3.6, 0.36, 21.6, { long = rates(7.2, 0.72, 32.4, { above = 200000 }) }) }),
+    ["gemini-3-flash-preview"] = gemini(0.5, 0.05, 3, { audio_in = usd(1), priority = rates(0.9, 0.09, 5.4, { audio_in = usd(1.8) }) }),
+    ["gemini-2.5-pro"] = gemini(1.25, 0.125, 10, { per_search = usd(0.035), long = rates(2.5, 0.25, 15, { above = 200000 }) }),
+    ["gemini-2.5-flash"] = gemini(0.3, 0.03, 2.5, { per_search = usd(0.035), audio_in = usd(1) }),
+    ["gemini-2.5-flash-lite"] = gemini(0.1, 0.01, 0.4, { per_search = usd(0.035), audio_in = usd(0.3) }),
+    ["gemini-2.0-flash"] = plain(1048576, 8192, talks, 0.1, 0.025, 0.4, { per_search = usd(0.035), audio_in = usd(0.7) }),
+    ["gemini-2.0-flash-lite"] = plain(1048576, 8192, talks, 0.075, 0.01875, 0.3, { per_search = usd(0.035) }),
+    ["gemini-embedding-001"] = embedding(2048, 0.15),
+  },
 
   openai = {
     ["gpt-5.6"] = openai(1050000, 128000, thinks, 5, 0.5, 30, { cache_write = usd(6.25),

@@ -243,7 +243,7 @@ const struct proxy *conf_proxy(const struct conf *c, const struct url *u);
 /* The header line to send now: that of the newest reading. It lives as long as the conf; NULL: none. */
 const struct secret *account_line(const struct account *a);
 /* What is asked of an endpoint for a model, behind its base: "/chat/completions", "/deployments/MODEL/chat/completions". */
-void endpoint_path(const struct endpoint *e, const struct provider *p, const struct operation_info *o, struct span model, struct buf *out);
+void endpoint_path(const struct endpoint *e, const struct operation_info *o, struct span model, bool stream, struct buf *out);
 /* A provider refused it (401). Begin gives true to one caller a minute, who then has a thread call account_renew, which blocks
    and says whether the key is another one (else *why it could not be read, or NULL), or calls account_renew_end. */
 bool account_renew_begin(const struct account *a, uint64_t now_ms);

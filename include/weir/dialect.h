@@ -20,15 +20,18 @@ const char *fault_word(enum fault f);                    /* "" for FAULT_NONE */
 bool fault_named(struct span word, enum fault *out);
 const char *const *fault_words(size_t *count);           /* for nearest-name messages */
 
-enum dialect { DIALECT_CHAT, DIALECT_RESPONSES, DIALECT_MESSAGES, DIALECT_COUNT };
-const char *dialect_word(enum dialect d);                /* "chat", "responses", "messages" */
-/* Known words; "gemini" "converse" "cohere" give false and *later = true. */
+enum dialect { DIALECT_CHAT, DIALECT_RESPONSES, DIALECT_MESSAGES, DIALECT_GEMINI, DIALECT_COUNT };
+const char *dialect_word(enum dialect d);                /* "chat", "responses", "messages", "gemini" */
+/* Known words; "converse" "cohere" give false and *later = true. */
 bool dialect_named(struct span word, enum dialect *out, bool *later);
 
+/* Of dialects that one provider serves side by side the first: chat for responses. */
+enum dialect dialect_family(enum dialect d);
+
 /* What a client can ask of a known route. A provider of dialect chat or responses is an OpenAI-like
-   one and serves the first five; one of dialect messages the next two. */
+   one and serves the first five; one of dialect messages the next two, one of gemini the last. */
 enum operation {
-  OP_CHAT, OP_COMPLETIONS, OP_EMBEDDINGS, OP_RESPONSES, OP_MESSAGES, OP_COUNT_TOKENS, OP_COUNT
+  OP_CHAT, OP_COMPLETIONS, OP_EMBEDDINGS, OP_RESPONSES, OP_MESSAGES, OP_COUNT_TOKENS, OP_GENERATE, OP_COUNT
 };
 struct operation_info {
   enum operation operation;
@@ -43,6 +46,12 @@ const struct operation_info *operation_by_path(struct span path);
 bool operation_served(const struct operation_info *o, enum dialect provider);
 /* What a provider of that dialect is asked when the dialect of the question is free. */
 const struct operation_info *operation_own(enum dialect provider);
+/* What stands behind the path of a provider's base URL for it: "/chat/completions", "/models/gemini-2.5-pro:generateContent"; and in
+   its query, empty for nothing. Where a dialect's base has a version that this one lacks, it is added. */
+void operation_path(const struct operation_info *o, struct span base, struct span model, bool stream, struct buf *out);
+struct span operation_query(const struct operation_info *o, bool stream);
+/* As what a question of weir's own is written for it: its own operation, or chat, which is translated then. */
+const struct operation_info *operation_question(enum dialect provider);
 
 /* ---- requests */
 struct request_facts {
@@ -188,8 +197,10 @@ struct event_state {
    an event of one data line needs no memory. Cost of a 300 byte chunk: about twice json_read_object alone. */
 void event_read(const struct operation_info *o, struct event_state *s, const struct sse_event *e, struct arena *scratch, struct event_facts *out);
 /* Whether the bytes of a stream may end here: a terminator was seen (chat: [DONE], or a finish on providers that send none
-   is not enough; completions likewise). */
+   is not enough; completions likewise; gemini, which has none: each candidate has finished). */
 bool event_may_end(const struct operation_info *o, const struct event_state *s);
+/* Whether an event that was just read tells all that its stream used, not only what it used so far. */
+bool event_usage_whole(const struct operation_info *o, const struct event_state *s, const struct event_facts *f);
 
 /* The pieces of an event that a policy sees, one at a time, in order. */
 enum delta_kind { DELTA_TEXT, DELTA_THINKING, DELTA_TOOL, DELTA_USAGE, DELTA_FINISH };

@@ -1,4 +1,4 @@
-/* translate.h: one dialect said in another: chat and messages, both ways.
+/* translate.h: one dialect said in another: chat and messages both ways, gemini as a provider of both.
    Requests, whole answers and streams go over the middle model of src/dialect/talk.h and said.h: a dialect is read into it by one
    file and written from it by another, so that a further dialect is no matter of pairs. What both can say stays exact (texts,
    numbers and schemas keep their bytes); what the other one can only come near to is done and named (a loss); what it cannot say is
@@ -54,6 +54,8 @@ struct translation *translation_new(const struct operation_info *from, const str
 /* One event of the provider's, which event_read has found in order and no error. Gives the fault that the stream has run into, FAULT_NONE
    while it is well; *why then. What was written before stands in out, and an error event may follow it. */
 enum fault translation_event(struct translation *t, const struct sse_event *e, struct buf *out, const char **why);
+/* The provider's bytes have ended where its dialect has no event for the end (event_may_end). */
+enum fault translation_end(struct translation *t, struct buf *out, const char **why);
 void translation_free(struct translation *t);            /* NULL is fine */
 
 #endif

@@ -98,7 +98,7 @@ static void compose_direct(struct compare *c, struct span body, struct buf *out)
   buf_add(out, SPAN("POST "));
   if (absolute) buf_add(out, SPAN("http://")), buf_add(out, e->host_header);
   buf_add(out, e->url.path);
-  endpoint_path(e, p, c->operation, c->target.model, out);
+  endpoint_path(e, c->operation, c->target.model, c->stream, out);
   if (e->url.query.n) buf_byte(out, '?'), buf_add(out, e->url.query);
   buf_add(out, SPAN(" HTTP/1.1\r\nhost: "));
   buf_add(out, e->host_header);

@@ -11,6 +11,7 @@ static const struct catalogue_quirks
   quirks_azure = { "azure", .proven = true, .url_form = "https://NAME.openai.azure.com", .deployments = true, .usage_option = true, .new_limit_name = true,
                    .dated_dashes = true },
   quirks_anthropic = { "anthropic", .proven = true, .thinking = THINKING_WHEN_ASKED, .usage_always = true, .dated_digits = true },
+  quirks_gemini = { "gemini", .proven = true, .usage_always = true, .bills_cancelled = true },
   quirks_mistral = { "mistral", .proven = true, .thinking = THINKING_SHOWN, .usage_always = true, .bills_cancelled = true, .old_limit_name = true },
   quirks_deepseek = { "deepseek", .proven = true, .thinking = THINKING_SHOWN, .usage_option = true, .old_limit_name = true },
   quirks_qwen = { "dashscope", .proven = true, .thinking = THINKING_SHOWN, .usage_option = true, .bills_cancelled = true, .old_limit_name = true },
@@ -38,6 +39,7 @@ static const struct catalogue_provider providers[] = {
   { "openai", "https://api.openai.com/v1", "OPENAI_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_openai },
   { "anthropic", "https://api.anthropic.com/v1", "ANTHROPIC_API_KEY", "x-api-key", DIALECT_MESSAGES,
     "anthropic-version: 2023-06-01", &quirks_anthropic },
+  { "gemini", "https://generativelanguage.googleapis.com/v1beta", "GEMINI_API_KEY", "x-goog-api-key", DIALECT_GEMINI, NULL, &quirks_gemini },
   { "azure", NULL, "AZURE_OPENAI_API_KEY", "api-key", DIALECT_CHAT, NULL, &quirks_azure },
   { "mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_mistral },
   { "deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_deepseek },
@@ -67,7 +69,7 @@ static const struct catalogue_provider providers[] = {
 };
 
 /* Their dialects or ways to sign are not in this version. */
-static const char *const later[] = { "gemini", "vertex", "bedrock" };
+static const char *const later[] = { "vertex", "bedrock" };
 
 const struct catalogue_provider *catalogue_at(size_t i) {
   return i < sizeof providers / sizeof *providers ? &providers[i] : NULL;

@@ -46,10 +46,10 @@ struct secret *auth_line_make(const char *header, struct span key) {
 
 /* A catalogue name with another dialect is another server, and takes keys as that dialect's do. */
 static const char *auth_header_of(const struct provider_draft *d) {
-  bool messages = d->provider.dialect == DIALECT_MESSAGES;
+  enum dialect family = dialect_family(d->provider.dialect);
   if (d->auth) return d->auth;
-  if (d->known && (d->known->dialect == DIALECT_MESSAGES) == messages) return d->known->auth_header;
-  return messages ? "x-api-key" : "authorization";
+  if (d->known && dialect_family(d->known->dialect) == family) return d->known->auth_header;
+  return family == DIALECT_MESSAGES ? "x-api-key" : family == DIALECT_GEMINI ? "x-goog-api-key" : "authorization";
 }
 
 static struct account *accounts_build(struct load *l, const struct provider_draft *d, const struct accounts *from,
@@ -113,16 +113,15 @@ static void deployments_build(struct load *l, const struct provider_draft *d, st
 }
 
 /* These are asked of a deployment; all else of the resource. */
-void endpoint_path(const struct endpoint *e, const struct provider *p, const struct operation_info *o, struct span model, struct buf *out) {
+void endpoint_path(const struct endpoint *e, const struct operation_info *o, struct span model, bool stream, struct buf *out) {
   bool of_one = o->operation == OP_CHAT || o->operation == OP_COMPLETIONS || o->operation == OP_EMBEDDINGS;
-  if (p->dialect == DIALECT_MESSAGES && !span_ends(e->url.path, SPAN("/v1"))) buf_add(out, SPAN("/v1"));
   if (e->deployments && of_one) {
     buf_add(out, SPAN("/deployments/"));
     for (size_t i = 0; i < model.n; i++)
       if (name_char(model.p[i])) buf_byte(out, model.p[i]);
       else buf_printf(out, "%%%02X", (unsigned char)model.p[i]);
   }
-  buf_add(out, span_cstr(o->suffix));
+  operation_path(o, e->url.path, model, stream, out);
 }
 
 static void endpoint_build(struct load *l, struct provider_draft *d, const struct endpoint_draft *e,
@@ -168,7 +167,7 @@ static bool provider_described(struct load *l, struct provider_draft *d) {
   while (count < 64 && catalogue_at(count)) names[count] = catalogue_at(count)->name, count++;
   const char *nearest = span_nearest(d->provider.name, names, count), *missing = url ? "a dialect" : "dialect and url";
   if (nearest) problem_add(l, "it is not in the catalogue, so it needs %s; did you mean '%s'?", missing, nearest);
-  else problem_add(l, "it is not in the catalogue, so it needs %s: \"chat\", \"responses\" or \"messages\"", missing);
+  else problem_add(l, "it is not in the catalogue, so it needs %s: \"chat\", \"responses\", \"messages\" or \"gemini\"", missing);
   return false;
 }
 

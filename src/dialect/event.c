@@ -2,7 +2,7 @@
 #include "dialect_impl.h"
 
 const struct dialect_impl *dialect_impl(enum dialect d) {
-  static const struct dialect_impl *const all[DIALECT_COUNT] = { &dialect_chat, &dialect_responses, &dialect_messages };
+  static const struct dialect_impl *const all[DIALECT_COUNT] = { &dialect_chat, &dialect_responses, &dialect_messages, &dialect_gemini };
   return all[d];
 }
 
@@ -80,8 +80,18 @@ size_t event_read_deltas(const struct operation_info *o, struct event_state *s, 
   return p.count < DELTA_MOST ? p.count : DELTA_MOST;
 }
 
+/* Gemini has no event for the end: it may come when every candidate has finished. */
 bool event_may_end(const struct operation_info *o, const struct event_state *s) {
-  return o->streams ? s->terminated : true;
+  bool open = false;
+  if (!o->streams || s->terminated) return true;
+  for (size_t i = 0; i < sizeof s->choices / sizeof *s->choices; i++) open |= s->choices[i] != 0;
+  return o->dialect == DIALECT_GEMINI && s->finished && !open;
+}
+
+bool event_usage_whole(const struct operation_info *o, const struct event_state *s, const struct event_facts *f) {
+  if (!f->has_usage) return false;
+  if (o->dialect == DIALECT_GEMINI) return s->finished && f->usage.output >= 0;
+  return o->dialect != DIALECT_MESSAGES || (f->finish.n && f->usage.output >= 0);
 }
 
 size_t event_deltas(const struct operation_info *o, struct span name, struct json data, struct delta out[DELTA_MOST]) {

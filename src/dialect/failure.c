@@ -109,6 +109,7 @@ static void fields_read(struct json document, struct error_fields *f) {
   cause_add(f, json_under(f->error, "innererror.code"));
   cause_add(f, json_under(f->error, "details.error_code"));
   cause_add(f, json_under(f->error, "metadata.error_type"));
+  cause_add(f, json_under(f->error, "details.0.reason"));  /* Google: API_KEY_INVALID with a 400 */
   cause_add(f, type);
   cause_add(f, json_in(f->error, SPAN("status")));
   if (inner.type == JSON_OBJECT) cause_add(f, json_in(document, SPAN("code")));

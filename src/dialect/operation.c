@@ -1,7 +1,8 @@
+/* operation.c: dialects and operations by name and path, and where a provider is asked for one. */
 #include "weir/dialect.h"
 #include "weir/log.h"
 
-static const char *const dialects[DIALECT_COUNT] = { "chat", "responses", "messages" };
+static const char *const dialects[DIALECT_COUNT] = { "chat", "responses", "messages", "gemini" };
 
 static const struct operation_info operations[OP_COUNT] = {
   { OP_CHAT,         DIALECT_CHAT,      "/v1/chat/completions",      "/chat/completions",      true },
@@ -10,12 +11,13 @@ static const struct operation_info operations[OP_COUNT] = {
   { OP_RESPONSES,    DIALECT_RESPONSES, "/v1/responses",             "/responses",             true },
   { OP_MESSAGES,     DIALECT_MESSAGES,  "/v1/messages",              "/messages",              true },
   { OP_COUNT_TOKENS, DIALECT_MESSAGES,  "/v1/messages/count_tokens", "/messages/count_tokens", false },
+  { OP_GENERATE,     DIALECT_GEMINI,    "/v1beta/models/{model}:generateContent", ":generateContent", true },
 };
 
 const char *dialect_word(enum dialect d) { return (unsigned)d < DIALECT_COUNT ? dialects[d] : ""; }
 
 bool dialect_named(struct span word, enum dialect *out, bool *later) {
-  *later = span_eq(word, SPAN("gemini")) || span_eq(word, SPAN("converse")) || span_eq(word, SPAN("cohere"));
+  *later = span_eq(word, SPAN("converse")) || span_eq(word, SPAN("cohere"));
   for (unsigned d = 0; d < DIALECT_COUNT; d++)
     if (span_eq(word, span_cstr(dialects[d]))) {
       *out = (enum dialect)d;
@@ -36,9 +38,62 @@ const struct operation_info *operation_by_path(struct span path) {
 }
 
 const struct operation_info *operation_own(enum dialect provider) {
-  return operation_info(provider == DIALECT_MESSAGES ? OP_MESSAGES : provider == DIALECT_RESPONSES ? OP_RESPONSES : OP_CHAT);
+  static const enum operation own[DIALECT_COUNT] = {
+    [DIALECT_CHAT] = OP_CHAT, [DIALECT_RESPONSES] = OP_RESPONSES, [DIALECT_MESSAGES] = OP_MESSAGES, [DIALECT_GEMINI] = OP_GENERATE,
+  };
+  return operation_info(own[provider]);
 }
 
-bool operation_served(const struct operation_info *o, enum dialect provider) {
-  return (o->dialect == DIALECT_MESSAGES) == (provider == DIALECT_MESSAGES);
+/* ---- where it is asked */
+static bool versioned(struct span base) {
+  for (struct span left = base, part; left.n;) {
+    left = span_cut(left, '/', &part);
+    if (part.n > 1 && part.p[0] == 'v' && part.p[1] >= '0' && part.p[1] <= '9') return true;
+  }
+  return false;
 }
+
+/* A model's name is one segment: what it holds moves nothing. */
+static void segment_write(struct span name, struct buf *out) {
+  for (size_t i = 0; i < name.n; i++) {
+    char c = name.p[i];
+    bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c && strchr("-._~", c));
+    if (plain) buf_byte(out, c);
+    else buf_printf(out, "%%%02X", (unsigned char)c);
+  }
+}
+
+static void gemini_path(const struct operation_info *o, struct span base, struct span model, bool stream, struct buf *out) {
+  static const struct span folders[] = { SPAN("models/"), SPAN("tunedModels/"), SPAN("dynamic/") };
+  struct span folder = folders[0];
+  for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+    if (!span_starts(model, folders[i])) continue;
+    folder = folders[i];
+    model = span_from(model, folder.n);
+    break;
+  }
+  if (!versioned(base)) buf_add(out, SPAN("/v1beta"));
+  buf_byte(out, '/');
+  buf_add(out, folder);
+  segment_write(model, out);
+  buf_add(out, o->operation == OP_GENERATE && stream ? SPAN(":streamGenerateContent") : span_cstr(o->suffix));
+}
+
+void operation_path(const struct operation_info *o, struct span base, struct span model, bool stream, struct buf *out) {
+  if (o->dialect == DIALECT_GEMINI) { gemini_path(o, base, model, stream, out); return; }
+  if (o->dialect == DIALECT_MESSAGES && !span_ends(base, SPAN("/v1"))) buf_add(out, SPAN("/v1"));
+  buf_add(out, span_cstr(o->suffix));
+}
+
+struct span operation_query(const struct operation_info *o, bool stream) {
+  return o->operation == OP_GENERATE && stream ? SPAN("alt=sse") : (struct span){ NULL, 0 };
+}
+
+const struct operation_info *operation_question(enum dialect provider) {
+  return provider == DIALECT_GEMINI ? operation_info(OP_CHAT) : operation_own(provider);
+}
+
+/* Chat and responses are served by the same kind of provider. */
+enum dialect dialect_family(enum dialect d) { return d == DIALECT_RESPONSES ? DIALECT_CHAT : d; }
+
+bool operation_served(const struct operation_info *o, enum dialect provider) { return dialect_family(o->dialect) == dialect_family(provider); }

@@ -18,6 +18,14 @@ static void list_add(struct translation *t, const struct said *s) {
   t->all[t->all_count++] = *s;
 }
 
+void said_start(struct translation *t) {
+  if (t->started) return;
+  switch (t->to->dialect) {
+  case DIALECT_MESSAGES: tell_messages_start(t); break;
+  default: tell_chat_start(t); break;
+  }
+}
+
 void said(struct translation *t, const struct said *s) {
   if (t->fault) return;
   if (t->ended) { said_fault(t, FAULT_PROTOCOL, "content after the end of the stream"); return; }
@@ -66,13 +74,21 @@ bool said_object(struct translation *t, struct span raw, struct span *plain) {
 }
 
 /* ---- whole answers */
+static void hear_whole(struct translation *t, struct json document) {
+  switch (t->from->dialect) {
+  case DIALECT_MESSAGES: hear_messages_whole(t, document); break;
+  case DIALECT_GEMINI: hear_gemini_whole(t, document); break;
+  default: hear_chat_whole(t, document); break;
+  }
+}
+
 bool translate_answer(const struct operation_info *from, const struct operation_info *to, struct span body, const struct translate_names *n,
                       struct buf *out, const char **why) {
   struct translation t = { .from = from, .to = to, .names = *n, .most = SIZE_MAX, .out = out, .usage = USAGE_NONE, .whole = true };
   struct json document;
   *why = "the answer is no JSON object";
   if (!json_read(body, &document, NULL) || document.type != JSON_OBJECT) return false;
-  (from->dialect == DIALECT_MESSAGES ? hear_messages_whole : hear_chat_whole)(&t, document);
+  hear_whole(&t, document);
   if (!t.fault) (to->dialect == DIALECT_MESSAGES ? tell_messages_whole : tell_chat_whole)(&t);
   *why = t.why;
   if (t.fault) buf_clear(out);
@@ -108,12 +124,21 @@ static void event_hear(struct translation *t, const struct sse_event *e) {
     if (t->from->dialect == DIALECT_CHAT && !t->ended) said(t, &(struct said){ .kind = SAID_END });
   } else if (!json_read(text, &data, NULL) || data.type != JSON_OBJECT) {
     said_fault(t, FAULT_PROTOCOL, "an event is no JSON object");
-  } else if (t->from->dialect == DIALECT_MESSAGES) {
-    hear_messages(t, e->name, data);
   } else {
-    hear_chat(t, data);
+    switch (t->from->dialect) {
+    case DIALECT_MESSAGES: hear_messages(t, e->name, data); break;
+    case DIALECT_GEMINI: hear_gemini(t, data); break;
+    default: hear_chat(t, data); break;
+    }
   }
   arena_end(&scratch);
+}
+
+enum fault translation_end(struct translation *t, struct buf *out, const char **why) {
+  t->out = out;
+  if (!t->fault && !t->ended) said(t, &(struct said){ .kind = SAID_END });
+  *why = t->why;
+  return t->fault;
 }
 
 enum fault translation_event(struct translation *t, const struct sse_event *e, struct buf *out, const char **why) {

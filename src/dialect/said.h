@@ -36,6 +36,7 @@ struct call_told {                    /* a call on its way to messages, whose bl
   size_t sent;                        /* of them */
   bool open, over;
 };
+struct partial_call;                  /* said_gemini.c */
 struct citation_told { struct citation_told *next; struct span object; };
 
 struct translation {
@@ -52,6 +53,11 @@ struct translation {
   bool started, ended, refused;
   enum finish finish;
   int64_t calls;
+  int64_t heard_calls;                /* reading gemini: calls so far */
+  int heard;                          /* a text or thought is under way */
+  bool heard_signed;                  /* and was signed */
+  struct span heard_id;               /* of the answer, raw */
+  struct partial_call *partial;       /* a call that comes in pieces */
   /* reading messages */
   struct heard_block blocks[OPEN_MOST];
   size_t block_count;
@@ -82,6 +88,9 @@ void hear_chat(struct translation *t, struct json data);
 void hear_chat_whole(struct translation *t, struct json document);
 void hear_messages(struct translation *t, struct span name, struct json data);
 void hear_messages_whole(struct translation *t, struct json document);
+void hear_gemini(struct translation *t, struct json data);
+void hear_gemini_whole(struct translation *t, struct json document);
+void said_start(struct translation *t);                  /* the client's stream begins, unless it has */
 void tell_chat_start(struct translation *t);
 void tell_chat(struct translation *t, const struct said *s);
 void tell_chat_whole(struct translation *t);

@@ -89,7 +89,7 @@ void hear_chat(struct translation *t, struct json data) {
   said_model(t, json_in(data, SPAN("model")));
   said_usage(t, DIALECT_CHAT, usage.type == JSON_OBJECT ? usage : json_under(data, "x_groq.usage"));
   if (choice.type != JSON_OBJECT) return;
-  if (!t->started) tell_messages_start(t);
+  said_start(t);
   message_hear(t, json_in(choice, SPAN("delta")));
   finish_hear(t, choice);
 }

@@ -95,7 +95,7 @@ void hear_messages(struct translation *t, struct span name, struct json data) {
   if (span_eq(word, SPAN("message_start"))) {
     said_model(t, json_under(data, "message.model"));
     said_usage(t, DIALECT_MESSAGES, json_under(data, "message.usage"));
-    if (!t->started) tell_chat_start(t);
+    said_start(t);
   } else if (span_eq(word, SPAN("content_block_start"))) {
     start_hear(t, data);
   } else if (span_eq(word, SPAN("content_block_delta"))) {

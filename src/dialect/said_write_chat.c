@@ -61,7 +61,7 @@ static void thinking_write(struct json_writer *w, int64_t index, bool redacted, 
 
 static bool says_more(const struct said *s) {
   return is(s->v, "stop_sequence") || is(s->v, "pause_turn") || is(s->v, "refusal") || is(s->v, "model_context_window_exceeded") ||
-         !(is(s->v, "end_turn") || is(s->v, "max_tokens") || is(s->v, "tool_use"));
+         !(is(s->v, "end_turn") || is(s->v, "max_tokens") || is(s->v, "tool_use") || is(s->v, "STOP") || is(s->v, "MAX_TOKENS"));
 }
 
 static void reason_write(struct json_writer *w, const struct said *s) {
@@ -286,8 +286,14 @@ static bool strings_write(struct translation *t, struct json_writer *w, struct s
   return any;
 }
 
+static bool any_calls(const struct translation *t) {
+  for (size_t i = 0; i < t->all_count; i++)
+    if (t->all[i].kind == SAID_CALL) return true;
+  return false;
+}
+
 static void calls_write(struct translation *t, struct json_writer *w) {
-  if (!t->calls) return;
+  if (!any_calls(t)) return;
   field_array(w, SPAN("tool_calls"));
   for (size_t i = 0; i < t->all_count; i++) {
     const struct said *s = &t->all[i];
@@ -375,7 +381,7 @@ void tell_chat_whole(struct translation *t) {
   field_object(&w, SPAN("message"));
   field_str(&w, SPAN("role"), SPAN("assistant"));
   if (!strings_write(t, &w, SPAN("content"), SAID_TEXT)) {
-    if (t->calls) field_null(&w, SPAN("content"));
+    if (any_calls(t)) field_null(&w, SPAN("content"));
     else field_str(&w, SPAN("content"), SPAN(""));
   }
   field_null(&w, SPAN("refusal"));
@@ -385,7 +391,7 @@ void tell_chat_whole(struct translation *t) {
   more_whole(t, &w, finish);
   json_end(&w, '}');
   field_null(&w, SPAN("logprobs"));
-  field_str(&w, SPAN("finish_reason"), finish_word(finish ? finish->finish : t->calls ? FINISH_CALLS : FINISH_STOP));
+  field_str(&w, SPAN("finish_reason"), finish_word(finish ? finish->finish : any_calls(t) ? FINISH_CALLS : FINISH_STOP));
   json_end(&w, '}');
   json_end(&w, ']');
   if (t->has_usage) usage_write(&w, &t->usage);

@@ -217,6 +217,14 @@ static void text_tell(struct translation *t, const struct said *s) {
   else delta_tell(t, SPAN("text_delta"), SPAN("text"), string_raw(s->v));
 }
 
+/* It may be all there is of a thinking block. */
+static void signature_tell(struct translation *t, const struct said *s) {
+  calls_tell(t, true, false);
+  if (t->fault) return;
+  if (t->open != OPEN_THINKING) block_start(t, OPEN_THINKING, SPAN("{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}"));
+  delta_tell(t, SPAN("signature_delta"), SPAN("signature"), string_raw(s->v));
+}
+
 static void end_tell(struct translation *t) {
   if (!t->finish) { t->ended = false; said_fault(t, FAULT_PROTOCOL, "the stream ended without saying why"); return; }
   struct json_writer w = event_start(t, SPAN("message_delta"));
@@ -236,7 +244,11 @@ void tell_messages(struct translation *t, const struct said *s) {
   switch (s->kind) {
   case SAID_REFUSAL: t->refused = true; text_tell(t, s); break;
   case SAID_TEXT: case SAID_THINKING: text_tell(t, s); break;
+  case SAID_SIGNATURE: signature_tell(t, s); break;
   case SAID_CALL: case SAID_ARGUMENTS: call_hear(t, s); break;
+  case SAID_BREAK:
+    if (t->open == OPEN_THINKING) block_stop(t);
+    break;
   case SAID_FINISH:
     if (t->finish) break;
     calls_tell(t, true, s->finish == FINISH_LENGTH || s->finish == FINISH_FILTER);
@@ -245,7 +257,7 @@ void tell_messages(struct translation *t, const struct said *s) {
     t->finish = s->finish;
     break;
   case SAID_END: end_tell(t); break;
-  default: break;                                        /* signatures and citations of chat there are none of that could be said */
+  default: break;                                        /* citations there are none of that could be said */
   }
 }
 
@@ -257,7 +269,9 @@ static void text_whole(struct translation *t, struct json_writer *w, size_t *i, 
   json_begin(w, '{');
   field_str(w, SPAN("type"), thinking ? SPAN("thinking") : SPAN("text"));
   raw_string(w, thinking ? SPAN("thinking") : SPAN("text"), buf_span(&text));
-  if (thinking) field_str(w, SPAN("signature"), SPAN(""));
+  struct span signature = SPAN("\"\"");
+  if (thinking && *i < t->all_count && t->all[*i].kind == SAID_SIGNATURE) signature = t->all[(*i)++].v.text;
+  if (thinking) field_raw(w, SPAN("signature"), signature);
   else field_null(w, SPAN("citations"));
   json_end(w, '}');
   buf_free(&text);
@@ -301,6 +315,7 @@ void tell_messages_whole(struct translation *t) {
   for (size_t i = 0; i < t->all_count;) {
     switch (t->all[i].kind) {
     case SAID_REFUSAL: t->refused = true; text_whole(t, &w, &i, SAID_REFUSAL); break;
+    case SAID_SIGNATURE: text_whole(t, &w, &i, SAID_THINKING); break;    /* without a text of its own */
     case SAID_TEXT: case SAID_THINKING: text_whole(t, &w, &i, t->all[i].kind); break;
     case SAID_CALL: call_write(t, &w, &i); break;
     case SAID_FINISH: finish = t->all[i].finish; i++; break;

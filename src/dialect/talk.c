@@ -4,17 +4,19 @@
 const char *const translate_words[] = {
   "allowed_tools", "audio", "cache_control", "citations", "container", "context", "context_management", "custom", "defer_loading", "description", "detail", "display",
   "document", "eager_input_streaming", "file_id", "frequency_penalty", "function_call", "functions", "image", "inference_geo", "input_audio", "is_error",
-  "logit_bias", "logprobs", "max_tokens", "mcp_servers", "metadata", "modalities", "n", "name", "prediction", "prefill", "presence_penalty",
+  "logit_bias", "logprobs", "max_tokens", "mcp_servers", "metadata", "modalities", "n", "name", "parallel_tool_calls", "prediction", "prefill", "presence_penalty",
   "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning_effort", "refusal", "response_format", "safety_identifier",
   "search_result", "seed", "service_tier", "stop", "store", "strict", "system", "temperature", "title", "tools", "top_k", "top_logprobs",
   "user", "user_id", "verbosity", "video_url", "web_search", "web_search_options",
 };
 const size_t translate_word_count = sizeof translate_words / sizeof *translate_words;
 
+static bool is_translated(const struct operation_info *o) { return o->operation == OP_CHAT || o->operation == OP_MESSAGES || o->operation == OP_GENERATE; }
+
 const struct operation_info *operation_at(const struct operation_info *o, enum dialect provider) {
   if (operation_served(o, provider)) return o;
-  if (o->operation == OP_CHAT) return operation_info(OP_MESSAGES);
-  return o->operation == OP_MESSAGES ? operation_info(OP_CHAT) : NULL;
+  const struct operation_info *own = operation_own(dialect_family(provider));
+  return is_translated(o) && is_translated(own) ? own : NULL;
 }
 
 /* ---- places */
@@ -158,6 +160,25 @@ void extra_add(struct talk *t, const struct place *place, struct span word, cons
   t->extras = e;
 }
 
+struct json extra_take(struct talk *t, const char *word) {
+  for (struct extra **e = &t->extras; *e; e = &(*e)->next) {
+    if (!span_eq((*e)->word, span_cstr(word))) continue;
+    *e = (*e)->next;
+    return json_member_of(t->body->members, t->body->count, span_cstr(word));
+  }
+  return json_absent;
+}
+
+/* The tools that stand aside are not sent: most dialects have no other word for it. */
+static void tools_narrow(struct talk *t) {
+  struct tool **link = &t->tools;
+  talk_lose(t, t->narrowed, SPAN("allowed_tools"));
+  for (struct tool *tool = t->tools; tool; tool = tool->next)
+    if (!tool->aside) *link = tool, link = &tool->next;
+  *link = NULL;
+  t->tools_end = link;
+}
+
 void extras_settle(struct talk *t) {
   for (const struct extra *e = t->extras; e; e = e->next)
     if (e->instead) talk_refuse(t, e->place, e->word, e->instead);
@@ -251,10 +272,26 @@ static bool lone_surrogate(struct span json) {
   return false;
 }
 
+static void talk_read(struct talk *t, enum dialect d, struct object *body) {
+  switch (d) {
+  case DIALECT_MESSAGES: talk_read_messages(t, body); break;
+  default: talk_read_chat(t, body); break;
+  }
+}
+
+static void talk_write(struct talk *t, enum dialect d, struct buf *out) {
+  switch (d) {
+  case DIALECT_MESSAGES: talk_write_messages(t, out); break;
+  case DIALECT_GEMINI: talk_write_gemini(t, out); break;
+  default: talk_write_chat(t, out); break;
+  }
+}
+
 bool translate_request(const struct operation_info *from, const struct operation_info *to, const struct json_member *members, size_t count,
                        struct translating *how, struct buf *out) {
   struct talk t = { .how = how, .arena = how->arena };
   struct object body = { &t, NULL, (struct json_member *)members, count, arena_zero(how->arena, count + 1) };
+  t.body = &body;
   t.turns_end = &t.turns, t.system_end = &t.system, t.tools_end = &t.tools;
   how->losses = how->field = how->why = (struct span){ NULL, 0 };
   how->limit = 0;
@@ -263,8 +300,9 @@ bool translate_request(const struct operation_info *from, const struct operation
     struct place where = { NULL, talk_string(&t, members[i].key), 0 };
     talk_wrong(&t, &where, "holds half of a character (a lone surrogate escape)");
   }
-  if (!t.failed) (from->dialect == DIALECT_MESSAGES ? talk_read_messages : talk_read_chat)(&t, &body);
-  if (!t.failed) (to->dialect == DIALECT_MESSAGES ? talk_write_messages : talk_write_chat)(&t, out);
+  if (!t.failed) talk_read(&t, from->dialect, &body);
+  if (!t.failed && t.narrowed && to->dialect != DIALECT_GEMINI) tools_narrow(&t);
+  if (!t.failed) talk_write(&t, to->dialect, out);
   if (!t.failed) extras_settle(&t);
   if (t.failed) buf_clear(out);
   else how->losses = arena_copy(how->arena, buf_span(&t.losses));

@@ -15,7 +15,7 @@ struct place {
 };
 
 enum part_kind {
-  PART_TEXT, PART_REFUSAL, PART_IMAGE, PART_PDF, PART_THINKING, PART_REDACTED, PART_CALL, PART_RESULT,
+  PART_TEXT, PART_REFUSAL, PART_IMAGE, PART_PDF, PART_AUDIO, PART_THINKING, PART_REDACTED, PART_CALL, PART_RESULT,
 };
 struct part {
   struct part *next;
@@ -23,10 +23,11 @@ struct part {
   const struct place *place;
   bool plain;                         /* it was the whole content, as a string */
   bool error;                         /* RESULT: the tool failed */
+  bool titled;                        /* PDF: the model is shown the title */
   struct json text;                   /* TEXT, REFUSAL, THINKING: string. REDACTED: its data. PDF: its title */
   struct json signature;              /* THINKING: string, NONE when nobody signed it */
   struct json url;                    /* IMAGE at an address: string */
-  struct span mime, data;             /* IMAGE, PDF inline: raw content of JSON strings */
+  struct span mime, data;             /* IMAGE, PDF, AUDIO inline: raw content of JSON strings */
   struct span id;                     /* CALL, RESULT: plain */
   struct json name;                   /* CALL: string */
   struct span arguments;              /* CALL: a JSON object */
@@ -43,6 +44,7 @@ struct turn {
 struct tool {
   struct tool *next;
   struct json name, description, schema, strict, cache;
+  bool aside;                         /* it is told, and may not be called now */
 };
 /* A field without a place of its own here. The writer takes those that its dialect has; of the others some are a loss, and some cannot
    be left out. */
@@ -65,7 +67,9 @@ struct talk {
   struct extra *extras;
   enum choice choice;
   struct json choice_name;
+  const struct place *narrowed;       /* what says that some tools stand aside; NULL: nothing does */
   bool one_call;                      /* no parallel calls */
+  const struct object *body;
   bool stream;
   struct json max_tokens, temperature, top_p;
   struct json stops;                  /* a string or a list of them */
@@ -109,6 +113,7 @@ struct turn *turn_add(struct talk *t, enum role role, const struct place *place)
 struct part *part_add(struct talk *t, struct part ***end, enum part_kind kind, const struct place *place);
 struct tool *tool_add(struct talk *t);
 void extra_add(struct talk *t, const struct place *place, struct span word, const char *instead);
+struct json extra_take(struct talk *t, const char *word);                /* the writer says it: its value, or NONE */
 void extras_settle(struct talk *t);                                      /* what no writer took */
 struct span talk_string(struct talk *t, struct json v);                  /* a string's plain content */
 struct json talk_quoted(struct talk *t, struct span plain);              /* a JSON string of it, made */
@@ -122,5 +127,6 @@ void talk_read_chat(struct talk *t, struct object *body);
 void talk_read_messages(struct talk *t, struct object *body);
 void talk_write_chat(struct talk *t, struct buf *out);
 void talk_write_messages(struct talk *t, struct buf *out);
+void talk_write_gemini(struct talk *t, struct buf *out);
 
 #endif

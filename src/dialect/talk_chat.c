@@ -60,6 +60,18 @@ static void read_file(struct talk *t, struct object *part, const struct place *p
   *p = (struct part){ .kind = PART_PDF, .place = place, .mime = SPAN("application/pdf"), .data = bytes, .text = name, .inner_end = &p->inner };
 }
 
+static void read_audio(struct talk *t, struct object *part, struct part ***end) {
+  struct object audio;
+  const struct place *place = object_place(part, "input_audio");
+  if (!object_open(t, object_take(part, "input_audio"), place, &audio)) return;
+  struct json data = object_take_type(&audio, "data", JSON_STRING), format = object_take_type(&audio, "format", JSON_STRING);
+  object_rest(&audio);
+  if (!string_full(data) || !string_full(format)) { talk_wrong(t, place, "must have data and format"); return; }
+  struct part *p = part_add(t, end, PART_AUDIO, place);
+  p->mime = arena_printf(t->arena, "audio/%.*s", SPAN_FMT(talk_string(t, format)));
+  p->data = talk_string(t, data);
+}
+
 static struct json cache_of(struct talk *t, struct object *part) {
   struct json cache = object_take_type(part, "cache_control", JSON_OBJECT);
   struct json mark = object_take(part, "prompt_cache_breakpoint");
@@ -81,9 +93,11 @@ static void read_part(struct talk *t, struct json v, const struct place *place, 
     read_image(t, &part, place, end);
   } else if (is(type, "file")) {
     read_file(t, &part, place, end);
-  } else if (is(type, "input_audio") || is(type, "video_url")) {
-    object_take(&part, is(type, "input_audio") ? "input_audio" : "video_url");
-    talk_refuse(t, place_in(t, place, is(type, "input_audio") ? "input_audio" : "video_url"), talk_string(t, type), "send a transcript as a text part");
+  } else if (is(type, "input_audio")) {
+    read_audio(t, &part, end);
+  } else if (is(type, "video_url")) {
+    object_take(&part, "video_url");
+    talk_refuse(t, place_in(t, place, "video_url"), talk_string(t, type), "send a transcript as a text part");
   } else {
     talk_wrong(t, place_in(t, place, "type"), "is no kind of part that is known: text, image_url, file, input_audio");
   }
@@ -246,25 +260,17 @@ static void read_tool(struct talk *t, struct json v, const struct place *place) 
   object_rest(&holder);
 }
 
-/* The tools that are named, and no others. */
+/* Only the tools that are named may be called. */
 static void keep_tools(struct talk *t, struct json names) {
-  struct tool *kept = NULL, **end = &kept;
-  for (struct tool *tool = t->tools, *next; tool; tool = next) {
+  for (struct tool *tool = t->tools; tool; tool = tool->next) {
     struct json_iter i = json_iter(names);
     struct json key, item;
-    bool named = false;
-    next = tool->next;
+    tool->aside = true;
     while (names.type == JSON_ARRAY && json_next(&i, &key, &item)) {
       struct span name = talk_string(t, json_under(item, "function.name"));
-      named |= name.n && json_string_is(tool->name, name);
+      if (name.n && json_string_is(tool->name, name)) tool->aside = false;
     }
-    if (!named) continue;
-    *end = tool;
-    end = &tool->next;
   }
-  *end = NULL;
-  t->tools = kept;
-  t->tools_end = end;
 }
 
 static void read_choice(struct talk *t, struct json v, const struct place *place) {
@@ -277,7 +283,7 @@ static void read_choice(struct talk *t, struct json v, const struct place *place
     t->choice_name = json_under(v, is(type, "function") ? "function.name" : "custom.name");
     if (t->choice_name.type != JSON_STRING) talk_wrong(t, place, "names no function");
   } else if (is(type, "allowed_tools")) {
-    talk_lose(t, place, SPAN("allowed_tools"));
+    t->narrowed = place;
     t->choice = is(json_in(list, SPAN("mode")), "required") ? CHOICE_ANY : CHOICE_AUTO;
     keep_tools(t, json_in(list, SPAN("tools")));
   } else if (json_given(v)) {

@@ -40,6 +40,7 @@ static void document_read(struct talk *t, struct object *block, const struct pla
   if (is(type, "base64") && is(mime, "application/pdf") && string_full(data)) {
     struct part *p = part_add(t, end, PART_PDF, place);
     p->text = title;
+    p->titled = string_full(title);
     p->data = talk_string(t, data);
     if (string_full(context)) talk_lose(t, object_place(block, "context"), SPAN("context"));
   } else if (is(type, "text") && data.type == JSON_STRING) {
@@ -198,7 +199,7 @@ static void thinking_option_read(struct talk *t, struct object *b) {
   if (json_given(display)) talk_lose(t, object_place(&o, "display"), SPAN("display"));
   object_rest(&o);
   if (is(type, "disabled")) t->effort = EFFORT_NONE;
-  else if (is(type, "enabled")) t->effort = effort_of_budget(budget);
+  else if (is(type, "enabled")) t->effort = effort_of_budget(budget), t->budget = budget;
   else if (is(type, "adaptive")) talk_lose(t, t->effort_place, SPAN("thinking"));
   else talk_wrong(t, object_place(&o, "type"), "must be enabled, adaptive or disabled");
 }

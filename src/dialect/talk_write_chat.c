@@ -48,13 +48,32 @@ static void pdf_part(struct json_writer *w, const struct part *p) {
   json_end(w, '}');
 }
 
-static bool is_user_part(const struct part *p) { return p->kind == PART_TEXT || p->kind == PART_IMAGE || p->kind == PART_PDF; }
+static void audio_part(struct talk *t, struct json_writer *w, const struct part *p) {
+  static const struct { struct span mime, format; } kinds[] = {
+    { SPAN("audio/wav"), SPAN("wav") }, { SPAN("audio/x-wav"), SPAN("wav") }, { SPAN("audio/mp3"), SPAN("mp3") }, { SPAN("audio/mpeg"), SPAN("mp3") },
+  };
+  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+    if (!span_ieq(p->mime, kinds[i].mime)) continue;
+    json_begin(w, '{');
+    field_str(w, SPAN("type"), SPAN("input_audio"));
+    field_object(w, SPAN("input_audio"));
+    field_str(w, SPAN("data"), p->data);
+    field_str(w, SPAN("format"), kinds[i].format);
+    json_end(w, '}');
+    json_end(w, '}');
+    return;
+  }
+  talk_refuse(t, p->place, SPAN("input_audio"), "audio must be wav or mp3");
+}
+
+static bool is_user_part(const struct part *p) { return p->kind == PART_TEXT || p->kind == PART_IMAGE || p->kind == PART_PDF || p->kind == PART_AUDIO; }
 
 static void user_part(struct talk *t, struct json_writer *w, const struct part *p) {
   cache_lose(t, p);
   if (p->kind == PART_TEXT) text_part(w, p->text);
   else if (p->kind == PART_IMAGE) image_part(w, p);
   else if (p->kind == PART_PDF) pdf_part(w, p);
+  else if (p->kind == PART_AUDIO) audio_part(t, w, p);
 }
 
 /* ---- results: text alone; what else a tool gave follows as the user's */

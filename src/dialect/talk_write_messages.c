@@ -1,4 +1,5 @@
 /* talk_write_messages.c: a messages request, made of the middle model. */
+#include "gemini.h"
 #include "talk.h"
 
 /* Tokens of thinking for an effort, where a model takes a budget. */
@@ -68,7 +69,9 @@ static void call_write(struct talk *t, struct json_writer *w, const struct part 
 }
 
 static void thinking_write(struct talk *t, struct json_writer *w, const struct part *p) {
-  if (p->kind == PART_THINKING && p->signature.type != JSON_STRING) {   /* nobody could verify it */
+  enum signature_of of;
+  struct span raw;
+  if (p->kind == PART_THINKING && (p->signature.type != JSON_STRING || signature_marked(p->signature, &of, &raw))) {   /* nobody could verify it */
     talk_lose(t, p->place, SPAN("thinking"));
     return;
   }
@@ -108,6 +111,7 @@ static void part_write(struct talk *t, struct json_writer *w, const struct part 
   case PART_TEXT: text_write(w, p->text, p->cache); break;
   case PART_IMAGE: image_write(t, w, p); break;
   case PART_PDF: pdf_write(w, p); break;
+  case PART_AUDIO: talk_refuse(t, p->place, SPAN("input_audio"), "send a transcript as a text part"); break;
   case PART_THINKING: case PART_REDACTED: thinking_write(t, w, p); break;
   case PART_CALL: call_write(t, w, p); break;
   case PART_RESULT: result_write(t, w, p); break;

@@ -134,7 +134,7 @@ bool ask_route(struct exchange *x) {
 /* ---- its request, in the dialect of the target that is tried next */
 bool ask_compose(struct exchange *x) {
   const struct provider *p = x->route.candidates[x->at].provider;
-  const struct operation_info *o = operation_own(p->dialect);
+  const struct operation_info *o = operation_question(p->dialect);
   struct policy_req *r = &x->req;
   struct question q = *x->asker->question;
   struct json_error e;

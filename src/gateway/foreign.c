@@ -2,6 +2,7 @@
    The request is translated when it is sent, after policies and weir have changed it in the client's own words. The answer is translated
    as it comes in, so that all behind it (what is held, judged, changed and relayed) is in the client's dialect; faults, usage and the
    model's name are read from what the provider said. */
+#include "foreign.h"
 #include "gateway.h"
 #include "weir/translate.h"
 
@@ -87,7 +88,7 @@ static void take_facts(struct attempt *a, const struct event_facts *f) {
   if (f->has_usage) {
     usage_merge(&x->usage, &f->usage);
     x->usage_reported = true;
-    x->usage_whole |= a->foreign->operation->dialect != DIALECT_MESSAGES || (f->finish.n && f->usage.output >= 0);
+    x->usage_whole |= event_usage_whole(a->foreign->operation, &a->foreign->events, f);
   }
   if (f->model.n && !x->served_model.n) x->served_model = arena_copy(&x->arena, f->model);
   if (f->finish.n && f->fault) a->foreign->silence = f->fault;
@@ -150,6 +151,16 @@ void foreign_feed(struct attempt *a, struct span data) {
   if (buf_size(&out)) relay_feed(a, buf_span(&out));     /* the attempt may be gone behind it */
   else if (f->over) relay_cut(a, a->cut);
   buf_free(&out);
+}
+
+bool foreign_last(struct attempt *a, struct buf *out) {
+  struct foreign *f = a->foreign;
+  const char *why = NULL;
+  if (!f || !f->translation || f->over || f->events.terminated || !event_may_end(f->operation, &f->events)) return false;
+  f->over = true;
+  enum fault fault = translation_end(f->translation, out, &why);
+  if (fault) stop_here(a, fault, why);
+  return true;
 }
 
 /* What the client's dialect would make of the end is less than what the provider said. */

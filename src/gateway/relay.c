@@ -2,6 +2,7 @@
    Before the content point events are held, so that a failure stays invisible; after it each one is forwarded in the
    bytes it came in, unless a policy changed it. The unfinished event is always held back: an error event of weir's own
    could not be put behind half an event. */
+#include "foreign.h"
 #include "gateway.h"
 #include "story.h"
 
@@ -20,7 +21,7 @@ static void note_facts(struct exchange *x, const struct event_facts *f) {
   if (f->has_usage) {
     usage_merge(&x->usage, &f->usage);
     x->usage_reported = true;
-    x->usage_whole |= x->req.operation->dialect != DIALECT_MESSAGES || (f->finish.n && f->usage.output >= 0);
+    x->usage_whole |= event_usage_whole(x->req.operation, &x->attempts[0]->events, f);
   }
   if (f->model.n && !x->served_model.n) x->served_model = arena_copy(&x->arena, f->model);
   x->deltas += f->deltas;
@@ -311,9 +312,29 @@ void relay_release(struct attempt *a) {
   backpressure(a);
 }
 
+/* What the end of the provider's bytes says in the client's dialect goes the way of all events. False: the attempt may be gone, or is
+   being judged. */
+static bool last_words(struct attempt *a) {
+  struct exchange *x = a->exchange;
+  struct buf last = { 0 };
+  bool ready = false;
+  if (!foreign_last(a, &last)) return true;
+  buf_add(&a->window, buf_span(&last));
+  buf_free(&last);
+  if (a->judging) return false;
+  size_t used = x->committed ? relay_events(a, buf_span(&a->window)) : hold_events(a, buf_span(&a->window), &ready);
+  if (used == SIZE_MAX) return false;
+  keep_rest(a, true, (struct span){ 0 }, used);
+  if (!ready) return true;
+  start_ready(a);
+  exchange_answer_ready(x);
+  return false;
+}
+
 void relay_end(struct attempt *a) {
   struct exchange *x = a->exchange;
-  if (a->judging) return;                                /* looked at again when the held start is released */
+  if (!last_words(a) || a->judging) return;              /* looked at again when the held start is released */
+  if (a->cut && !x->terminated) { relay_cut(a, a->cut); return; }
   if (!x->committed) {
     bool some = start_wanting(a), any = buf_size(&a->held) + buf_size(&a->window);
     attempt_fault(a, any ? FAULT_PROTOCOL : FAULT_EMPTY, some ? "stream" : "first_event", some ? "the stream ended without its terminator" : "the stream ended before any content");

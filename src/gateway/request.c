@@ -292,7 +292,7 @@ static bool provider_sets(const struct provider *p, struct span name) {
 }
 
 /* Versions, options and organisations of one provider's dialect mean nothing to another. */
-static bool of_dialect(struct span n) { return starts(n, "anthropic-") || starts(n, "openai-"); }
+static bool of_dialect(struct span n) { return starts(n, "anthropic-") || starts(n, "openai-") || starts(n, "x-goog-"); }
 
 static void compose_headers(struct exchange *x, struct attempt *a, struct buf *out) {
   const struct http_head *h = x->head;
@@ -325,20 +325,18 @@ static void compose_headers(struct exchange *x, struct attempt *a, struct buf *o
 
 /* "/v1/files" at a provider whose base is ".../v1" is its ".../v1/files"; "/openai/v1/files" and "/openai/files" too. */
 static void compose_path(struct exchange *x, struct attempt *a, struct buf *out) {
-  struct span base = a->target.endpoint->url.path, rest = { 0 };
+  struct span base = a->target.endpoint->url.path, rest = x->raw_path.p ? x->raw_path : x->path;
   bool versioned = span_ends(base, SPAN("/v1")) || a->target.provider->quirks->deployments;          /* Azure's version may be in the query */
+  buf_add(out, base);
   if (!x->raw) {
-    buf_add(out, base);
-    endpoint_path(a->target.endpoint, a->target.provider, foreign_operation(a), a->target.model, out);
+    endpoint_path(a->target.endpoint, foreign_operation(a), a->target.model, x->req.stream, out);
   } else {
-    rest = x->raw_path.p ? x->raw_path : x->path;
     if (base.n && span_starts(rest, base) && (rest.n == base.n || rest.p[base.n] == '/')) rest = span_from(rest, base.n);
     else if (versioned && span_starts(rest, SPAN("/v1/"))) rest = span_from(rest, 3);
-    buf_add(out, base);
+    buf_add(out, rest);
+    if (!rest.n && !base.n) buf_byte(out, '/');
   }
-  buf_add(out, rest);
-  if (x->raw && !rest.n && !base.n) buf_byte(out, '/');
-  struct span query = a->foreign ? (struct span){ 0 } : x->query.n ? query_without(x->query, SPAN("key"), &a->arena) : x->query;
+  struct span query = a->foreign ? operation_query(foreign_operation(a), x->req.stream) : x->query.n ? query_without(x->query, SPAN("key"), &a->arena) : x->query;
   struct span fixed = a->target.endpoint->url.query;
   if (query.n && a->target.provider->quirks->deployments && query_value(fixed, SPAN("api-version")).p) query = query_without(query, SPAN("api-version"), &a->arena);
   if (fixed.n) buf_byte(out, '?'), buf_add(out, fixed);

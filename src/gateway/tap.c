@@ -53,7 +53,7 @@ static void read_events(struct attempt *a) {
     struct event_facts f;
     event_read(t->operation, &t->events, &e, scratch, &f);
     take(x, &f.usage, f.has_usage, f.model);
-    x->usage_whole |= f.has_usage && (t->operation->dialect != DIALECT_MESSAGES || (f.finish.n && f.usage.output >= 0));
+    x->usage_whole |= event_usage_whole(t->operation, &t->events, &f);
     x->deltas += f.deltas;
     x->delta_bytes += f.delta_bytes;
     a->told_end |= f.terminal;

@@ -11,8 +11,6 @@ uint32_t route_default_next_on(void) {
   return bits;
 }
 
-static bool openai_like(enum dialect d) { return d != DIALECT_MESSAGES; }
-
 static struct provider *first_serving(const struct conf *c, const struct operation_info *o) {
   if (c->default_provider && operation_served(o, c->default_provider->dialect)) return c->default_provider;
   for (size_t i = 0; i < c->provider_count; i++)
@@ -21,9 +19,9 @@ static struct provider *first_serving(const struct conf *c, const struct operati
 }
 
 struct provider *route_provider(const struct conf *c, enum dialect d) {
-  if (c->default_provider && openai_like(c->default_provider->dialect) == openai_like(d)) return c->default_provider;
+  if (c->default_provider && dialect_family(c->default_provider->dialect) == dialect_family(d)) return c->default_provider;
   for (size_t i = 0; i < c->provider_count; i++)
-    if (openai_like(c->providers[i].dialect) == openai_like(d)) return &c->providers[i];
+    if (dialect_family(c->providers[i].dialect) == dialect_family(d)) return &c->providers[i];
   /* chat is also the guess for a request that does not say: an explicit default is better than nothing */
   return d == DIALECT_CHAT ? c->default_provider : NULL;
 }

@@ -72,7 +72,7 @@ def test_a_broken_file_changes_nothing(h):
         (good + 'default_provider "pp"\n', "did you mean 'p'"),
         (good + "while true do end\n", "weir.lua:"),
         (good + 'prices "x.json"\n', "No such file"),
-        (good + 'provider "g" { dialect = "gemini", url = "https://x" }\n', "not in this version"),
+        (good + 'provider "g" { dialect = "cohere", url = "https://x" }\n', "not in this version"),
     ]
     for config, says in broken:
         w.write(config)

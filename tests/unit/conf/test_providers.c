@@ -69,7 +69,7 @@ static void a_name_of_the_catalogue_needs_only_its_key(void **state) {
 /* A path as it is asked for, behind the base. */
 static void asked_at(const struct provider *p, enum operation o, const char *model, const char *wanted) {
   struct buf out = { 0 };
-  endpoint_path(p->endpoints, p, operation_info(o), span_cstr(model), &out);
+  endpoint_path(p->endpoints, operation_info(o), span_cstr(model), false, &out);
   assert_span(buf_span(&out), wanted);
   buf_free(&out);
 }
@@ -251,13 +251,12 @@ static void wrong_providers(void **state) {
       "did you mean 'openai'?\n" },
     { "provider \"lab\" { url = \"http://h/v1\" }", "weir.lua:1: provider 'lab': it is not in the catalogue, so it "
       "needs a dialect: \"chat\", "
-      "\"responses\" or \"messages\"\n" },
+      "\"responses\", \"messages\" or \"gemini\"\n" },
     { "provider \"lab\" { dialect = \"chat\" }", "weir.lua:1: provider 'lab': url is missing\n" },
     { "provider \"azure\" { key = env \"SECRET_A\" }", "weir.lua:1: provider 'azure': url is missing; it has none of its own: url = \"https://NAME.openai.azure.com\"\n" },
-    { "provider \"gemini\" { key = env \"SECRET_A\" }", "weir.lua:1: provider 'gemini': it is not in this version\n" },
     { "provider \"bedrock\" {} provider \"vertex\" {}", "weir.lua:1: provider 'bedrock': it is not in this version\n"
       "weir.lua:1: provider 'vertex': it is not in this version\n" },
-    { "provider \"g\" { dialect = \"gemini\", url = \"http://h/\" }", "weir.lua:1: provider 'g': dialect 'gemini' is "
+    { "provider \"g\" { dialect = \"cohere\", url = \"http://h/\" }", "weir.lua:1: provider 'g': dialect 'cohere' is "
       "not in this version\n" },
     { "provider \"g\" { dialect = \"chatt\", url = \"http://h/\" }", "weir.lua:1: provider 'g': unknown dialect "
       "'chatt'; did you mean 'chat'?\n" },

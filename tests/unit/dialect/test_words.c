@@ -55,8 +55,8 @@ static void dialects(void **state) {
     assert_false(later);
   }
   assert_string_equal(dialect_word(DIALECT_MESSAGES), "messages");
-  static const char *const coming[] = { "gemini", "converse", "cohere" };
-  for (size_t i = 0; i < 3; i++) {
+  static const char *const coming[] = { "converse", "cohere" };
+  for (size_t i = 0; i < 2; i++) {
     assert_false(dialect_named(span_cstr(coming[i]), &d, &later));
     assert_true(later);
   }
@@ -72,6 +72,7 @@ static void operations(void **state) {
     { OP_RESPONSES, "/v1/responses", "/responses", DIALECT_RESPONSES, true },
     { OP_MESSAGES, "/v1/messages", "/messages", DIALECT_MESSAGES, true },
     { OP_COUNT_TOKENS, "/v1/messages/count_tokens", "/messages/count_tokens", DIALECT_MESSAGES, false },
+    { OP_GENERATE, "/v1beta/models/{model}:generateContent", ":generateContent", DIALECT_GEMINI, true },
   };
   (void)state;
   for (size_t i = 0; i < OP_COUNT; i++) {
@@ -82,10 +83,11 @@ static void operations(void **state) {
     assert_int_equal(o->dialect, known[i].dialect);
     assert_int_equal(o->streams, known[i].streams);
     assert_ptr_equal(operation_by_path(span_cstr(known[i].path)), o);
-    bool openai = o->dialect != DIALECT_MESSAGES;
+    bool openai = o->dialect == DIALECT_CHAT || o->dialect == DIALECT_RESPONSES;
     assert_int_equal(operation_served(o, DIALECT_CHAT), openai);
     assert_int_equal(operation_served(o, DIALECT_RESPONSES), openai);
-    assert_int_equal(operation_served(o, DIALECT_MESSAGES), !openai);
+    assert_int_equal(operation_served(o, DIALECT_MESSAGES), o->dialect == DIALECT_MESSAGES);
+    assert_int_equal(operation_served(o, DIALECT_GEMINI), o->dialect == DIALECT_GEMINI);
   }
   assert_null(operation_by_path(SPAN("/v1/chat/completions/")));
   assert_null(operation_by_path(SPAN("/v1/files")));

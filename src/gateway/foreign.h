@@ -1,0 +1,10 @@
+/* foreign.h: what relay.c needs of foreign.c beside gateway.h. */
+#ifndef WEIR_GATEWAY_FOREIGN_H
+#define WEIR_GATEWAY_FOREIGN_H
+
+#include "gateway.h"
+
+/* The provider's bytes have ended well. True: its dialect has no event for that, and *out is what the client's says now. */
+bool foreign_last(struct attempt *a, struct buf *out);
+
+#endif

@@ -1,0 +1,282 @@
+/* Gemini among the other dialects: requests, a case for each row of what both can say or only one of them; answers and streams. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include "stream.h"
+#include "weir/translate.h"
+
+/* ---- requests */
+struct row {
+  const char *what;
+  enum operation from, to;
+  const char *model;                  /* as the provider knows it */
+  const char *body;                   /* without its brackets, and without the model */
+  const char *want;                   /* likewise; NULL: refused */
+  const char *losses;                 /* or, of a refusal, the field */
+};
+#define C OP_CHAT
+#define M OP_MESSAGES
+#define G OP_GENERATE
+#define THREE "gemini-3-flash"
+#define U "{\"role\":\"user\",\"content\":\"hi\"}"
+#define CU "\"messages\":[" U "]"
+#define MU "\"max_tokens\":5,\"messages\":[" U "]"
+#define GU "\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"hi\"}]}]"
+#define TALK(parts) "\"messages\":[{\"role\":\"user\",\"content\":[" parts "]}]"
+#define SAYS(parts) "\"contents\":[{\"role\":\"user\",\"parts\":[" parts "]}]"
+#define CONFIG(c) ",\"generationConfig\":{" c "}"
+#define CALL(id, name, arguments) "{\"id\":\"" id "\",\"type\":\"function\",\"function\":{\"name\":\"" name "\",\"arguments\":\"" arguments "\"}}"
+#define STAND_IN ",\"thoughtSignature\":\"c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=\""
+#define TOOL ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":\"object\",\"additionalProperties\":false}}}]"
+#define DECLARED ",\"tools\":[{\"functionDeclarations\":[{\"name\":\"f\",\"parametersJsonSchema\":{\"type\":\"object\",\"additionalProperties\":false}}]}]"
+#define MODE(m) ",\"toolConfig\":{\"functionCallingConfig\":{\"mode\":\"" m "\"}}"
+
+static const struct row rows[] = {
+#include "translate_gemini_rows.h"
+};
+
+struct result { bool good; struct buf out; struct translating how; struct arena arena; };
+
+static void translate(const struct row *c, const char *rest, struct result *r, const struct translating *with) {
+  struct json_member members[128];
+  struct json_error e;
+  struct buf body = { 0 };
+  size_t n = 0;
+  *r = (struct result){ 0 };
+  if (with) r->how = *with;
+  r->how.arena = &r->arena;
+  r->how.model = span_cstr(c->model ? c->model : "m");
+  buf_printf(&body, "{%s}", rest);
+  struct span text = arena_copy(&r->arena, buf_span(&body));
+  buf_free(&body);
+  if (!json_read_object(text, members, 128, &n, &e)) fail_msg("%s: the case is no JSON: %s at %zu in %.*s", c->what, e.why, e.at, SPAN_FMT(text));
+  r->good = translate_request(operation_info(c->from), operation_info(c->to), members, n, &r->how, &r->out);
+  if (r->good && !json_read_object(buf_span(&r->out), members, 128, &n, &e)) fail_msg("%s: no JSON came out: %.*s", c->what, SPAN_FMT(buf_span(&r->out)));
+  if (!r->good) assert_true(buf_size(&r->out) == 0 && r->how.why.n);
+}
+
+static void result_end(struct result *r) {
+  buf_free(&r->out);
+  arena_end(&r->arena);
+}
+
+/* What is a loss is refused where losses are, and let through where a policy allows it. */
+static unsigned strictly(const struct row *c) {
+  struct result r;
+  struct translating strict = { .strict = true };
+  struct span words[8], left = span_cstr(c->losses), one;
+  unsigned wrong = 0;
+  translate(c, c->body, &r, &strict);
+  if (r.good) print_message("%s: passes where losses are refused\n", c->what), wrong++;
+  result_end(&r);
+  strict.allowed = words;
+  while (left.n && strict.allowed_count < 8) left = span_cut(left, ',', &one), words[strict.allowed_count++] = span_trim(one);
+  translate(c, c->body, &r, &strict);
+  if (!r.good || !span_eq(r.how.losses, span_cstr(c->losses))) print_message("%s: refused although allowed: %.*s\n", c->what, SPAN_FMT(r.how.why)), wrong++;
+  result_end(&r);
+  return wrong;
+}
+
+static void each_row(void **state) {
+  (void)state;
+  unsigned wrong = 0;
+  for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+    const struct row *c = &rows[i];
+    struct buf want = { 0 };
+    struct result r;
+    translate(c, c->body, &r, NULL);
+    struct span told = r.good ? r.how.losses : r.how.field;
+    if (c->want) buf_printf(&want, c->to == G ? "{%s}" : "{\"model\":\"m\",%s}", c->want);
+    bool same = (c->want != NULL) == r.good && span_eq(buf_span(&r.out), buf_span(&want)) && span_eq(told, span_cstr(c->losses));
+    if (!same) print_message("%s:\n  {%s}\n  %.*s\n  %.*s\n  [%.*s] %.*s\n", c->what, c->body, SPAN_FMT(buf_span(&want)), SPAN_FMT(buf_span(&r.out)), SPAN_FMT(told), SPAN_FMT(r.how.why));
+    wrong += !same;
+    result_end(&r);
+    if (c->want && *c->losses) wrong += strictly(c);
+    buf_free(&want);
+  }
+  assert_int_equal(wrong, 0);
+}
+
+/* ---- answers */
+static const struct translate_names names = { SPAN("req_1"), SPAN("asked"), 7, true };
+
+static void same(const struct buf *b, const char *want) {
+  if (!span_eq(buf_span(b), span_cstr(want))) fail_msg("\n%.*s\nis not\n%s", SPAN_FMT(buf_span(b)), want);
+}
+
+static void whole(enum operation from, enum operation to, const char *body, const char *want) {
+  struct buf out = { 0 };
+  const char *why = NULL;
+  bool good = translate_answer(operation_info(from), operation_info(to), span_cstr(body), &names, &out, &why);
+  if (!want) assert_true(!good && why && !buf_size(&out));
+  else if (!good) fail_msg("%s", why);
+  else same(&out, want);
+  struct answer_facts f;
+  if (good) answer_read(operation_info(to), buf_span(&out), &f), assert_int_not_equal(f.fault, FAULT_INVALID);
+  buf_free(&out);
+}
+
+#define CHAT(message, finish, usage) "{\"id\":\"chatcmpl-req_1\",\"object\":\"chat.completion\",\"created\":7,\"model\":\"g\",\"choices\":[{\"index\":0,\"message\":{" \
+  "\"role\":\"assistant\"," message "},\"logprobs\":null,\"finish_reason\":\"" finish "\"}]" usage "}"
+#define MESSAGE(content, stop) "{\"id\":\"msg_req_1\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"g\",\"content\":[" content "],\"stop_reason\":\"" stop "\",\"stop_sequence\":null," \
+  "\"usage\":{\"input_tokens\":0,\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,\"output_tokens\":0}}"
+#define ANSWER(parts, finish) "{\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[" parts "]},\"finishReason\":\"" finish "\"}],\"modelVersion\":\"g\",\"responseId\":\"r1\"}"
+
+static void answers_of_gemini(void **state) {
+  (void)state;
+  whole(G, C, "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\\u00e9\"},{\"text\":\"b\"}]},\"finishReason\":\"STOP\"}],\"modelVersion\":\"g\",\"usageMetadata\":{"
+        "\"promptTokenCount\":10,\"cachedContentTokenCount\":4,\"toolUsePromptTokenCount\":2,\"candidatesTokenCount\":3,\"thoughtsTokenCount\":7,\"totalTokenCount\":22}}",
+        CHAT("\"content\":\"a\\u00e9b\",\"refusal\":null,\"annotations\":[]", "stop", ",\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":10,\"total_tokens\":22,"
+             "\"prompt_tokens_details\":{\"cached_tokens\":4},\"completion_tokens_details\":{\"reasoning_tokens\":7}}"));
+  whole(G, C, ANSWER("{\"functionCall\":{\"name\":\"f\",\"args\":{\"a\": 12345678901234567890}},\"thoughtSignature\":\"QQ==\"},{\"functionCall\":{\"id\":\"own\",\"name\":\"g\"}}", "STOP"),
+        CHAT("\"content\":null,\"refusal\":null,\"tool_calls\":[{\"id\":\"call_r1_0\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\": 12345678901234567890}\"}},"
+             "{\"id\":\"own\",\"type\":\"function\",\"function\":{\"name\":\"g\",\"arguments\":\"{}\"}}],\"annotations\":[],\"weir\":{\"thinking\":[{\"index\":0,\"type\":\"thinking\","
+             "\"signature\":\"weir-gemini-call:QQ==\",\"bytes\":0}]}", "tool_calls", ""));
+  whole(G, M, ANSWER("{\"text\":\"hm\",\"thought\":true},{\"text\":\"so\",\"thoughtSignature\":\"QQ==\"}", "MAX_TOKENS"),
+        MESSAGE("{\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":\"weir-gemini-thought:\"},{\"type\":\"text\",\"text\":\"so\",\"citations\":null},"
+                "{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"weir-gemini-text:QQ==\"}", "max_tokens"));
+  whole(G, M, ANSWER("{\"functionCall\":{\"id\":\"a.b\",\"name\":\"f\",\"args\":{}}}", "STOP"),
+        MESSAGE("{\"type\":\"tool_use\",\"id\":\"weirx_612e62\",\"name\":\"f\",\"input\":{}}", "tool_use"));
+  whole(G, M, "{\"promptFeedback\":{\"blockReason\":\"OTHER\"},\"modelVersion\":\"g\"}", MESSAGE("", "refusal"));
+  whole(G, C, ANSWER("{\"text\":\"a\"}", "SAFETY"), CHAT("\"content\":\"a\",\"refusal\":null,\"annotations\":[],\"weir\":{\"stop_reason\":\"SAFETY\"}", "content_filter", ""));
+  whole(G, C, ANSWER("{\"text\":\"a\"}", "ODD"), CHAT("\"content\":\"a\",\"refusal\":null,\"annotations\":[],\"weir\":{\"stop_reason\":\"ODD\"}", "stop", ""));
+  whole(G, C, ANSWER("{\"text\":\"a\"}", "MALFORMED_FUNCTION_CALL"), NULL);
+}
+
+/* ---- streams */
+struct heard { struct buf out; enum fault fault; const char *why; enum fault provider; };
+
+static struct heard hear(enum operation from, enum operation to, struct span stream, size_t step) {
+  struct heard h = { 0 };
+  struct translation *t = translation_new(operation_info(from), operation_info(to), &names, 1 << 20);
+  struct event_state state = { 0 };
+  struct sse sse = { 0 };
+  struct sse_event e;
+  size_t at = 0, given = 0;
+  while (given < stream.n && !h.fault && !h.provider) {
+    given = stream.n - given > step ? given + step : stream.n;
+    for (struct step s; !h.fault && !h.provider && (s = sse_feed(&sse, span_of(stream.p + at, given - at), &e)).kind == STEP_EVENT; at += s.used) {
+      struct event_facts f;
+      struct arena scratch = { 0 };
+      event_read(operation_info(from), &state, &e, &scratch, &f);
+      if (f.class == EVENT_ERROR) h.provider = f.fault ? f.fault : FAULT_OVERLOADED;
+      else h.fault = translation_event(t, &e, &h.out, &h.why);
+      arena_end(&scratch);
+    }
+  }
+  if (!h.fault && !h.provider && event_may_end(operation_info(from), &state)) h.fault = translation_end(t, &h.out, &h.why);
+  translation_free(t);
+  return h;
+}
+
+static void frame(const char *lines, struct buf *out) {
+  for (struct span left = span_cstr(lines), line; left.n;) {
+    left = span_cut(left, '\n', &line);
+    if (line.n) buf_printf(out, "data: %.*s\r\n\r\n", SPAN_FMT(line));
+  }
+}
+
+/* Cut into pieces of any size a stream says the same; cut short it has no end. */
+static void any_pieces(const char *lines, enum operation to) {
+  struct buf framed = { 0 };
+  frame(lines, &framed);
+  struct heard whole_one = hear(G, to, buf_span(&framed), framed.end);
+  assert_false(whole_one.fault || whole_one.provider);
+  for (size_t step = 1; step < 300; step += 1 + step / 5) {
+    struct heard h = hear(G, to, buf_span(&framed), step);
+    assert_true(!h.fault && span_eq(buf_span(&h.out), buf_span(&whole_one.out)));
+    buf_free(&h.out);
+  }
+  struct seen s = stream_read(to, buf_span(&whole_one.out));
+  assert_true(s.ended_at >= 0 && !s.errors);
+  seen_end(&s);
+  for (size_t n = 0; n + 3 < buf_size(&framed); n += 1 + buf_size(&framed) / 61) {
+    struct heard h = hear(G, to, span_of(framed.p, n), n + 1);
+    s = stream_read(to, buf_span(&h.out));
+    if (s.ended_at >= 0 || s.errors) fail_msg("cut at %zu of %zu: %.*s", n, buf_size(&framed), SPAN_FMT(buf_span(&h.out)));
+    seen_end(&s);
+    buf_free(&h.out);
+  }
+  buf_free(&whole_one.out);
+  buf_free(&framed);
+}
+
+#define PART(p) "{\"candidates\":[{\"content\":{\"parts\":[" p "]}}]}\n"
+#define LAST(p, f) "{\"candidates\":[{\"content\":{\"parts\":[" p "]},\"finishReason\":\"" f "\"}],\"usageMetadata\":{\"promptTokenCount\":3,\"candidatesTokenCount\":2,\"totalTokenCount\":9,\"thoughtsTokenCount\":4}}\n"
+#define PIECE(rest) PART("{\"functionCall\":{" rest "}}")
+
+/* Arguments that come as places and values. */
+static void partial_arguments(void **state) {
+  (void)state;
+  static const enum operation to[] = { C, M };
+  for (int i = 0; i < 2; i++) {
+    struct buf framed = { 0 };
+    frame(PIECE("\"name\":\"f\",\"willContinue\":true") PIECE("\"partialArgs\":[{\"jsonPath\":\"$.a.b\",\"stringValue\":\"x\\u00e9\",\"willContinue\":true}],\"willContinue\":true")
+          PIECE("\"partialArgs\":[{\"jsonPath\":\"$.a.b\",\"stringValue\":\"y\"},{\"jsonPath\":\"$.list[0].n\",\"numberValue\":1.50},{\"jsonPath\":\"$.list[1]\",\"boolValue\":true},"
+                "{\"jsonPath\":\"$.a['c d']\",\"nullValue\":\"NULL_VALUE\"}],\"willContinue\":true") PIECE("") PIECE("\"name\":\"g\",\"args\":{\"q\":1}") LAST("", "STOP"), &framed);
+    struct heard h = hear(G, to[i], buf_span(&framed), framed.end);
+    if (h.fault || h.provider) fail_msg("%s", h.why);
+    struct seen s = stream_read(to[i], buf_span(&h.out));
+    same(&s.names, "f g");
+    same(&s.arguments, "{\"a\":{\"b\":\"x\\u00e9y\",\"c d\":null},\"list\":[{\"n\":1.50},true]}{\"q\":1}");
+    assert_int_equal(s.usage.output, 6);
+    assert_int_equal(s.usage.reasoning, 4);
+    assert_int_equal(s.terminators, 1);
+    seen_end(&s);
+    buf_free(&h.out);
+    buf_free(&framed);
+  }
+}
+
+static void streams_in_pieces(void **state) {
+  (void)state;
+  static const char lines[] = PART("{\"text\":\"h\\u00e9\",\"thought\":true}") PART("{\"text\":\"one \"}") PART("{\"text\":\"two\"}")
+    PART("{\"functionCall\":{\"name\":\"f\",\"args\":{\"a\":[1,{}]}},\"thoughtSignature\":\"QQ==\"}") LAST("{\"text\":\"\",\"thoughtSignature\":\"Qg==\"}", "STOP");
+  any_pieces(lines, C);
+  any_pieces(lines, M);
+}
+
+static void streams_that_fail(void **state) {
+  (void)state;
+  static const struct { const char *lines; enum fault fault, provider; } cases[] = {
+    { PART("{\"text\":\"a\"}") LAST("", "MALFORMED_FUNCTION_CALL"), FAULT_INVALID, FAULT_NONE },
+    { PART("{\"text\":\"a\"}") "{\"error\":{\"code\":503,\"message\":\"busy\",\"status\":\"UNAVAILABLE\"}}\n", FAULT_NONE, FAULT_OVERLOADED },
+    { PART("{\"text\":\"a\"}") "[]\n", FAULT_NONE, FAULT_PROTOCOL },
+    { PART("{\"text\":\"a\"}") LAST("", "STOP") PART("{\"text\":\"b\"}"), FAULT_PROTOCOL, FAULT_NONE },
+  };
+  for (size_t i = 0; i < 2 * (sizeof cases / sizeof *cases); i++) {
+    struct buf framed = { 0 };
+    frame(cases[i / 2].lines, &framed);
+    struct heard h = hear(G, i % 2 ? M : C, buf_span(&framed), framed.end);
+    if (h.fault != cases[i / 2].fault || h.provider != cases[i / 2].provider) fail_msg("%zu: %s %s (%s)", i, fault_word(h.fault), fault_word(h.provider), h.why);
+    struct seen s = stream_read(i % 2 ? M : C, buf_span(&h.out));
+    assert_true(s.ended_at < 0);
+    seen_end(&s);
+    buf_free(&h.out);
+    buf_free(&framed);
+  }
+}
+
+static void recorded(void **state) {
+  (void)state;
+  static const char *const files[] = { "gemini/google-text.chunks.txt", "gemini/google-tool-call.chunks.txt", "gemini/google-stream-no-args-tool-call.chunks.txt" };
+  for (int i = 0; i < 3; i++) {
+    struct buf lines = { 0 };
+    if (file_read(files[i], &lines)) {
+      buf_byte(&lines, 0);
+      any_pieces(lines.p, C);
+      any_pieces(lines.p, M);
+    }
+    buf_free(&lines);
+  }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+    cmocka_unit_test(each_row), cmocka_unit_test(answers_of_gemini), cmocka_unit_test(partial_arguments), cmocka_unit_test(streams_in_pieces),
+    cmocka_unit_test(streams_that_fail), cmocka_unit_test(recorded),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
