@@ -11,7 +11,7 @@ FILES = [f for f in FILES if os.path.isfile(f)]
 HOME = {
     "base": "span mem table match wheel log secret step sha256 money",
     "cells": "cells zone", "wire": "http json sse frame url peer", "lua": "vm", "dialect": "dialect measure translate", "price": "price", "auth": "keys sigv4", "conf": "conf", "route": "models route estimate", "io": "io", "tls": "tls",
-    "store": "ledger record", "watch": "metrics", "policy": "policy",
+    "store": "ledger record", "watch": "metrics", "policy": "policy tape",
 }
 MAY = {
     "base": [], "cells": ["base"], "wire": ["base"], "lua": ["base"], "dialect": ["base", "wire"],

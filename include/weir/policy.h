@@ -108,6 +108,7 @@ struct policy_req {
   size_t seen_count;                                     /* private */
   struct policy_hold *holds;                             /* of on_chunk */
   struct policy_feed *feeds;                             /* private: places of matchers in this exchange's chunks */
+  struct policy_tape *tape;                              /* what its policies read (weir/tape.h); NULL: nobody wants to know */
 };
 struct policy_attempt {
   unsigned number;                                       /* from 1 */
@@ -233,6 +234,8 @@ enum policy_result policy_run_start(struct policy_vm *vm, struct policy_run *run
                                     const struct policy_subject *s);
 enum policy_result policy_run_resume(struct policy_run *run, const struct policy_answer *a);
 void policy_run_cancel(struct policy_run *run);
+/* Of a run that waits, with a tape that plays: the answer it got then. False: it is not on the tape, and *out is one that failed. */
+bool tape_played(const struct policy_run *run, struct arena *a, struct policy_answer *out);
 /* The hot one: on_chunk for one delta. out->text of a REPLACE lives in req->scratch. */
 enum decision_kind policy_chunk(struct policy_vm *vm, struct policy_req *req, const struct delta *d,
                                 struct decision *out);

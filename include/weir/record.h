@@ -6,7 +6,7 @@
      fields     a tag: the column's number, twice, and one more for a text; then the number in groups of seven bits, lowest first,
                 or the text's length in two bytes and the text. In any order; a number below 0 is left out.
      lists      texts that hold fields without tags: names and values (L_NOTES, L_TAGS, L_KEY_TAGS), or for each failed try its target, and
-                fault, status, milliseconds, cost + 1 (L_FAILED)
+                fault, status, milliseconds, cost + 1 (L_FAILED). L_READS is JSON.
 
    Columns keep their numbers while a ring of an older weir may be there, which lasts until the machine starts again. */
 #ifndef WEIR_RECORD_H

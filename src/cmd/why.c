@@ -1,15 +1,18 @@
-/* weir why ID: the story of an exchange as the ledger has it; then its route again, with the very files that served it. */
+/* weir why ID: the story of an exchange as the ledger has it; then its route and the decisions of its policies again, with the very
+   files that served it and with those of now. */
 #include "cmd.h"
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 #include "../gateway/gateway.h"
-#include "weir/ledger.h"
+#include "again.h"
+#include "weir/vm.h"
 
 struct why {
   struct arena arena;
   struct span id;
   const char *dir;
+  struct conf *now;                   /* the configuration at hand; NULL: there is none */
   size_t found;
 };
 
@@ -89,6 +92,7 @@ static void say_end(struct why *w, const struct ledger_row *row) {
   if (limit >= 0) say("limit", arena_printf(&w->arena, "%lld tokens of output, set by a budget", (long long)limit));
   say("left out", row->text[L_LOSS]);
   say("notes", row->text[L_NOTES]);
+  say("read", row->text[L_READS]);
 }
 
 /* ---- the route again */
@@ -118,10 +122,33 @@ static void route_again(struct why *w, const struct conf *c, const struct ledger
     say(i ? "" : "route", arena_printf(&w->arena, "%zu. %.*s", i + 1, SPAN_FMT(route->candidates[i].name)));
     say_clocks(w, c, route->alias, &route->candidates[i]);
   }
+}
+
+/* ---- the decision again */
+static void say_again(struct why *w, const char *what, const struct again *g, const struct ledger_row *row) {
+  struct span was = again_was(row), end = row->text[L_END];
+  for (const struct again_step *s = g->steps; s; s = s->next) say(s == g->steps ? what : "", s->text);
+  bool counted = span_eq(end, SPAN("capped")) || span_eq(end, SPAN("limited"));
+  bool later = span_eq(end, SPAN("client_gone")) || span_eq(end, SPAN("drained")) || span_eq(end, SPAN("stopped")) || span_eq(end, SPAN("internal"));
+  if (span_eq(g->outcome, was)) say("", arena_printf(&w->arena, "as it was: %.*s", SPAN_FMT(was)));
+  else if (counted) say("", SPAN("then a budget or limit had no room for what it might need, which is not reserved again"));
+  else if (!later) say("differs", arena_printf(&w->arena, "it was %.*s, and would be %.*s", SPAN_FMT(was), SPAN_FMT(g->outcome)));
+  if (g->missing) say("not known", arena_printf(&w->arena, "%u reading%s that policies made now and not then", g->missing, g->missing == 1 ? "" : "s"));
+  if (g->cut) say("not known", SPAN("some of what policies read then: it was more than is kept"));
+}
+
+static void decide_again(struct why *w, const struct ledger_row *row, const char *what, struct conf *c) {
+  struct again g;
+  if (!c->use_count || row->number[L_ORPHAN] == 1) return;
+  if (again_run(&g, &w->arena, c, row)) say_again(w, what, &g, row);
+  else for (const struct again_step *s = g.steps; s; s = s->next) say("not run", s->text);
+}
+
+static void say_unseen(struct why *w, const struct conf *c) {
   struct buf names = { 0 };
   for (size_t i = 0; i < c->use_count; i++) buf_printf(&names, "%s%.*s", i ? ", " : "", SPAN_FMT(c->uses[i].name));
   if (c->use_count)
-    say("not run", arena_printf(&w->arena, "the policies %.*s: they may have chosen otherwise, and read what this version does not keep (bodies, answers)", SPAN_FMT(buf_span(&names))));
+    say("not seen", arena_printf(&w->arena, "by the policies %.*s: the request's messages and headers, and the answer, which are not kept", SPAN_FMT(buf_span(&names))));
   buf_free(&names);
 }
 
@@ -136,10 +163,22 @@ static void again(struct why *w, const struct ledger_row *row) {
     return;
   }
   struct conf *c = conf_load_story(path.p, &errors);
-  if (c) route_again(w, c, row);
+  if (c) {
+    route_again(w, c, row);
+    decide_again(w, row, "again", c);
+    say_unseen(w, c);
+  }
   else say("not run", arena_printf(&w->arena, "the route: its files do not load alone: %.*s", SPAN_FMT(buf_span(&errors))));
   conf_drop(c);
   buf_free(&errors);
+}
+
+/* With the files as they are now, when they are others. */
+static void now(struct why *w, const struct ledger_row *row) {
+  struct again g;
+  if (!w->now || row->number[L_ORPHAN] == 1 || row->number[L_RAW] == 1 || !row->text[L_MODEL].n || span_eq(span_cstr(w->now->hash), row->text[L_CONF])) return;
+  if (again_run(&g, &w->arena, w->now, row)) say_again(w, "now", &g, row);
+  else for (const struct again_step *s = g.steps; s; s = s->next) say("not run", s->text);
 }
 
 static bool tell(void *arg, const struct ledger_row *row) {
@@ -150,6 +189,7 @@ static bool tell(void *arg, const struct ledger_row *row) {
   say_tries(w, row);
   say_end(w, row);
   again(w, row);
+  now(w, row);
   return true;
 }
 
@@ -161,6 +201,8 @@ int cmd_why(struct args *a) {
   struct ledger_reader *r = report_open(config, state, &c, "why");
   if (r && state) w.dir = state;
   else if (r) w.dir = arena_cstr(&w.arena, c->state_dir);
+  w.now = c;
+  vm_thread_enter();
   bool good = r && ledger_read_id(r, w.id, tell, &w, &why);
   if (r && !good) fprintf(stderr, "weir why: %s\n", why);
   if (good && !w.found) fprintf(stderr, "weir why: %s has no request '%.*s' (it is written within a tenth of a second of its end, and kept as `ledger` says)\n", w.dir, SPAN_FMT(w.id));

@@ -2,6 +2,7 @@
 #include "fit.h"
 #include "story.h"
 #include <stdio.h>
+#include "weir/tape.h"
 
 enum { WAIT_MOST_S = 10, HEARTBEAT_MS = 15000, AFTER_TERMINATOR_MS = 1000 };
 
@@ -249,6 +250,7 @@ static bool hook_ready(struct exchange *x, enum hook h, const struct policy_subj
     return true;
   }
   x->req.attempts = (unsigned)x->tried_count;
+  if (!x->req.tape && x->worker->gateway->ledger) x->req.tape = tape_new(&x->arena);
   if (policy_run_start(vm_of_exchange(x), run_of(x), h, s) == POLICY_DONE) return true;
   wait_begin(x);
   return false;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include "story.h"
 #include "weir/record.h"
+#include "weir/tape.h"
 
 static struct span model_label(const struct exchange *x) {
   if (x->route.alias) return x->route.alias->name;
@@ -217,6 +218,14 @@ static void came_of(struct exchange *x, struct record *r) {
   record_text(r, L_CONF, span_cstr(x->gen->conf->hash));
 }
 
+static void reads_of(struct exchange *x, struct record *r) {
+  struct buf out = { 0 };
+  if (!x->req.tape) return;
+  tape_write(x->req.tape, &out);
+  record_text(r, L_READS, buf_span(&out));
+  buf_free(&out);
+}
+
 static struct span record_write(struct exchange *x, char room[CELLS_RECORD], bool notes) {
   struct record r;
   record_begin(&r, room, CELLS_RECORD, story_sequence(x));
@@ -225,7 +234,7 @@ static struct span record_write(struct exchange *x, char room[CELLS_RECORD], boo
   what_of(x, &r);
   came_of(x, &r);
   usage_of(x, &r);
-  if (notes) list_of(&r, L_NOTES, x->req.notes), list_of(&r, L_TAGS, x->req.tags);
+  if (notes) reads_of(x, &r), list_of(&r, L_NOTES, x->req.notes), list_of(&r, L_TAGS, x->req.tags);
   return r.full ? (struct span){ 0 } : record_span(&r);
 }
 

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <time.h>
 #include "weir/money.h"
+#include "weir/tape.h"
 #include "weir/zone.h"
 
 /* A budget is one cap, a limit up to three. */
@@ -190,10 +191,36 @@ static struct span check_scope(lua_State *L, int at, const char *call, struct ar
   return arena_copy(a, s);
 }
 
-static bool look(struct policy_vm *pv, const struct policy_cap *cap, struct span scope, struct cell_state *out) {
+static bool look_now(struct policy_vm *pv, const struct policy_cap *cap, struct span scope, struct cell_state *out) {
   struct cell_id id = { cap->name, scope, cap->kind, cap->window };
   *out = (struct cell_state){ 0 };
   return !cap->one_request && pv->cells && cells_read(pv->cells, &id, (int64_t)(policy_now(pv) * 1000), out) == CELLS_OK;
+}
+
+/* On the tape: [spent, reserved, end of the window], or null. */
+static bool look(struct policy_vm *pv, const struct policy_cap *cap, struct span scope, struct cell_state *out) {
+  static const char *const kinds[CELL_KINDS] = { [CELL_MONEY] = "budget", [CELL_TOKENS] = "tokens", [CELL_REQUESTS] = "requests", [CELL_CONCURRENT] = "concurrent" };
+  struct policy_tape *t = tape_of(pv);
+  if (!t || t->full || cap->one_request || (!pv->cells && !t->plays)) return look_now(pv, cap, scope, out);
+  struct buf name = { 0 };
+  char text[72];
+  buf_printf(&name, "%.*s/%.*s", SPAN_FMT(cap->name), SPAN_FMT(scope));
+  bool good = false;
+  if (t->plays) {
+    struct json v = tape_take(t, kinds[cap->kind], buf_span(&name)), key, figure;
+    int64_t *const figures[] = { &out->spent, &out->reserved, &out->end_ms };
+    size_t n = 0;
+    *out = (struct cell_state){ 0 };
+    for (struct json_iter i = json_iter(v); v.type == JSON_ARRAY && n < 3 && json_next(&i, &key, &figure);) json_i64(figure, figures[n++]);
+    good = n == 3;
+  } else {
+    good = look_now(pv, cap, scope, out);
+    int size = good ? snprintf(text, sizeof text, "[%lld,%lld,%lld]", (long long)out->spent, (long long)out->reserved, (long long)out->end_ms)
+                    : snprintf(text, sizeof text, "null");
+    tape_keep(t, kinds[cap->kind], buf_span(&name), span_of(text, (size_t)size));
+  }
+  buf_free(&name);
+  return good;
 }
 
 static double mark_of(const struct policy_cap *cap, const struct cell_state *s) {

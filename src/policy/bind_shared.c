@@ -1,5 +1,6 @@
 #include "room.h"
 #include "shared.h"
+#include "weir/tape.h"
 
 /* weir.shared("name", { entries, ttl }) */
 struct shared_handle {
@@ -33,12 +34,53 @@ static double check_ttl(lua_State *L, int at, const char *call) {
   return ttl;
 }
 
+/* ---- recorded, and when a decision is run again taken from there: then no map is touched */
+static struct span tape_name(struct policy_vm *pv, struct shared_map *m, struct span key) {
+  struct buf *b = &pv->scratch;
+  buf_clear(b);
+  buf_add(b, shared_name(m));
+  buf_byte(b, '/');
+  buf_add(b, key);
+  return buf_span(b);
+}
+
+static void keep(struct policy_vm *pv, struct shared_map *m, const char *what, struct span key, const struct shared_value *v) {
+  struct policy_tape *t = tape_of(pv);
+  if (!t || t->full) return;
+  struct buf out = { 0 };
+  struct json_writer w = { .out = &out };
+  switch (v->type) {
+  case SHARED_NONE:   json_null(&w); break;
+  case SHARED_BOOL:   json_bool(&w, v->b); break;
+  case SHARED_INT:    json_int(&w, v->i); break;
+  case SHARED_NUM:    json_num(&w, v->d); break;
+  case SHARED_STRING: json_str(&w, v->s);
+  }
+  struct buf name = { 0 };                               /* the value may stand in the scratch buffer */
+  buf_printf(&name, "%.*s/%.*s", SPAN_FMT(shared_name(m)), SPAN_FMT(key));
+  tape_keep(t, what, buf_span(&name), buf_span(&out));
+  buf_free(&name);
+  buf_free(&out);
+}
+
+/* Pushes what was read then; true when nothing else is to be done. */
+static bool played(lua_State *L, struct shared_map *m, const char *what, struct span key) {
+  struct policy_vm *pv = policy_of(L);
+  struct policy_tape *t = tape_of(pv);
+  if (!t || !t->plays) return false;
+  struct json v = tape_take(t, what, tape_name(pv, m, key));
+  json_push(L, v);
+  return true;
+}
+
 static int get_call(lua_State *L) {
   struct policy_vm *pv = policy_of(L);
   struct shared_map *m = check_map(L, "shared:get(key)");
   struct span key = check_key(L, "shared:get(key)");
   struct shared_value v = { 0 };
+  if (played(L, m, "shared:get", key)) return 1;
   shared_get(m, key, policy_now(pv), &v, scratch_begin(pv));
+  keep(pv, m, "shared:get", key, &v);
   switch (v.type) {
   case SHARED_NONE:   lua_pushnil(L); break;
   case SHARED_BOOL:   lua_pushboolean(L, v.b); break;
@@ -57,7 +99,9 @@ static int set_call(lua_State *L) {
   double ttl = check_ttl(L, 4, call), now = policy_now(pv);
   struct shared_value v = { .type = SHARED_STRING };
   switch (lua_type(L, 3)) {
-  case LUA_TNONE: case LUA_TNIL: shared_delete(m, key, now); return 0;
+  case LUA_TNONE: case LUA_TNIL:
+    if (!tape_of(pv) || !tape_of(pv)->plays) shared_delete(m, key, now);
+    return 0;
   case LUA_TBOOLEAN: v.type = SHARED_BOOL, v.b = lua_toboolean(L, 3); break;
   case LUA_TSTRING: v.s = check_span(L, 3); break;
   case LUA_TNUMBER:
@@ -73,6 +117,8 @@ static int set_call(lua_State *L) {
   if (v.s.n > SHARED_LONGEST_VALUE)
     return luaL_error(L, "%s: a value has at most %d bytes", call, SHARED_LONGEST_VALUE);
   vm_spend(L, v.s.n / 16);
+  struct policy_tape *t = tape_of(pv);
+  if (t && t->plays) return 0;
   shared_set(m, key, &v, now, ttl);
   return 0;
 }
@@ -86,18 +132,24 @@ static int add_call(lua_State *L) {
   int whole = 1;
   lua_Integer n = lua_isnoneornil(L, 3) ? 1 : lua_tointegerx(L, 3, &whole);
   if (!whole) return luaL_error(L, "%s: n is a whole number", call);
+  if (played(L, m, "shared:add", key)) return 1;
   switch (shared_add(m, key, n, policy_now(policy_of(L)), ttl, &sum)) {
   case SHARED_NO_INTEGER: return luaL_error(L, "%s: what stands there is no whole number", call);
   case SHARED_OVERFLOW: return luaL_error(L, "%s: the sum is beyond 64 bit", call);
-  default: lua_pushinteger(L, sum);
+  default: break;
   }
+  keep(policy_of(L), m, "shared:add", key, &(struct shared_value){ .type = SHARED_INT, .i = sum });
+  lua_pushinteger(L, sum);
   return 1;
 }
 
 static int delete_call(lua_State *L) {
   struct shared_map *m = check_map(L, "shared:delete(key)");
   struct span key = check_key(L, "shared:delete(key)");
-  lua_pushboolean(L, shared_delete(m, key, policy_now(policy_of(L))));
+  if (played(L, m, "shared:delete", key)) return 1;
+  struct shared_value was = { .type = SHARED_BOOL, .b = shared_delete(m, key, policy_now(policy_of(L))) };
+  keep(policy_of(L), m, "shared:delete", key, &was);
+  lua_pushboolean(L, was.b);
   return 1;
 }
 

@@ -1,10 +1,17 @@
 #include "room.h"
+#include "weir/tape.h"
 #include <math.h>
 
 /* ---- time and chance: only through weir, so that a decision can be run again */
 
 static int now_call(lua_State *L) {
-  lua_pushnumber(L, policy_now(policy_of(L)));
+  struct policy_vm *pv = policy_of(L);
+  struct policy_tape *t = tape_of(pv);
+  char text[40];
+  double now = policy_now(pv);
+  if (t && t->plays) json_f64(tape_take(t, "now", SPAN("")), &now);
+  else if (t && !t->full) tape_keep(t, "now", SPAN(""), span_of(text, (size_t)snprintf(text, sizeof text, "%.6f", now)));
+  lua_pushnumber(L, now);
   return 1;
 }
 
@@ -16,10 +23,26 @@ static uint64_t draw(uint64_t *state) {
   return z ^ z >> 31;
 }
 
+/* Where its numbers begin, which all others follow from. */
+static void seed(struct policy_tape *t, uint64_t *state) {
+  char text[24];
+  struct span digits = { 0 };
+  if (!t || t->seeded) return;
+  t->seeded = true;
+  if (!t->plays) {
+    tape_keep(t, "random", SPAN(""), span_of(text, (size_t)snprintf(text, sizeof text, "\"%llu\"", (unsigned long long)*state)));
+    return;
+  }
+  struct json v = tape_take(t, "random", SPAN(""));
+  if (v.type == JSON_STRING && v.text.n > 2) digits = span_of(v.text.p + 1, v.text.n - 2);
+  span_u64(digits, state);
+}
+
 /* weir.random(), (m), (m, n), as math.random */
 static int random_call(lua_State *L) {
   struct frame *f = check_phase(L, "weir.random (it is seeded per exchange)", IN_HOOKS);
   uint64_t *state = &f->subject->req->random;
+  seed(f->subject->req->tape, state);
   lua_Integer low = 1, high;
   switch (lua_gettop(L)) {
   case 0: lua_pushnumber(L, (lua_Number)(draw(state) >> 11) * 0x1p-53); return 1;

@@ -195,6 +195,10 @@ void amount_push(lua_State *L, int64_t picodollars);
 bool amount_at(lua_State *L, int at, int64_t *picodollars);   /* false: another thing stands there */
 void matches_drop(struct policy_vm *pv);
 
+/* ---- tape.c: of the frame that runs; NULL: nothing is recorded or played */
+struct policy_tape *tape_of(struct policy_vm *pv);
+void tape_answer(const struct policy_run *run, const struct policy_answer *a);           /* what it waited for is here */
+
 /* ---- count.c: process-wide */
 struct error_count;
 struct error_count *error_count_of(struct span policy, enum hook h);

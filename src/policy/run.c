@@ -253,6 +253,7 @@ enum policy_result policy_run_start(struct policy_vm *pv, struct policy_run *run
 
 enum policy_result policy_run_resume(struct policy_run *run, const struct policy_answer *a) {
   if (!check(run->co && run->wait.kind != WAIT_NONE)) return POLICY_DONE;
+  tape_answer(run, a);
   run->answer = a;
   enum policy_result r = run_on(run, false);
   run->answer = NULL;

@@ -77,6 +77,8 @@ static void shrink(struct shared_map *m) {
   while (m->oldest && (m->table.live > m->most || m->bytes > SHARED_BYTES)) entry_free(m, m->oldest);
 }
 
+struct span shared_name(const struct shared_map *m) { return m->name; }
+
 void shared_configure(struct shared_map *m, size_t entries, double ttl) {
   pthread_mutex_lock(&m->lock);
   m->most = entries;

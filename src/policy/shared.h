@@ -16,6 +16,7 @@ struct shared_value {
 };
 struct shared_map;
 struct shared_map *shared_map_of(struct span name);      /* made when there is none; NULL: too many. Never freed, but in a world */
+struct span shared_name(const struct shared_map *m);
 void shared_configure(struct shared_map *m, size_t entries, double ttl);   /* the newest word counts; ttl 0: none */
 /* A string's bytes are appended to *text. `now` is unix seconds. ttl: -1 the map's, 0 none. */
 bool shared_get(struct shared_map *m, struct span key, double now, struct shared_value *out, struct buf *text);

@@ -55,6 +55,7 @@ const struct column columns[L_COLUMNS] = {
   [L_AUDIO_OUT] = COLUMN("audio_out", COLUMN_NUMBER),
   [L_IMAGE_OUT] = COLUMN("image_out", COLUMN_NUMBER),
   [L_SEARCHES] = COLUMN("searches", COLUMN_NUMBER),
+  [L_READS] = COLUMN("reads", COLUMN_JSON),
 };
 
 const char *ledger_column_name(enum ledger_column c) { return columns[c].name; }

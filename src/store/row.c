@@ -143,8 +143,16 @@ static void number_write(struct buf *out, enum ledger_column c, uint64_t v, stru
   }
 }
 
+/* It is JSON already. */
+static void json_add(struct buf *out, struct span s, struct reading *r) {
+  struct json all;
+  if (s.n && json_read(s, &all, NULL)) add(out, s.p, s.n);
+  else r->bad = true;
+}
+
 static void text_write(struct buf *out, enum ledger_column c, struct span s, struct reading *r) {
-  if (c == L_FAILED) failed_write(out, s, r);
+  if (c == L_READS) json_add(out, s, r);
+  else if (c == L_FAILED) failed_write(out, s, r);
   else if (columns[c].kind == COLUMN_JSON) pairs_write(out, s, r);
   else if (columns[c].kind == COLUMN_TEXT) text(out, s);
   else r->bad = true;

@@ -413,6 +413,92 @@ def test_report_and_why(h):
     assert h.run("why").returncode == 2
 
 
+def why(h, w, name):
+    r = h.run("why", name, "--config", w.file, env={"OPENAI_KEY": ""})
+    assert r.returncode == 0, r
+    return [" ".join(line.split()) for line in r.stdout.splitlines()]
+
+
+def test_decisions_are_run_again(h):
+    """Each of these reads something that is another by the time of `weir why`."""
+    policies = {
+        "turns": """local p, n = {}, weir.shared "turns"
+function p.on_request(req)
+  local i = n:add("n", 1)
+  n:set("last", req.id)
+  if i > 1 and n:get("n") ~= i then return weir.deny(500, "another number") end
+  return weir.route { i % 2 == 1 and "a/x" or "b/y" }
+end
+return p""",
+        "dice": "local p = {}\nfunction p.on_request(req) return weir.route { weir.random(2) == 1 and 'a/x' or 'b/y' } end\nreturn p",
+        "clock": "local p = {}\nfunction p.on_request(req) return weir.route { math.floor(weir.now() * 1000) % 2 == 1 and 'a/x' or 'b/y' } end\nreturn p",
+        "money": """local p = {}
+local b = weir.budget { name = "b", window = "day", cap = usd(0.16), soft = { 0.5 } }
+function p.on_request(req)
+  local refused, mark = b:charge(req, "all")
+  if refused then return refused end
+  return weir.route { mark and "b/y" or "a/x" }
+end
+return p""",
+        "asks": """local p = {}
+function p.on_request(req)
+  local r = weir.ask { model = "a/x", messages = { { role = "user", content = "which?" } } }
+  local f = weir.fetch { url = "URL?secret=abc" }
+  return weir.route { r.text .. "/" .. f.body }
+end
+return p""",
+        "attempts": """local p = {}
+function p.on_attempt(req, attempt) if attempt.target == "a/x" and weir.shared("s"):add("n", 1) % 2 == 1 then return weir.skip("its turn is over") end end
+function p.on_failure(req, attempt, fault) if fault.kind == "overloaded" and attempt.number < 3 then return weir.retry { after = 0 } end end
+return p""",
+    }
+    answers = {"x": "b", "y": "here"}
+
+    def provider(request, peer):
+        if request.method == "GET":
+            assert request.target.endswith("?secret=abc"), request.target
+            peer.answer(b"y")
+        elif json.loads(request.body)["model"] == "busy":
+            peer.answer(b'{"error":{"message":"busy"}}', 503)
+        else:
+            peer.answer(chat_answer(answers[json.loads(request.body)["model"]], model="m", usage={"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT}))
+        return True
+
+    up = h.upstream(provider)
+    policies["asks"] = policies["asks"].replace("URL", up.url + "/")
+    models = f"models = {{ x = {{ {PRICE} }}, y = {{ {PRICE} }}, busy = {{ {PRICE} }} }}"
+    base = chat_provider("a", up.url, models) + chat_provider("b", up.url, models) + 'model "m" { "a/x", "b/y" }\nmodel "f" { "a/busy", "b/y" }\n'
+    w = h.weir(base, policies=policies)
+    for name in policies:
+        w.write(base + f'use "{name}"\n')
+        assert w.reload()[0] == 0, w.reload()
+        for i in range(5):
+            w.chat("f" if name == "attempts" and i % 2 else "m", headers=[("x-request-id", f"{name}-{i}")])
+    until(lambda: sum(r["parent"] is None for r in w.ledger()) == 30, 5 * h.slow, "all rows")
+    rows = {r["id"]: r for r in w.ledger()}
+    assert {r["end"] for i, r in rows.items() if i.startswith("money")} == {"done", "capped"}, [r["end"] for i, r in rows.items() if i.startswith("money")]
+    assert not any("abc" in (r["reads"] or "") for r in rows.values())
+    for name in policies:
+        targets = set()
+        for i in range(5):
+            lines = why(h, w, f"{name}-{i}")
+            row = rows[f"{name}-{i}"]
+            if row["end"] != "capped":
+                assert f"as it was: {row['target']}" in lines, (row["reads"], lines)
+                targets.add(row["target"])
+            assert not any(x.startswith("differs") for x in lines[: next((k for k, x in enumerate(lines) if x.startswith("now")), None)]), lines
+        assert targets == ({"b/y"} if name == "asks" else {"a/x", "b/y"}) or name in ("dice", "clock"), (name, targets)
+    assert rows["asks-0"]["reads"].startswith('[["ask","a/x",{'), rows["asks-0"]
+    failed = why(h, w, "attempts-1")
+    assert sum(x.startswith("again a/busy: overloaded, as it was; is tried again") or x.startswith("a/busy: overloaded, as it was; is tried again") for x in failed) == 2, failed
+
+    w.write(base + 'use "turns"\n')
+    w.policy("turns", "local p = {}\nfunction p.on_request(req) return weir.deny(403, 'closed now') end\nreturn p")
+    assert w.reload()[0] == 0
+    lines = why(h, w, "turns-0")
+    assert "as it was: a/x" in lines and "now turns denies with 403: closed now" in lines and "differs it was a/x, and would be denied" in lines, lines
+
+
 def test_one_takes_over_from_another(h):
     """Both fill one ring while the older one drains; budgets get what is promised by whoever writes."""
     till, slow = Till(h, 0), Till(h, 1.0)
