@@ -43,7 +43,7 @@ static uint64_t feed(struct span s, uint64_t random, bool *bad) {
   struct frame_reader r = { 0 };
   uint64_t all = 1;
   for (size_t at = 0, end = random ? 0 : s.n;;) {
-    struct frame f;
+    struct aws_frame f;
     char *exact = mem_alloc(end - at + 1);
     if (end > at) memcpy(exact, s.p + at, end - at);
     struct step did = frame_feed(&r, span_of(exact, end - at), &f);
@@ -74,7 +74,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
   struct span s = span_of((const char *)data, n);
   struct buf b = { 0 };
   struct frame_reader r = { 0 };
-  struct frame f;
+  struct aws_frame f;
   same_under_splits(s);
   if (n < 3) return 0;
   size_t cut = data[0] < n - 3 ? data[0] : n - 3;

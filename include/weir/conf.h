@@ -73,6 +73,7 @@ struct account {
   unsigned index;
   struct secret *key;                 /* NULL: none (a local server) */
   struct secret *auth_line;           /* "authorization: Bearer …\r\n" or "x-api-key: …\r\n", ready to send, as it was loaded */
+  struct secret *id, *session;        /* of an account that signs (SigV4): its key id, then auth_line is NULL; its token, or NULL */
   struct renewal *renewal;            /* where its key came from, when that is a file or a program; else NULL */
 };
 struct endpoint {
@@ -81,7 +82,7 @@ struct endpoint {
   struct span host_header;
   struct span tls_name;               /* name the certificate must carry; the host by default */
   struct span ca;                     /* PEM path; empty: system roots */
-  struct span region;
+  struct span region;                 /* converse: where it is signed for */
   bool deployments;                   /* Azure's classic paths: …/deployments/MODEL/chat/completions?api-version= */
   unsigned weight;                    /* ≥ 1 */
   struct account *accounts;           /* its own, or the provider's */

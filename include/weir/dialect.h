@@ -5,6 +5,7 @@
 #ifndef WEIR_DIALECT_H
 #define WEIR_DIALECT_H
 
+#include "weir/frame.h"
 #include "weir/http.h"
 #include "weir/json.h"
 #include "weir/mem.h"
@@ -20,24 +21,24 @@ const char *fault_word(enum fault f);                    /* "" for FAULT_NONE */
 bool fault_named(struct span word, enum fault *out);
 const char *const *fault_words(size_t *count);           /* for nearest-name messages */
 
-enum dialect { DIALECT_CHAT, DIALECT_RESPONSES, DIALECT_MESSAGES, DIALECT_GEMINI, DIALECT_COUNT };
-const char *dialect_word(enum dialect d);                /* "chat", "responses", "messages", "gemini" */
-/* Known words; "converse" "cohere" give false and *later = true. */
+enum dialect { DIALECT_CHAT, DIALECT_RESPONSES, DIALECT_MESSAGES, DIALECT_GEMINI, DIALECT_CONVERSE, DIALECT_COUNT };
+const char *dialect_word(enum dialect d);                /* "chat", "responses", "messages", "gemini", "converse" */
+/* Known words; "cohere" gives false and *later = true. */
 bool dialect_named(struct span word, enum dialect *out, bool *later);
 
 /* Of dialects that one provider serves side by side the first: chat for responses. */
 enum dialect dialect_family(enum dialect d);
 
 /* What a client can ask of a known route. A provider of dialect chat or responses is an OpenAI-like
-   one and serves the first five; one of dialect messages the next two, one of gemini the last. */
+   one and serves the first five; one of dialect messages the next two, one of gemini and one of converse one of the last. */
 enum operation {
-  OP_CHAT, OP_COMPLETIONS, OP_EMBEDDINGS, OP_RESPONSES, OP_MESSAGES, OP_COUNT_TOKENS, OP_GENERATE, OP_COUNT
+  OP_CHAT, OP_COMPLETIONS, OP_EMBEDDINGS, OP_RESPONSES, OP_MESSAGES, OP_COUNT_TOKENS, OP_GENERATE, OP_CONVERSE, OP_COUNT
 };
 struct operation_info {
   enum operation operation;
   enum dialect dialect;                                  /* of its errors and events */
-  const char *path;                                      /* client side: "/v1/chat/completions" */
-  const char *suffix;                                    /* behind a provider's base URL: "/chat/completions" */
+  const char *path;                                      /* client side: "/v1/chat/completions"; with {model} in it no client asks for it */
+  const char *suffix;                                    /* behind a provider's base URL: "/chat/completions"; converse has the model before it */
   bool streams;                                          /* may be asked to stream */
 };
 const struct operation_info *operation_info(enum operation o);
@@ -182,7 +183,7 @@ struct event_facts {
 enum { EVENT_OPEN_CHOICES = 128, EVENT_OPEN_BLOCKS = 8 };
 struct event_state {
   bool finished, terminated;
-  bool started;                                          /* messages: message_start seen; responses: sequence holds a number */
+  bool started;                                          /* messages: message_start seen; responses: sequence holds a number; converse: metadata seen */
   bool said;                                             /* a real event was seen */
   int64_t sequence;                                      /* responses: last sequence_number, for an error event of weir's own */
   int64_t output;                                        /* messages: output_tokens as last reported */
@@ -191,6 +192,12 @@ struct event_state {
   int32_t blocks[EVENT_OPEN_BLOCKS];                     /* messages: indexes of the open blocks */
   uint32_t block_count;
 };
+/* What the bytes of a stream are cut into events by: text, or AWS's frames for converse. Zeroed: at the start of a stream. */
+struct event_source { struct sse sse; struct frame_reader frames; };
+bool event_stream_is(const struct operation_info *o, struct span content_type);
+/* As sse_feed. An error message among frames is an event "error" with { "error": { code, message, status_code } }, in scratch. */
+struct step event_next(const struct operation_info *o, struct event_source *s, struct span window, struct arena *scratch, struct sse_event *out);
+const char *event_broken(const struct operation_info *o, const struct event_source *s);  /* why it was BAD */
 /* Reads one event of a stream. EVENT_ERROR with FAULT_PROTOCOL: data that is no JSON object (and not [DONE]), a key twice in it,
    content after the terminator, what messages and responses may not say now (content of a block or item that is not open, the end of
    a block that never was, a second start), more than DELTA_MOST pieces. Spans in out are lent from e or scratch;

@@ -19,11 +19,11 @@ struct frame_reader {                 /* zeroed: at the start of a stream */
   bool known, bad;
   const char *why;                    /* of BAD, for a log: "its checksum is wrong" */
 };
-struct frame { struct span raw, headers, payload; };
+struct aws_frame { struct span raw, headers, payload; };
 
 /* EVENT: one message stands at the window's start and took step.used bytes; its checksums are right and its headers well-formed,
    each name once. MORE (used 0): the window holds no whole message. BAD: lengths, checksums or headers that are none. */
-struct step frame_feed(struct frame_reader *r, struct span window, struct frame *out);
+struct step frame_feed(struct frame_reader *r, struct span window, struct aws_frame *out);
 
 enum frame_type {
   FRAME_TRUE, FRAME_FALSE, FRAME_I8, FRAME_I16, FRAME_I32, FRAME_I64, FRAME_BYTES, FRAME_STRING, FRAME_TIME, FRAME_UUID, FRAME_TYPES
@@ -36,6 +36,6 @@ struct frame_header {
 /* Takes the first header off *headers (lent). False at the end, and for what is no header (*headers is not empty then). */
 bool frame_header_next(struct span *headers, struct frame_header *out);
 /* A header of type STRING by its name; p NULL when there is none. */
-struct span frame_string(const struct frame *f, struct span name);
+struct span frame_string(const struct aws_frame *f, struct span name);
 
 #endif

@@ -30,6 +30,7 @@ static const struct catalogue_quirks
   quirks_cloudflare = { .url_form = "https://gateway.ai.cloudflare.com/v1/ACCOUNT/GATEWAY/compat", .usage_option = true, .bills_cancelled = true },
   quirks_litellm = { .usage_option = true, .bills_cancelled = true, .local = true },
   quirks_mlflow = { .usage_option = true, .bills_cancelled = true, .local = true },
+  quirks_bedrock = { "bedrock", .proven = true, .url_form = "https://bedrock-runtime.REGION.amazonaws.com", .thinking = THINKING_WHEN_ASKED, .usage_always = true, .bills_cancelled = true },
   quirks_ollama = { "ollama", .thinking = THINKING_SHOWN, .usage_option = true, .free = true, .local = true, .old_limit_name = true },
   quirks_vllm = { .thinking = THINKING_SHOWN, .usage_option = true, .free = true, .local = true },
   quirks_llamacpp = { .thinking = THINKING_SHOWN, .usage_option = true, .free = true, .local = true },
@@ -46,6 +47,7 @@ static const struct catalogue_provider providers[] = {
   { "qwen", "https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_qwen },
   { "groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_groq },
   { "xai", "https://api.x.ai/v1", "XAI_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_xai },
+  { "bedrock", NULL, "AWS_BEARER_TOKEN_BEDROCK", BEARER, DIALECT_CONVERSE, NULL, &quirks_bedrock },            /* url and keys: aws.c */
   { "cohere", "https://api.cohere.ai/compatibility/v1", "CO_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_cohere },
   { "moonshot", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_moonshot },
   { "together", "https://api.together.xyz/v1", "TOGETHER_API_KEY", BEARER, DIALECT_CHAT, NULL, &quirks_together },
@@ -69,7 +71,7 @@ static const struct catalogue_provider providers[] = {
 };
 
 /* Their dialects or ways to sign are not in this version. */
-static const char *const later[] = { "vertex", "bedrock" };
+static const char *const later[] = { "vertex" };
 
 const struct catalogue_provider *catalogue_at(size_t i) {
   return i < sizeof providers / sizeof *providers ? &providers[i] : NULL;

@@ -37,7 +37,7 @@ struct endpoint_draft {
   struct place at;
   struct span url, region, tls_name, ca;
   unsigned weight;
-  struct accounts accounts;
+  struct accounts accounts, ids, sessions;               /* ids, sessions: of keys that sign */
   struct proxy_draft proxy;
   bool taken;                         /* stands in a provider */
   bool url_bad;                       /* was given and complained about */
@@ -285,6 +285,14 @@ void secret_origin(struct load *l, struct secret *secret, const char *path, char
 struct renewal *renewal_of(struct load *l, struct secret *secret, const char *header);   /* NULL: of the environment, or a credential */
 /* target.c: "authorization: Bearer …\r\n", never outside of memory that is wiped. */
 struct secret *auth_line_make(const char *header, struct span key);
+
+/* ---- aws.c: where requests are signed for AWS, or bear a key of Bedrock's */
+/* What is written, else what the host tells, else AWS_REGION; empty: none. */
+struct span aws_region(struct span own, struct span host);
+struct span aws_url(struct load *l, struct span region);
+bool aws_in_environment(void);                          /* a key and a region */
+void aws_usual_key(struct load *l, struct endpoint_draft *e, bool usual_place);
+void aws_accounts(struct load *l, const struct endpoint_draft *e, struct account *accounts);
 
 /* ---- proxy.c */
 bool read_proxy(struct load *l, const struct field *f, void *into);       /* a struct proxy_draft */

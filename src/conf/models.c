@@ -18,7 +18,7 @@ static bool serves(struct span word, struct span provider) {
   if (span_starts(word, before)) word = span_from(word, before.n);
   if (!span_starts(word, provider)) return false;
   struct span rest = span_from(word, provider.n);
-  return !rest.n || rest.p[0] == '-' || span_eq(rest, SPAN("_text"));
+  return !rest.n || rest.p[0] == '-' || span_eq(rest, SPAN("_text")) || span_eq(rest, SPAN("_converse"));
 }
 
 static const struct price_model *in_table(const struct price_table *t, const struct provider *p, struct span model) {

@@ -34,7 +34,8 @@ static bool read_weight(struct load *l, const struct field *f, void *into) {
 /* ---- endpoint */
 #define AT(member) offsetof(struct endpoint_draft, member)
 static const struct field endpoint_fields[] = {
-  { "url", read_url, 0 }, { "key", read_accounts, AT(accounts) }, { "region", read_span, AT(region) },
+  { "url", read_url, 0 }, { "key", read_accounts, AT(accounts) }, { "key_id", read_accounts, AT(ids) },
+  { "session", read_accounts, AT(sessions) }, { "region", read_span, AT(region) },
   { "weight", read_weight, 0 }, { "tls_name", read_span, AT(tls_name) }, { "ca", read_ca, AT(ca) },
   { "proxy", read_proxy, AT(proxy) },
 };
@@ -195,6 +196,7 @@ static bool read_models(struct load *l, const struct field *f, void *into) {
 #define AT(member) offsetof(struct provider_draft, member)
 static const struct field provider_fields[] = {
   { "dialect", read_dialect, 0 }, { "url", read_url, AT(self) }, { "key", read_accounts, AT(self.accounts) },
+  { "key_id", read_accounts, AT(self.ids) }, { "session", read_accounts, AT(self.sessions) },
   { "headers", read_headers, 0 }, { "models", read_models, 0 }, { "region", read_span, AT(self.region) },
   { "tls_name", read_span, AT(self.tls_name) }, { "ca", read_ca, AT(self.ca) },
   { "proxy", read_proxy, AT(self.proxy) }, { "price", read_price, AT(provider.price) }, { "discount", read_discount, AT(provider.discount) },

@@ -247,10 +247,10 @@ struct secret *secret_kept(struct load *l, struct secret *secret) {
   return secret;
 }
 
-static void account_add(struct load *l, struct accounts *out) {
+static void account_add(struct load *l, const char *name, struct accounts *out) {
   bool is;
   struct secret *secret = secret_at(l->lua, -1, &is);
-  if (!is) problem_type(l, "key", SECRET_FORMS);
+  if (!is) problem_type(l, name, SECRET_FORMS);
   if (!secret) return;
   out->keys = list_add(&l->conf->arena, out->keys, &out->count, sizeof *out->keys);
   out->keys[out->count - 1] = secret_kept(l, secret);
@@ -260,12 +260,12 @@ bool read_accounts(struct load *l, const struct field *f, void *into) {
   struct accounts *out = (struct accounts *)((char *)into + f->offset);
   lua_State *L = l->lua;
   out->given = true;
-  if (!lua_istable(L, -1)) return account_add(l, out), true;
+  if (!lua_istable(L, -1)) return account_add(l, f->name, out), true;
   size_t count = lua_rawlen(L, -1);
-  if (!count) return problem_add(l, "key is an empty list"), false;
+  if (!count) return problem_add(l, "%s is an empty list", f->name), false;
   for (size_t i = 0; i < count; i++) {
     lua_rawgeti(L, -1, (lua_Integer)i + 1);
-    account_add(l, out);
+    account_add(l, f->name, out);
     lua_pop(L, 1);
   }
   return true;

@@ -52,8 +52,8 @@ static const char *auth_header_of(const struct provider_draft *d) {
   return family == DIALECT_MESSAGES ? "x-api-key" : family == DIALECT_GEMINI ? "x-goog-api-key" : "authorization";
 }
 
-static struct account *accounts_build(struct load *l, const struct provider_draft *d, const struct accounts *from,
-                                      size_t *count) {
+static struct account *accounts_build(struct load *l, const struct provider_draft *d, const struct endpoint_draft *e, size_t *count) {
+  const struct accounts *from = &e->accounts;
   const char *header = auth_header_of(d);
   size_t n = from->count ? from->count : 1;
   struct account *accounts = arena_zero(&l->conf->arena, n * sizeof *accounts);
@@ -65,6 +65,8 @@ static struct account *accounts_build(struct load *l, const struct provider_draf
     secret_drop(line);
     accounts[i].renewal = renewal_of(l, from->keys[i], header);
   }
+  if (d->provider.dialect == DIALECT_CONVERSE) aws_accounts(l, e, accounts);
+  else if (e->ids.given || e->sessions.given) problem_add(l, "key_id and session are for providers that are signed for: of the dialect converse");
   *count = n;
   return accounts;
 }
@@ -72,7 +74,9 @@ static struct account *accounts_build(struct load *l, const struct provider_draf
 /* The usual variable is for the usual place alone: a key is not sent elsewhere unasked. */
 static void usual_key(struct load *l, struct provider_draft *d, bool usual_place) {
   const char *variable = d->known ? d->known->key_variable : NULL, *why;
-  if (d->self.accounts.given || !variable || !usual_place) return;
+  if (d->self.accounts.given) return;
+  if (d->provider.dialect == DIALECT_CONVERSE && d->known) { aws_usual_key(l, &d->self, usual_place); return; }
+  if (!variable || !usual_place) return;
   struct secret *secret = getenv(variable) ? secret_from_environment(variable, &why) : NULL;
   if (!secret && getenv(variable)) problem_add(l, "environment variable '%s' %s", variable, why);
   else if (!secret && !d->quirks.local) warning_add(l, "it has no key, and %s is not set: its requests will be refused", variable);
@@ -128,10 +132,17 @@ static void endpoint_build(struct load *l, struct provider_draft *d, const struc
                            struct endpoint *out) {
   struct arena *a = &l->conf->arena;
   const struct accounts *keys = e->accounts.given ? &e->accounts : &d->self.accounts;
+  bool converse = d->provider.dialect == DIALECT_CONVERSE;
   const char *why;
   out->text = nearer(e->url, d->self.url);
   if (!out->text.n && d->known && d->known->url) out->text = span_cstr(d->known->url);
   if (e->url_bad || (!e->url.n && d->self.url_bad)) return;
+  out->region = nearer(e->region, d->self.region);
+  if (converse && !out->text.n && d->known) {
+    out->region = aws_region(out->region, (struct span){ 0 });
+    if (!out->region.n) return problem_add(l, "region is missing: region = \"us-east-1\", or set AWS_REGION");
+    out->text = aws_url(l, out->region);
+  }
   if (!out->text.n && d->quirks.url_form) return problem_add(l, "url is missing; it has none of its own: url = \"%s\"", d->quirks.url_form);
   if (!out->text.n) return problem_add(l, "url is missing");
   if (!url_split(out->text, &out->url, &why)) return problem_add(l, "url: %s", why);
@@ -140,7 +151,7 @@ static void endpoint_build(struct load *l, struct provider_draft *d, const struc
     problem_add(l, "url: it is weir's own listen address; requests would go round in circles");
   out->tls_name = nearer(nearer(e->tls_name, d->self.tls_name), out->url.host);
   out->ca = nearer(e->ca, d->self.ca);
-  out->region = nearer(e->region, d->self.region);
+  if (converse) out->region = arena_copy(a, aws_region(out->region, out->url.host));
   out->weight = e->weight;
   out->host_header = url_host_header(&out->url, a);
   out->proxy = e->proxy.given ? e->proxy.proxy : d->self.proxy.given ? d->self.proxy.proxy : conf_proxy(l->conf, &out->url);
@@ -153,7 +164,16 @@ static void endpoint_build(struct load *l, struct provider_draft *d, const struc
     warning_add(l, "ca and tls_name have no use with an http:// url");
   if (!out->url.tls && keys->count && !local_host(host))
     warning_add(l, "its key is sent unencrypted to %.*s", SPAN_FMT(host));
-  if (e->accounts.given && e != &d->self) out->accounts = accounts_build(l, d, keys, &out->account_count);
+  if (e->accounts.given && e != &d->self) out->accounts = accounts_build(l, d, e, &out->account_count);
+}
+
+/* A signature names the region that it is good for. */
+static void regions_check(struct load *l, const struct endpoint *e) {
+  for (size_t i = 0; i < e->account_count; i++) {
+    if (!e->accounts[i].id || e->region.n || !e->url.host.n) continue;
+    problem_add(l, "region is missing: region = \"us-east-1\", or set AWS_REGION");
+    return;
+  }
 }
 
 /* What the name alone does not tell. */
@@ -189,8 +209,8 @@ static void provider_build(struct load *l, struct provider_draft *d, struct prov
   out->auth_header = auth_header_of(d);
   span_cut(span_cstr(out->auth_header), ':', &out->auth_name);
   if (out->dialect == DIALECT_MESSAGES) out->when_absent = anthropic_version;
-  usual_key(l, d, !urls_given(d) || (d->known && !d->known->url));
-  struct account *shared = accounts_build(l, d, &d->self.accounts, &shared_count);
+  usual_key(l, d, !urls_given(d) || (d->known && !d->known->url && d->provider.dialect != DIALECT_CONVERSE));
+  struct account *shared = accounts_build(l, d, &d->self, &shared_count);
   out->endpoints = arena_zero(&l->conf->arena, count * sizeof *out->endpoints);
   out->endpoint_count = count;
   for (size_t i = 0; i < count; i++) {
@@ -198,6 +218,7 @@ static void provider_build(struct load *l, struct provider_draft *d, struct prov
     if (d->endpoint_count) l->at = list[i]->at;
     endpoint_build(l, d, list[i], e);
     if (!e->accounts) e->accounts = shared, e->account_count = shared_count;
+    regions_check(l, e);
   }
 }
 
@@ -206,7 +227,7 @@ static void providers_from_environment(struct load *l) {
   l->at = (struct place){ 0 };
   for (size_t i = 0; (p = catalogue_at(i)); i++) {
     const char *key = p->url && p->key_variable && !p->quirks->local ? getenv(p->key_variable) : NULL;
-    if (key && *key) provider_draft_add(l, span_cstr(p->name));
+    if ((key && *key) || (p->dialect == DIALECT_CONVERSE && aws_in_environment())) provider_draft_add(l, span_cstr(p->name));
   }
 }
 

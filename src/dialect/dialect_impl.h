@@ -93,7 +93,7 @@ struct dialect_impl {
   /* Phrases that mean the prompt is longer than the model's window; lower case, NULL at the end. */
   const char *const *overflow;
 };
-extern const struct dialect_impl dialect_chat, dialect_responses, dialect_messages, dialect_gemini;
+extern const struct dialect_impl dialect_chat, dialect_responses, dialect_messages, dialect_gemini, dialect_converse;
 const struct dialect_impl *dialect_impl(enum dialect d);
 
 /* Input, cached and output counts of both OpenAI shapes, which differ in names alone. */

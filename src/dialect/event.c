@@ -2,7 +2,7 @@
 #include "dialect_impl.h"
 
 const struct dialect_impl *dialect_impl(enum dialect d) {
-  static const struct dialect_impl *const all[DIALECT_COUNT] = { &dialect_chat, &dialect_responses, &dialect_messages, &dialect_gemini };
+  static const struct dialect_impl *const all[DIALECT_COUNT] = { &dialect_chat, &dialect_responses, &dialect_messages, &dialect_gemini, &dialect_converse };
   return all[d];
 }
 

@@ -14,12 +14,13 @@ static const struct error_words known[] = {
     "invalid_api_key", "authentication_error", "invalid_authentication_error", "incorrect_api_key_error",
     "InvalidApiKey", "API_KEY_INVALID", "UNAUTHENTICATED", "account_deactivated",
     "unsupported_country_region_territory",
-    "AccessDeniedException", "UnrecognizedClientException" } },
+    "AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException", "IncompleteSignatureException", "ExpiredTokenException",
+    "MissingAuthenticationTokenException" } },
   { FAULT_AUTH, true, { "permission_error", "permission_denied", "permission_denied_error" } },
   { FAULT_QUOTA, false, {
     "insufficient_quota", "billing_error", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance",
     "insufficient_credits", "enforced_spend_limit_reached", "exceeded_current_quota_error", "Arrearage",
-    "budget_exceeded" } },
+    "budget_exceeded", "ServiceQuotaExceededException" } },
   { FAULT_RATE_LIMITED, false, {
     "rate_limit_exceeded", "rate_limit_error", "rate_limited", "rate_limit_reached_error", "too_many_requests",
     "RateLimitReached", "RESOURCE_EXHAUSTED", "limit_requests", "limit_burst_rate", "ThrottlingException" } },
@@ -27,10 +28,10 @@ static const struct error_words known[] = {
     "overloaded_error", "overloaded", "server_is_overloaded", "engine_overloaded_error", "engine_overloaded",
     "slow_down", "capacity_exceeded", "service_tier_capacity_exceeded", "service_unavailable",
     "service_unavailable_error",
-    "UNAVAILABLE", "ModelServingError", "ModelNotReadyException" } },
+    "UNAVAILABLE", "ModelServingError", "ModelNotReadyException", "ServiceUnavailableException" } },
   { FAULT_OVERLOADED, true, {
     "api_error", "server_error", "internal_error", "internal_server_error", "InternalServerError", "INTERNAL",
-    "conflict_error" } },
+    "conflict_error", "InternalServerException", "ModelStreamErrorException", "ModelErrorException" } },
   { FAULT_TIMEOUT, false, {
     "timeout_error", "request_timeout", "RequestTimeOut", "ModelTimeoutException", "DEADLINE_EXCEEDED" } },
   { FAULT_CONTEXT_TOO_LONG, false, {
@@ -39,11 +40,11 @@ static const struct error_words known[] = {
   { FAULT_CONTENT_FILTERED, false, {
     "content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation", "data_inspection_failed",
     "DataInspectionFailed", "invalid_prompt", "bio_policy", "moderation_blocked", "image_content_policy_violation" } },
-  { FAULT_NOT_FOUND, false, { "model_not_found", "DeploymentNotFound", "invalid_model", "model_decommissioned" } },
+  { FAULT_NOT_FOUND, false, { "model_not_found", "DeploymentNotFound", "invalid_model", "model_decommissioned", "ResourceNotFoundException" } },
   { FAULT_NOT_FOUND, true, { "not_found_error", "NotFoundError", "NOT_FOUND", "resource_not_found_error" } },
   { FAULT_BAD_REQUEST, true, {
     "unsupported_parameter", "invalid_request_error", "BadRequestError", "INVALID_ARGUMENT", "FAILED_PRECONDITION",
-    "request_too_large", "tool_use_failed" } },
+    "request_too_large", "tool_use_failed", "ValidationException" } },
 };
 
 static const struct error_words *word_find(struct span text) {
@@ -92,7 +93,8 @@ static struct json message_of(struct json error, struct json document) {
   if (outer.type == JSON_STRING) return outer;
   if (detail.type == JSON_STRING) return detail;
   m = json_under(detail, "0.msg");
-  return m.type == JSON_STRING ? m : json_in(document, SPAN("message"));
+  if (m.type != JSON_STRING) m = json_in(document, SPAN("message"));
+  return m.type == JSON_STRING ? m : json_in(document, SPAN("Message"));              /* AWS, now and then */
 }
 
 static void fields_read(struct json document, struct error_fields *f) {
@@ -198,12 +200,21 @@ void error_read(enum dialect d, int status, struct json document, struct failure
   out->account = out->fault == FAULT_AUTH || out->fault == FAULT_QUOTA;
 }
 
+/* "ThrottlingException:http://…" in the head, or "com.amazon.bedrock#ThrottlingException" in the body. */
+static struct span aws_kind(const struct http_head *head, struct json document) {
+  struct span kind = head ? http_header(head, SPAN("x-amzn-errortype")) : SPAN(""), tail;
+  span_cut(kind, ':', &kind);
+  if (kind.n) return kind;
+  kind = string_raw(json_in(document, SPAN("__type")));
+  tail = span_cut(kind, '#', &kind);
+  return tail.n ? tail : kind;
+}
+
 void failure_read(enum dialect d, int status, const struct http_head *head, struct span body, struct failure *out) {
   struct json document;
   if (!json_read(body, &document, NULL)) document = json_absent;       /* HTML of a proxy: the status is all there is */
   error_read(d, status, document, out);
-  struct span kind = head ? http_header(head, SPAN("x-amzn-errortype")) : SPAN("");
-  span_cut(kind, ':', &kind);                                          /* "ThrottlingException:http://…" */
+  struct span kind = aws_kind(head, document);
   const struct error_words *w = kind.n ? word_find(kind) : NULL;
   if (w && !w->vague) out->fault = w->fault;
   if (!out->code.n) out->code = kind;

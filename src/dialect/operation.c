@@ -2,7 +2,7 @@
 #include "weir/dialect.h"
 #include "weir/log.h"
 
-static const char *const dialects[DIALECT_COUNT] = { "chat", "responses", "messages", "gemini" };
+static const char *const dialects[DIALECT_COUNT] = { "chat", "responses", "messages", "gemini", "converse" };
 
 static const struct operation_info operations[OP_COUNT] = {
   { OP_CHAT,         DIALECT_CHAT,      "/v1/chat/completions",      "/chat/completions",      true },
@@ -12,12 +12,13 @@ static const struct operation_info operations[OP_COUNT] = {
   { OP_MESSAGES,     DIALECT_MESSAGES,  "/v1/messages",              "/messages",              true },
   { OP_COUNT_TOKENS, DIALECT_MESSAGES,  "/v1/messages/count_tokens", "/messages/count_tokens", false },
   { OP_GENERATE,     DIALECT_GEMINI,    "/v1beta/models/{model}:generateContent", ":generateContent", true },
+  { OP_CONVERSE,     DIALECT_CONVERSE,  "/model/{model}/converse",   "/converse",              true },
 };
 
 const char *dialect_word(enum dialect d) { return (unsigned)d < DIALECT_COUNT ? dialects[d] : ""; }
 
 bool dialect_named(struct span word, enum dialect *out, bool *later) {
-  *later = span_eq(word, SPAN("converse")) || span_eq(word, SPAN("cohere"));
+  *later = span_eq(word, SPAN("cohere"));
   for (unsigned d = 0; d < DIALECT_COUNT; d++)
     if (span_eq(word, span_cstr(dialects[d]))) {
       *out = (enum dialect)d;
@@ -33,13 +34,14 @@ const struct operation_info *operation_info(enum operation o) {
 
 const struct operation_info *operation_by_path(struct span path) {
   for (unsigned o = 0; o < OP_COUNT; o++)
-    if (span_eq(path, span_cstr(operations[o].path))) return &operations[o];
+    if (!strchr(operations[o].path, '{') && span_eq(path, span_cstr(operations[o].path))) return &operations[o];
   return NULL;
 }
 
 const struct operation_info *operation_own(enum dialect provider) {
   static const enum operation own[DIALECT_COUNT] = {
     [DIALECT_CHAT] = OP_CHAT, [DIALECT_RESPONSES] = OP_RESPONSES, [DIALECT_MESSAGES] = OP_MESSAGES, [DIALECT_GEMINI] = OP_GENERATE,
+    [DIALECT_CONVERSE] = OP_CONVERSE,
   };
   return operation_info(own[provider]);
 }
@@ -79,8 +81,16 @@ static void gemini_path(const struct operation_info *o, struct span base, struct
   buf_add(out, o->operation == OP_GENERATE && stream ? SPAN(":streamGenerateContent") : span_cstr(o->suffix));
 }
 
+/* An ARN is one label. */
+static void converse_path(struct span model, bool stream, struct buf *out) {
+  buf_add(out, SPAN("/model/"));
+  segment_write(model, out);
+  buf_add(out, stream ? SPAN("/converse-stream") : SPAN("/converse"));
+}
+
 void operation_path(const struct operation_info *o, struct span base, struct span model, bool stream, struct buf *out) {
   if (o->dialect == DIALECT_GEMINI) { gemini_path(o, base, model, stream, out); return; }
+  if (o->dialect == DIALECT_CONVERSE) { converse_path(model, stream, out); return; }
   if (o->dialect == DIALECT_MESSAGES && !span_ends(base, SPAN("/v1"))) buf_add(out, SPAN("/v1"));
   buf_add(out, span_cstr(o->suffix));
 }
@@ -90,7 +100,7 @@ struct span operation_query(const struct operation_info *o, bool stream) {
 }
 
 const struct operation_info *operation_question(enum dialect provider) {
-  return provider == DIALECT_GEMINI ? operation_info(OP_CHAT) : operation_own(provider);
+  return provider == DIALECT_GEMINI || provider == DIALECT_CONVERSE ? operation_info(OP_CHAT) : operation_own(provider);
 }
 
 /* Chat and responses are served by the same kind of provider. */

@@ -78,6 +78,7 @@ static void hear_whole(struct translation *t, struct json document) {
   switch (t->from->dialect) {
   case DIALECT_MESSAGES: hear_messages_whole(t, document); break;
   case DIALECT_GEMINI: hear_gemini_whole(t, document); break;
+  case DIALECT_CONVERSE: hear_converse_whole(t, document); break;
   default: hear_chat_whole(t, document); break;
   }
 }
@@ -128,6 +129,7 @@ static void event_hear(struct translation *t, const struct sse_event *e) {
     switch (t->from->dialect) {
     case DIALECT_MESSAGES: hear_messages(t, e->name, data); break;
     case DIALECT_GEMINI: hear_gemini(t, data); break;
+    case DIALECT_CONVERSE: hear_converse(t, e->name, data); break;
     default: hear_chat(t, data); break;
     }
   }

@@ -61,6 +61,7 @@ struct translation {
   /* reading messages */
   struct heard_block blocks[OPEN_MOST];
   size_t block_count;
+  bool told_usage;                    /* reading converse: metadata came */
   /* writing chat */
   uint64_t thinking_bytes, characters, block_start;
   struct span signature;
@@ -69,6 +70,7 @@ struct translation {
   /* writing messages */
   enum { OPEN_NONE, OPEN_TEXT, OPEN_THINKING, OPEN_CALL } open;
   int64_t index;                      /* of the block that is open, or comes next */
+  struct span reason, stop;           /* the provider's own word for the finish, where it is one of messages'; the stop that was hit: raw */
   struct call_told *told, **told_end;
   /* whole answers */
   bool whole;
@@ -91,6 +93,8 @@ void hear_messages_whole(struct translation *t, struct json document);
 void hear_gemini(struct translation *t, struct json data);
 void hear_gemini_whole(struct translation *t, struct json document);
 void said_start(struct translation *t);                  /* the client's stream begins, unless it has */
+void hear_converse(struct translation *t, struct span name, struct json data);
+void hear_converse_whole(struct translation *t, struct json document);
 void tell_chat_start(struct translation *t);
 void tell_chat(struct translation *t, const struct said *s);
 void tell_chat_whole(struct translation *t);

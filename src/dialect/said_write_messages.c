@@ -42,6 +42,14 @@ static void usage_write(struct json_writer *w, const struct usage *u) {
   json_end(w, '}');
 }
 
+/* Bedrock says it in messages' own words, which tell more. */
+static struct span own_reason(struct json v) {
+  static const struct span words[] = { SPAN("end_turn"), SPAN("max_tokens"), SPAN("stop_sequence"), SPAN("tool_use"), SPAN("model_context_window_exceeded") };
+  for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+    if (v.type == JSON_STRING && json_string_is(v, words[i])) return words[i];
+  return (struct span){ NULL, 0 };
+}
+
 static struct span reason_word(enum finish f, int64_t calls, bool refused) {
   if (refused || f == FINISH_FILTER) return SPAN("refusal");
   if (f == FINISH_LENGTH) return SPAN("max_tokens");
@@ -55,6 +63,12 @@ static void message_head(struct translation *t, struct json_writer *w) {
   field_str(w, SPAN("role"), SPAN("assistant"));
   if (t->model.n) raw_string(w, SPAN("model"), t->model);
   else field_str(w, SPAN("model"), t->names.model);
+}
+
+static void finish_write(struct translation *t, struct json_writer *w, enum finish f) {
+  field_str(w, SPAN("stop_reason"), t->reason.n && !t->refused ? t->reason : reason_word(f, t->calls, t->refused));
+  if (t->stop.n) raw_string(w, SPAN("stop_sequence"), t->stop);
+  else field_null(w, SPAN("stop_sequence"));
 }
 
 /* ---- streams */
@@ -225,12 +239,25 @@ static void signature_tell(struct translation *t, const struct said *s) {
   delta_tell(t, SPAN("signature_delta"), SPAN("signature"), string_raw(s->v));
 }
 
+static void redacted_tell(struct translation *t, const struct said *s) {
+  struct buf block = { 0 };
+  struct json_writer w = { .out = &block };
+  calls_tell(t, true, false);
+  if (t->fault) return;
+  json_begin(&w, '{');
+  field_str(&w, SPAN("type"), SPAN("redacted_thinking"));
+  field_raw(&w, SPAN("data"), s->v.text);
+  json_end(&w, '}');
+  block_start(t, OPEN_TEXT, buf_span(&block));
+  block_stop(t);
+  buf_free(&block);
+}
+
 static void end_tell(struct translation *t) {
   if (!t->finish) { t->ended = false; said_fault(t, FAULT_PROTOCOL, "the stream ended without saying why"); return; }
   struct json_writer w = event_start(t, SPAN("message_delta"));
   field_object(&w, SPAN("delta"));
-  field_str(&w, SPAN("stop_reason"), reason_word(t->finish, t->calls, t->refused));
-  field_null(&w, SPAN("stop_sequence"));
+  finish_write(t, &w, t->finish);
   json_end(&w, '}');
   usage_write(&w, &t->usage);
   event_stop(t, &w);
@@ -247,7 +274,7 @@ void tell_messages(struct translation *t, const struct said *s) {
   case SAID_SIGNATURE: signature_tell(t, s); break;
   case SAID_CALL: case SAID_ARGUMENTS: call_hear(t, s); break;
   case SAID_BREAK:
-    if (t->open == OPEN_THINKING) block_stop(t);
+    if (t->open == OPEN_THINKING || (t->open == OPEN_TEXT && t->from->dialect == DIALECT_CONVERSE)) block_stop(t);
     break;
   case SAID_FINISH:
     if (t->finish) break;
@@ -255,7 +282,10 @@ void tell_messages(struct translation *t, const struct said *s) {
     if (t->fault) break;
     block_stop(t);
     t->finish = s->finish;
+    t->reason = own_reason(s->v);
+    t->stop = said_keep(t, string_raw(s->stop));
     break;
+  case SAID_REDACTED: redacted_tell(t, s); break;
   case SAID_END: end_tell(t); break;
   default: break;                                        /* citations there are none of that could be said */
   }
@@ -266,12 +296,12 @@ static void text_whole(struct translation *t, struct json_writer *w, size_t *i, 
   bool thinking = kind == SAID_THINKING;
   struct buf text = { 0 };
   for (; *i < t->all_count && t->all[*i].kind == kind; ++*i) buf_add(&text, string_raw(t->all[*i].v));
+  struct span signature = { NULL, 0 };
+  if (thinking && *i < t->all_count && t->all[*i].kind == SAID_SIGNATURE) signature = string_raw(t->all[(*i)++].v);
   json_begin(w, '{');
   field_str(w, SPAN("type"), thinking ? SPAN("thinking") : SPAN("text"));
   raw_string(w, thinking ? SPAN("thinking") : SPAN("text"), buf_span(&text));
-  struct span signature = SPAN("\"\"");
-  if (thinking && *i < t->all_count && t->all[*i].kind == SAID_SIGNATURE) signature = t->all[(*i)++].v.text;
-  if (thinking) field_raw(w, SPAN("signature"), signature);
+  if (thinking) raw_string(w, SPAN("signature"), signature);
   else field_null(w, SPAN("citations"));
   json_end(w, '}');
   buf_free(&text);
@@ -296,6 +326,13 @@ static void call_write(struct translation *t, struct json_writer *w, size_t *i) 
   arena_end(&scratch);
 }
 
+static void redacted_whole(struct json_writer *w, struct json data) {
+  json_begin(w, '{');
+  field_str(w, SPAN("type"), SPAN("redacted_thinking"));
+  field_raw(w, SPAN("data"), data.text);
+  json_end(w, '}');
+}
+
 static void notes_whole(struct translation *t, struct json_writer *w) {
   bool any = false;
   for (size_t i = 0; i < t->all_count; i++) {
@@ -317,14 +354,17 @@ void tell_messages_whole(struct translation *t) {
     case SAID_REFUSAL: t->refused = true; text_whole(t, &w, &i, SAID_REFUSAL); break;
     case SAID_SIGNATURE: text_whole(t, &w, &i, SAID_THINKING); break;    /* without a text of its own */
     case SAID_TEXT: case SAID_THINKING: text_whole(t, &w, &i, t->all[i].kind); break;
+    case SAID_REDACTED: redacted_whole(&w, t->all[i++].v); break;
     case SAID_CALL: call_write(t, &w, &i); break;
-    case SAID_FINISH: finish = t->all[i].finish; i++; break;
+    case SAID_FINISH:
+      finish = t->all[i].finish;
+      t->reason = own_reason(t->all[i].v), t->stop = string_raw(t->all[i++].stop);
+      break;
     default: i++; break;
     }
   }
   json_end(&w, ']');
-  field_str(&w, SPAN("stop_reason"), reason_word(finish, t->calls, t->refused));
-  field_null(&w, SPAN("stop_sequence"));
+  finish_write(t, &w, finish);
   usage_write(&w, &t->usage);
   notes_whole(t, &w);
   json_end(&w, '}');

@@ -6,12 +6,12 @@ const char *const translate_words[] = {
   "document", "eager_input_streaming", "file_id", "frequency_penalty", "function_call", "functions", "image", "inference_geo", "input_audio", "is_error",
   "logit_bias", "logprobs", "max_tokens", "mcp_servers", "metadata", "modalities", "n", "name", "parallel_tool_calls", "prediction", "prefill", "presence_penalty",
   "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning_effort", "refusal", "response_format", "safety_identifier",
-  "search_result", "seed", "service_tier", "stop", "store", "strict", "system", "temperature", "title", "tools", "top_k", "top_logprobs",
+  "search_result", "seed", "service_tier", "stop", "store", "strict", "system", "temperature", "title", "tool_choice", "tools", "top_k", "top_logprobs",
   "user", "user_id", "verbosity", "video_url", "web_search", "web_search_options",
 };
 const size_t translate_word_count = sizeof translate_words / sizeof *translate_words;
 
-static bool is_translated(const struct operation_info *o) { return o->operation == OP_CHAT || o->operation == OP_MESSAGES || o->operation == OP_GENERATE; }
+static bool is_translated(const struct operation_info *o) { return o->operation == OP_CHAT || o->operation == OP_MESSAGES || o->operation == OP_GENERATE || o->operation == OP_CONVERSE; }
 
 const struct operation_info *operation_at(const struct operation_info *o, enum dialect provider) {
   if (operation_served(o, provider)) return o;
@@ -283,6 +283,7 @@ static void talk_write(struct talk *t, enum dialect d, struct buf *out) {
   switch (d) {
   case DIALECT_MESSAGES: talk_write_messages(t, out); break;
   case DIALECT_GEMINI: talk_write_gemini(t, out); break;
+  case DIALECT_CONVERSE: talk_write_converse(t, out); break;
   default: talk_write_chat(t, out); break;
   }
 }
@@ -292,6 +293,7 @@ bool translate_request(const struct operation_info *from, const struct operation
   struct talk t = { .how = how, .arena = how->arena };
   struct object body = { &t, NULL, (struct json_member *)members, count, arena_zero(how->arena, count + 1) };
   t.body = &body;
+  t.claude = to->dialect == DIALECT_CONVERSE && converse_is_claude(how->model);
   t.turns_end = &t.turns, t.system_end = &t.system, t.tools_end = &t.tools;
   how->losses = how->field = how->why = (struct span){ NULL, 0 };
   how->limit = 0;

@@ -76,6 +76,9 @@ struct talk {
   enum effort effort;
   int64_t budget;                     /* of thinking; 0 untold */
   const struct place *effort_place;
+  bool effort_named, effort_counted;  /* messages: the effort was a word beside `thinking`; it was made of a budget */
+  bool claude;                        /* converse: the model takes `thinking` as messages have it */
+  struct json thinking;               /* then: the object */
   enum { FORMAT_TEXT, FORMAT_JSON, FORMAT_SCHEMA } format;
   struct json format_name, schema, format_strict;
   const struct place *format_place;
@@ -128,5 +131,14 @@ void talk_read_messages(struct talk *t, struct object *body);
 void talk_write_chat(struct talk *t, struct buf *out);
 void talk_write_messages(struct talk *t, struct buf *out);
 void talk_write_gemini(struct talk *t, struct buf *out);
+void talk_write_converse(struct talk *t, struct buf *out);
+
+/* talk_write_messages.c: what converse does as messages do */
+void talk_merge(struct talk *t);                                         /* turns of one role that follow each other become one; instructions among them the user's */
+void talk_ask_json(struct talk *t);                                      /* JSON mode: an instruction */
+bool part_says_nothing(const struct part *p);
+int64_t effort_budget(enum effort e);                                    /* tokens of thinking */
+/* talk_write_converse.c */
+bool converse_is_claude(struct span model);
 
 #endif

@@ -194,12 +194,13 @@ static void thinking_option_read(struct talk *t, struct object *b) {
   struct json thinking = object_take_type(b, "thinking", JSON_OBJECT);
   t->effort_place = object_place(b, "thinking");
   if (!json_given(thinking) || !object_open(t, thinking, t->effort_place, &o)) return;
+  if (t->claude) { t->thinking = thinking; return; }
   struct json type = object_take(&o, "type"), display = object_take(&o, "display");
   int64_t budget = json_count(object_take(&o, "budget_tokens"));
   if (json_given(display)) talk_lose(t, object_place(&o, "display"), SPAN("display"));
   object_rest(&o);
   if (is(type, "disabled")) t->effort = EFFORT_NONE;
-  else if (is(type, "enabled")) t->effort = effort_of_budget(budget), t->budget = budget;
+  else if (is(type, "enabled")) t->effort = effort_of_budget(budget), t->budget = budget, t->effort_counted = true;
   else if (is(type, "adaptive")) talk_lose(t, t->effort_place, SPAN("thinking"));
   else talk_wrong(t, object_place(&o, "type"), "must be enabled, adaptive or disabled");
 }
@@ -227,7 +228,10 @@ static void output_read(struct talk *t, struct object *b) {
   format_read(t, object_take(&o, "format"), object_place(&o, "format"));
   object_rest(&o);
   for (int i = 0; i < 5; i++)
-    if (is(effort, words[i]) && t->effort != EFFORT_NONE) t->effort = (enum effort)(EFFORT_LOW + i), t->effort_place = object_place(&o, "effort");
+    if (is(effort, words[i]) && t->effort != EFFORT_NONE) {
+      t->effort = (enum effort)(EFFORT_LOW + i), t->effort_place = object_place(&o, "effort");
+      t->effort_named = true, t->effort_counted = false;
+    }
 }
 
 static void who_read(struct talk *t, struct object *b) {

@@ -6,6 +6,7 @@
 static const int64_t budgets[] = { [EFFORT_MINIMAL] = 1024, [EFFORT_LOW] = 2048, [EFFORT_MEDIUM] = 8192, [EFFORT_HIGH] = 16384,
                                    [EFFORT_XHIGH] = 32768, [EFFORT_MAX] = 49152 };
 enum { BUDGET_LEAST = 1024 };
+int64_t effort_budget(enum effort e) { return budgets[e]; }
 
 static void cache_write(struct json_writer *w, struct json cache) {
   if (cache.type == JSON_OBJECT) field_raw(w, SPAN("cache_control"), cache.text);
@@ -82,7 +83,7 @@ static void thinking_write(struct talk *t, struct json_writer *w, const struct p
   json_end(w, '}');
 }
 
-static bool says_nothing(const struct part *p) { return (p->kind == PART_TEXT || p->kind == PART_REFUSAL) && !string_full(p->text); }
+bool part_says_nothing(const struct part *p) { return (p->kind == PART_TEXT || p->kind == PART_REFUSAL) && !string_full(p->text); }
 
 static void part_write(struct talk *t, struct json_writer *w, const struct part *p);
 
@@ -105,7 +106,7 @@ static void result_write(struct talk *t, struct json_writer *w, const struct par
 }
 
 static void part_write(struct talk *t, struct json_writer *w, const struct part *p) {
-  if (says_nothing(p)) return;                           /* empty blocks are refused there */
+  if (part_says_nothing(p)) return;                           /* empty blocks are refused there */
   switch (p->kind) {
   case PART_REFUSAL: talk_lose(t, p->place, SPAN("refusal")); text_write(w, p->text, p->cache); break;
   case PART_TEXT: text_write(w, p->text, p->cache); break;
@@ -128,11 +129,11 @@ static void mark_system(struct talk *t, struct turn *turn) {
 
 static bool has_words(const struct turn *turn) {
   for (const struct part *p = turn->parts; p; p = p->next)
-    if (!says_nothing(p)) return true;
+    if (!part_says_nothing(p)) return true;
   return false;
 }
 
-static void turns_merge(struct talk *t) {
+void talk_merge(struct talk *t) {
   struct turn *last = NULL, **link = &t->turns;
   for (struct turn *turn = t->turns; turn; turn = turn->next) {
     if (turn->role == ROLE_SYSTEM) mark_system(t, turn);
@@ -152,7 +153,7 @@ static void turns_merge(struct talk *t) {
 
 static void turns_write(struct talk *t, struct json_writer *w) {
   struct place messages = { NULL, SPAN("messages"), 0 };
-  turns_merge(t);
+  talk_merge(t);
   if (!t->turns || t->turns->role != ROLE_USER) {
     talk_refuse(t, t->turns ? t->turns->place : &messages, (struct span){ 0 }, "the first message that is no instruction must be the user's");
     return;
@@ -168,15 +169,18 @@ static void turns_write(struct talk *t, struct json_writer *w) {
   json_end(w, ']');
 }
 
+void talk_ask_json(struct talk *t) {
+  if (t->format != FORMAT_JSON) return;
+  talk_lose(t, t->format_place, SPAN("response_format"));
+  part_add(t, &t->system_end, PART_TEXT, t->format_place)->text =
+    talk_quoted(t, SPAN("Answer with one JSON object and nothing else: no text before or behind it, no code fence."));
+}
+
 static void system_write(struct talk *t, struct json_writer *w) {
-  if (t->format == FORMAT_JSON) {
-    talk_lose(t, t->format_place, SPAN("response_format"));
-    part_add(t, &t->system_end, PART_TEXT, t->format_place)->text =
-      talk_quoted(t, SPAN("Answer with one JSON object and nothing else: no text before or behind it, no code fence."));
-  }
+  talk_ask_json(t);
   bool any = false;
   for (const struct part *p = t->system; p; p = p->next) {
-    any |= !says_nothing(p);
+    any |= !part_says_nothing(p);
     if (p->kind != PART_TEXT) talk_refuse(t, p->place, SPAN("system"), "instructions hold text alone");
   }
   if (!any) return;

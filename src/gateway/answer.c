@@ -68,6 +68,7 @@ static void target_headers(struct exchange *x, struct buf *out) {
   if (a && a->head) {
     struct span id = http_header(a->head, SPAN("x-request-id"));
     if (!id.p) id = http_header(a->head, SPAN("request-id"));
+    if (!id.p) id = http_header(a->head, SPAN("x-amzn-requestid"));
     if (id.p) http_write_header(out, SPAN("x-weir-upstream-id"), id);
   }
 }

@@ -1,5 +1,5 @@
 /* attempt.c: one try at a target: the request composed and sent, the answer taken as far as the content point. */
-#include "gateway.h"
+#include "foreign.h"
 
 enum { FAILURE_MOST = 256 * 1024 };   /* of a refusal's body that is kept */
 
@@ -96,8 +96,6 @@ void attempt_start(struct exchange *x) {
 /* ---- the answer's head */
 static struct attempt *attempt_of(struct call *c) { return container(c, struct attempt, call); }
 
-static bool is_event_stream(const struct http_head *h) { return span_istarts(h->content_type, SPAN("text/event-stream")); }
-
 /* What HEAD and 304 tell is the length of a body that does not come. */
 static int64_t told_length(const struct exchange *x, const struct http_head *h) {
   uint64_t n;
@@ -152,7 +150,8 @@ static void on_head(struct call *c, const struct http_head *h) {
   struct limits_told limits;
   if (limits_read(h, (double)worker_wall_ms(x->worker) / 1000, &limits)) health_told(x->worker->health, &a->target, x->worker->loop->now_ms, &limits);
   a->failing = !x->raw && (h->status < 200 || h->status > 299);
-  a->stream = !x->raw && !a->failing && x->req.stream && is_event_stream(h);
+  a->stream = !x->raw && !a->failing && x->req.stream && event_stream_is(foreign_operation(a), h->content_type);
+  if (a->foreign) foreign_head(a);
   if (!a->stream) phase_clock(a, SET_BETWEEN_EVENTS);
   if (!take_encoding(a, h)) return;
   if (x->raw) flow(a);

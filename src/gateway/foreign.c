@@ -3,13 +3,12 @@
    as it comes in, so that all behind it (what is held, judged, changed and relayed) is in the client's dialect; faults, usage and the
    model's name are read from what the provider said. */
 #include "foreign.h"
-#include "gateway.h"
 #include "weir/translate.h"
 
 struct foreign {
   const struct operation_info *operation;                /* what the provider is asked */
   struct translation *translation;                       /* of a stream, once it has begun */
-  struct sse sse;
+  struct event_source source;
   struct event_state events;
   struct buf window;                                     /* the unfinished event */
   enum fault silence;                                    /* what a stream without content is, as its provider said why it ended */
@@ -83,6 +82,11 @@ bool foreign_answer(struct attempt *a, const char **why) {
 }
 
 /* ---- streams */
+void foreign_head(struct attempt *a) {
+  for (size_t i = 0; a->stream && i < a->head->count; i++)
+    if (span_ieq(a->head->headers[i].name, SPAN("content-type"))) a->head->headers[i].value = SPAN("text/event-stream; charset=utf-8");
+}
+
 static void take_facts(struct attempt *a, const struct event_facts *f) {
   struct exchange *x = a->exchange;
   if (f->has_usage) {
@@ -141,13 +145,13 @@ void foreign_feed(struct attempt *a, struct span data) {
   buf_add(&f->window, data);
   size_t at = 0;
   struct span window = buf_span(&f->window);
-  while (!f->over && (s = sse_feed(&f->sse, span_from(window, at), &e)).kind == STEP_EVENT) {
+  while (!f->over && (s = event_next(f->operation, &f->source, span_from(window, at), &x->worker->scratch, &e)).kind == STEP_EVENT) {
     event_take(a, &e, &out);
     at += s.used;
   }
   buf_consume(&f->window, at);
   if (!buf_size(&f->window)) buf_free(&f->window);
-  if (!f->over && s.kind == STEP_BAD) stop_here(a, FAULT_PROTOCOL, "an event of the stream is too large");
+  if (!f->over && s.kind == STEP_BAD) stop_here(a, FAULT_PROTOCOL, event_broken(f->operation, &f->source));
   if (buf_size(&out)) relay_feed(a, buf_span(&out));     /* the attempt may be gone behind it */
   else if (f->over) relay_cut(a, a->cut);
   buf_free(&out);

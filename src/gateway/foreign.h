@@ -6,5 +6,6 @@
 
 /* The provider's bytes have ended well. True: its dialect has no event for that, and *out is what the client's says now. */
 bool foreign_last(struct attempt *a, struct buf *out);
+void foreign_head(struct attempt *a);                    /* an answer's head is here: what the client gets of it is said in its own dialect */
 
 #endif

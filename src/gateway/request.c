@@ -1,5 +1,6 @@
 /* request.c: what a request asks for, and what is sent upstream in its name. */
 #include "gateway.h"
+#include "sign.h"
 #include <stdio.h>
 
 enum { SCAN_MOST = SINK_HIGH };       /* of a multipart body before its model part: more is not read meanwhile */
@@ -134,8 +135,17 @@ static bool is_multipart(const struct exchange *x) {
   return span_istarts(x->head->content_type, SPAN("multipart/form-data"));
 }
 
+/* What is passed through unread can neither be signed nor, in frames, be counted. */
+static bool raw_refused(struct exchange *x, const struct provider *p) {
+  if (p->dialect != DIALECT_CONVERSE) return false;
+  x->dialect = DIALECT_CHAT;
+  refuse(x, 404, "not_found", "", arena_printf(&x->arena, "%.*s is reached at /v1/chat/completions and /v1/messages: what it speaks itself is not in this version", SPAN_FMT(p->name)).p);
+  return true;
+}
+
 /* Streamed through to one provider: no reading, no failover. */
 static bool go_raw(struct exchange *x, struct provider *p) {
+  if (raw_refused(x, p)) return false;
   x->raw = true;
   x->raw_provider = p;
   x->body_chunked = x->head->framing == HTTP_CHUNKED && !x->body_size;
@@ -220,6 +230,7 @@ static void scan_found(struct exchange *x, struct span value) {
   if (bad && status == 404) bad = route_unknown(x->gen->conf, operation_info(OP_CHAT), x->req.model, x->req.key, &x->arena);
   if (bad) { refuse(x, status, "not_found", "model_not_found", bad); return; }
   x->raw_provider = route.candidates[0].provider;
+  if (raw_refused(x, x->raw_provider)) return;
   if (!admit_unread(x, x->raw_provider)) return;
   struct span to = route.candidates[0].model;
   if (!span_eq(to, value)) {
@@ -294,6 +305,9 @@ static bool provider_sets(const struct provider *p, struct span name) {
 /* Versions, options and organisations of one provider's dialect mean nothing to another. */
 static bool of_dialect(struct span n) { return starts(n, "anthropic-") || starts(n, "openai-") || starts(n, "x-goog-"); }
 
+/* What is signed, and what it is, weir says itself. */
+static bool of_signature(struct span n) { return starts(n, "x-amz-") || is(n, "content-type") || is(n, "accept"); }
+
 static void compose_headers(struct exchange *x, struct attempt *a, struct buf *out) {
   const struct http_head *h = x->head;
   const struct provider *p = a->target.provider;
@@ -305,6 +319,7 @@ static void compose_headers(struct exchange *x, struct attempt *a, struct buf *o
     if (header_stays(n) || (!x->raw && is(n, "accept-encoding"))) continue;
     if (a->foreign && of_dialect(n)) continue;
     if (n.n == p->auth_name.n && span_ieq(n, p->auth_name)) continue;
+    if (p->dialect == DIALECT_CONVERSE && of_signature(n)) continue;
     if (cors && is(n, "origin")) continue;
     if (more && http_header_lists(h, SPAN("connection"), n)) continue;
     if ((a->view.headers && policy_sets(a, n)) || (p->header_count && provider_sets(p, n))) continue;
@@ -321,6 +336,7 @@ static void compose_headers(struct exchange *x, struct attempt *a, struct buf *o
   }
   if (x->traced) http_write_header(out, SPAN("traceparent"), span_of(x->trace, 55));
   if (!x->raw) buf_add(out, SPAN("accept-encoding: identity\r\n"));
+  if (p->dialect == DIALECT_CONVERSE) buf_add(out, SPAN("content-type: application/json\r\n"));
 }
 
 /* "/v1/files" at a provider whose base is ".../v1" is its ".../v1/files"; "/openai/v1/files" and "/openai/files" too. */
@@ -536,7 +552,9 @@ int request_compose(struct exchange *x, struct attempt *a, struct buf *head, str
   buf_byte(head, ' ');
   const struct pool *p = a->call.pool;
   if (pool_absolute(p)) buf_add(head, SPAN("http://")), buf_add(head, e->host_header);
+  size_t path_at = buf_size(head);
   compose_path(x, a, head);
+  size_t path_end = buf_size(head);
   buf_add(head, SPAN(" HTTP/1.1\r\nhost: "));
   buf_add(head, e->host_header);
   buf_add(head, SPAN("\r\n"));
@@ -545,6 +563,7 @@ int request_compose(struct exchange *x, struct attempt *a, struct buf *head, str
   if (a->key_line) buf_add(head, secret_use(a->key_line));
   compose_headers(x, a, head);
   compose_framing(x, head, length);
+  sign_head(x, a, path_at, path_end, parts, count, head);
   http_write_end(head);
   /* Small bodies travel in one piece with the head: no lent memory, one send. */
   if (length <= 16384) {

@@ -105,7 +105,7 @@ static const char *mismatch(const struct operation_info *o, struct span name, en
   *status = 400;
   return arena_printf(a, "model '%.*s' is at a provider of dialect %s, which does not serve %s: translation of that "
                       "is not in this version; ask for it at %s", SPAN_FMT(shown(name)), dialect_word(speaks),
-                      o->path, operation_own(speaks)->path).p;
+                      o->path, operation_own(speaks)->path ? operation_own(speaks)->path : operation_info(OP_CHAT)->path).p;
 }
 
 /* ---- routes */

@@ -38,7 +38,7 @@ bool frame_header_next(struct span *headers, struct frame_header *out) {
   return true;
 }
 
-struct span frame_string(const struct frame *f, struct span name) {
+struct span frame_string(const struct aws_frame *f, struct span name) {
   struct span left = f->headers;
   struct frame_header h;
   while (frame_header_next(&left, &h))
@@ -78,7 +78,7 @@ static const char *prelude_read(struct frame_reader *r, const char *p) {
   return NULL;
 }
 
-struct step frame_feed(struct frame_reader *r, struct span window, struct frame *out) {
+struct step frame_feed(struct frame_reader *r, struct span window, struct aws_frame *out) {
   const char *why = NULL;
   if (r->bad) return (struct step){ STEP_BAD, 0 };
   if (!r->known && window.n < FRAME_PRELUDE) return (struct step){ STEP_MORE, 0 };
@@ -89,7 +89,7 @@ struct step frame_feed(struct frame_reader *r, struct span window, struct frame 
   struct span headers = span_of(window.p + FRAME_PRELUDE, r->headers);
   if (crc_of(window.p, end) != u32_at(window.p + end)) return bad(r, "its checksum is wrong");
   if (!headers_good(headers)) return bad(r, "its headers are none");
-  *out = (struct frame){ span_of(window.p, r->total), headers, span_of(window.p + FRAME_PRELUDE + r->headers, end - FRAME_PRELUDE - r->headers) };
+  *out = (struct aws_frame){ span_of(window.p, r->total), headers, span_of(window.p + FRAME_PRELUDE + r->headers, end - FRAME_PRELUDE - r->headers) };
   r->known = false;
   return (struct step){ STEP_EVENT, r->total };
 }

@@ -204,6 +204,58 @@ static void a_provider_of_ones_own(void **state) {
   conf_drop(c);
 }
 
+static void signing(void **state) {
+  (void)state;
+  struct conf *c = rig_good("provider \"bedrock\" { region = \"cn-north-1\", key = env \"SECRET_A\", key_id = env \"SECRET_B\" }\n"
+                            "provider \"b\" { dialect = \"converse\", url = \"https://bedrock-runtime.eu-west-1.amazonaws.com\", key = env \"SECRET_A\" }");
+  const struct endpoint *e = c->providers->endpoints;
+  assert_int_equal(c->providers->dialect, DIALECT_CONVERSE);
+  assert_span(e->text, "https://bedrock-runtime.cn-north-1.amazonaws.com.cn");
+  assert_span(secret_use(e->accounts->id), "sk-do-not-show-2");
+  assert_true(!e->accounts->auth_line && !e->accounts->session);
+  e = c->providers[1].endpoints;
+  assert_span(e->region, "eu-west-1");
+  assert_span(secret_use(e->accounts->auth_line), "authorization: Bearer sk-do-not-show-1\r\n");
+  assert_null(e->accounts->id);
+  conf_drop(c);
+  rig_bad("provider \"bedrock\" { key = env \"SECRET_A\" }", "weir.lua:1: provider 'bedrock': region is missing: region = \"us-east-1\", or set AWS_REGION\n");
+  rig_bad("provider \"b\" { dialect = \"converse\", url = \"http://127.0.0.1:1\", key = env \"SECRET_A\", key_id = env \"SECRET_B\" }",
+          "weir.lua:1: provider 'b': region is missing: region = \"us-east-1\", or set AWS_REGION\n");
+  rig_bad("provider \"bedrock\" { region = \"r\", key = env \"SECRET_A\", key_id = { env \"SECRET_A\", env \"SECRET_B\" } }",
+          "weir.lua:1: provider 'bedrock': there are 2 key_id for 1 key: one for each is needed\n");
+  rig_bad("provider \"bedrock\" { region = \"r\", key = env \"SECRET_A\", session = env \"SECRET_A\" }", "weir.lua:1: provider 'bedrock': session needs the key_id it was issued with\n");
+  rig_bad("provider \"openai\" { key = env \"SECRET_A\", key_id = env \"SECRET_B\" }",
+          "weir.lua:1: provider 'openai': key_id and session are for providers that are signed for: of the dialect converse\n");
+  rig_bad("provider \"bedrock\" { region = \"r\", key = env \"SECRET_A\", key_id = \"AKID\" }",
+          "weir.lua:1: provider 'bedrock': key_id must be env \"NAME\", credential \"NAME\", file \"PATH\" or command { … }, not a string\n");
+}
+
+static void signing_from_the_environment(void **state) {
+  (void)state;
+  setenv("AWS_ACCESS_KEY_ID", "AKDONOTSHOW", 1);
+  setenv("AWS_SECRET_ACCESS_KEY", "sk-do-not-show-4", 1);
+  setenv("AWS_SESSION_TOKEN", "do-not-show-5", 1);
+  setenv("AWS_DEFAULT_REGION", "us-west-2", 1);
+  struct conf *c = rig_good("provider \"bedrock\"\nprovider \"b\" { dialect = \"converse\", url = \"http://127.0.0.1:1\", key = env \"AWS_SECRET_ACCESS_KEY\" }");
+  for (int i = 0; i < 2; i++) {
+    const struct endpoint *e = c->providers[i].endpoints;
+    assert_span(e->region, "us-west-2");
+    assert_span(secret_use(e->accounts->id), "AKDONOTSHOW");
+    assert_span(secret_use(e->accounts->key), "sk-do-not-show-4");
+    assert_span(secret_use(e->accounts->session), "do-not-show-5");
+  }
+  assert_span(c->providers->endpoints->text, "https://bedrock-runtime.us-west-2.amazonaws.com");
+  conf_drop(c);
+  setenv("AWS_BEARER_TOKEN_BEDROCK", "do-not-show-6", 1);
+  c = rig_good("provider \"bedrock\"");
+  assert_span(secret_use(c->providers->endpoints->accounts->auth_line), "authorization: Bearer do-not-show-6\r\n");
+  conf_drop(c);
+  c = rig_good("provider \"bedrock\" { url = \"http://127.0.0.1:1\" }");    /* it is sent to its own place only; what signs is not sent */
+  assert_null(c->providers->endpoints->accounts->auth_line);
+  assert_span(secret_use(c->providers->endpoints->accounts->id), "AKDONOTSHOW");
+  conf_drop(c);
+}
+
 static void endpoints(void **state) {
   struct conf *c = rig_good(
     "provider \"azure\" { key = env \"SECRET_A\", region = \"any\",\n"
@@ -254,8 +306,7 @@ static void wrong_providers(void **state) {
       "\"responses\", \"messages\" or \"gemini\"\n" },
     { "provider \"lab\" { dialect = \"chat\" }", "weir.lua:1: provider 'lab': url is missing\n" },
     { "provider \"azure\" { key = env \"SECRET_A\" }", "weir.lua:1: provider 'azure': url is missing; it has none of its own: url = \"https://NAME.openai.azure.com\"\n" },
-    { "provider \"bedrock\" {} provider \"vertex\" {}", "weir.lua:1: provider 'bedrock': it is not in this version\n"
-      "weir.lua:1: provider 'vertex': it is not in this version\n" },
+    { "provider \"vertex\" {}", "weir.lua:1: provider 'vertex': it is not in this version\n" },
     { "provider \"g\" { dialect = \"cohere\", url = \"http://h/\" }", "weir.lua:1: provider 'g': dialect 'cohere' is "
       "not in this version\n" },
     { "provider \"g\" { dialect = \"chatt\", url = \"http://h/\" }", "weir.lua:1: provider 'g': unknown dialect "
@@ -385,7 +436,7 @@ int main(void) {
     cmocka_unit_test_setup_teardown(servers_of_ones_own_are_named, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(keys_from_the_usual_variable, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(a_provider_of_ones_own, rig_begin, rig_end),
-    cmocka_unit_test_setup_teardown(endpoints, rig_begin, rig_end),
+    cmocka_unit_test_setup_teardown(endpoints, rig_begin, rig_end), cmocka_unit_test_setup_teardown(signing, rig_begin, rig_end), cmocka_unit_test_setup_teardown(signing_from_the_environment, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(wrong_providers, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(warnings, rig_begin, rig_end),
     cmocka_unit_test_setup_teardown(models, rig_begin, rig_end),

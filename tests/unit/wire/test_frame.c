@@ -48,7 +48,7 @@ static void worked_examples(void **state) {
   (void)state;
   struct buf b = { 0 };
   struct frame_reader r = { 0 };
-  struct frame f;
+  struct aws_frame f;
   add_hex(&b, event);
   add_hex(&b, exception);
   struct step s = frame_feed(&r, buf_span(&b), &f);
@@ -70,7 +70,7 @@ static void every_split(void **state) {
   (void)state;
   struct buf b = { 0 };
   struct frame_reader r = { 0 };
-  struct frame f;
+  struct aws_frame f;
   size_t at = 0, found = 0;
   add_hex(&b, event);
   add_message(&b, SPAN(""), SPAN(""));
@@ -92,7 +92,7 @@ static void every_split(void **state) {
 static void every_broken_byte(void **state) {
   (void)state;
   struct buf b = { 0 };
-  struct frame f;
+  struct aws_frame f;
   add_hex(&b, event);
   add_hex(&b, exception);
   for (size_t i = 0; i < 148; i++) {
@@ -109,7 +109,7 @@ static void every_broken_byte(void **state) {
 static enum step_kind prelude(uint32_t total, uint32_t headers) {
   struct buf b = { 0 };
   struct frame_reader r = { 0 };
-  struct frame f;
+  struct aws_frame f;
   add_u32(&b, total);
   add_u32(&b, headers);
   add_u32(&b, crc(&b, 0));
@@ -132,7 +132,7 @@ static void lengths(void **state) {
   assert_int_equal(prelude(17 + (128 << 10), (128 << 10) + 1), STEP_BAD);
 }
 
-static enum step_kind with_headers(struct span headers, struct frame *f) {
+static enum step_kind with_headers(struct span headers, struct aws_frame *f) {
   static struct buf b;
   struct frame_reader r = { 0 };
   buf_clear(&b);
@@ -145,7 +145,7 @@ static void header_types(void **state) {
   static const char all[] = "\1a\0\1b\1\1c\2\7\1d\3\0\1\1e\4\0\0\0\2\1f\5\0\0\0\0\0\0\0\3\1g\6\0\2xy\1h\7\0\3abc"
                             "\1i\10\0\0\0\0\0\0\0\4\1j\11" "0123456789abcdef" "\1k\7\0";
   static const size_t sizes[] = { 0, 0, 1, 2, 4, 8, 2, 3, 8, 16, 0 };
-  struct frame f;
+  struct aws_frame f;
   assert_int_equal(with_headers(span_of(all, sizeof all), &f), STEP_EVENT);
   struct span left = f.headers;
   struct frame_header h;
