@@ -49,7 +49,7 @@ int main(int argc, char **argv) {
   snprintf(path, sizeof path, "%s/cells", folder);
   if (mkdir(folder, 0700)) return perror(folder), 1;
   struct cells *c = cells_open(path, &o, &why);
-  struct ledger *l = c ? ledger_open(&(struct ledger_options){ .cells = c, .dir = folder, .max_size = 1 << 30 }, &why) : NULL;
+  struct ledger *l = c ? ledger_open(&(struct ledger_options){ .cells = c, .dir = folder, .limits = { .max_size = 1 << 30 } }, &why) : NULL;
   if (!l) return fprintf(stderr, "%s\n", why), 1;
   double began = clock_of(CLOCK_MONOTONIC), all = clock_of(CLOCK_PROCESS_CPUTIME_ID), own = clock_of(CLOCK_THREAD_CPUTIME_ID), paused = 0;
   unsigned n = 0, lost = 0;

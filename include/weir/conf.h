@@ -162,12 +162,21 @@ struct prices {
   enum unpriced unpriced;
 };
 
+enum contents_scope { CONTENTS_TEAM, CONTENTS_KEY, CONTENTS_USER, CONTENTS_MODEL, CONTENTS_SCOPES };
 /* Records of exchanges. AUTO: where `state` can be written; else weir warns and keeps none. */
 enum ledger_mode { LEDGER_AUTO, LEDGER_OFF, LEDGER_ON };
 struct ledger_conf {
   enum ledger_mode mode;
   double keep;                        /* seconds */
   uint64_t max_size;                  /* bytes */
+  /* Whose requests and answers are kept too: patterns as of key { models }. None: nobody's. */
+  struct contents_conf {
+    struct span *names[CONTENTS_SCOPES];
+    size_t counts[CONTENTS_SCOPES];
+    double keep;                      /* seconds */
+    uint64_t size;                    /* bytes of each request, and of each answer */
+    bool any;                         /* one of them is given */
+  } contents;
 };
 
 struct conf {

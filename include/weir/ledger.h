@@ -7,7 +7,7 @@
            them: so each is there once, whoever dies when. The view `exchanges` shows them one by one.
    lost:   the database cannot be written (disk full, file broken, another weir's). Records wait in the ring until it can be again;
            what does not fit there any more is lost, and counted by who could not append.
-   Contents of requests and answers are never stored. */
+   contents: of requests and answers, only where weir.lua asks for them; without what looks like a secret. */
 #ifndef WEIR_LEDGER_H
 #define WEIR_LEDGER_H
 
@@ -22,8 +22,11 @@ struct ledger;
 struct ledger_options {
   struct cells *cells;                /* outlives the ledger */
   const char *dir;                    /* made when it is not there */
-  double keep;                        /* seconds; records that began earlier are deleted, a few at a time */
-  uint64_t max_size;                  /* bytes of the database; above: the oldest are deleted */
+  struct ledger_limits {
+    double keep;                      /* seconds; records that began earlier are deleted, a few at a time */
+    uint64_t max_size;                /* bytes of the database; above: the oldest are deleted */
+    double contents_keep;             /* as keep, of contents */
+  } limits;
   bool needed;                        /* go on without it when it cannot be opened, and try again; else that is NULL */
 };
 /* Opens or makes the database, seeds the cells with what was promised (before any traffic), starts the thread. NULL, and why in
@@ -33,12 +36,15 @@ struct ledger *ledger_open(const struct ledger_options *o, const char **why);
 void ledger_close(struct ledger *l);
 /* Another process may have begun to use the same cells: its wishes are looked at without being woken. */
 void ledger_hurry(struct ledger *l);
-void ledger_limits(struct ledger *l, double keep, uint64_t max_size);     /* of a newer configuration; any thread */
+void ledger_limit(struct ledger *l, const struct ledger_limits *limits);  /* of a newer configuration; any thread */
 
 /* ---- for workers: cheap, any thread */
 bool ledger_lost(const struct ledger *l);
 void ledger_appended(struct ledger *l);                  /* a record is in the ring */
 void ledger_wanted(struct ledger *l);                    /* a cell wants a grant: now */
+
+/* What was asked and answered, before its record. Copies; false: too much waits for the store. cut: not all of it. */
+bool ledger_contents(struct ledger *l, int64_t sequence, struct span id, struct span request, struct span answer, bool cut);
 
 /* ---- a generation's sources, kept under DIR/generations/HASH, so that its decisions can be made again. Takes copies. */
 struct ledger_source { struct span name, bytes; };       /* name: relative, below the generation's folder */
@@ -75,6 +81,9 @@ void ledger_read_close(struct ledger_reader *r);
 bool ledger_read_range(struct ledger_reader *r, int64_t from_ms, int64_t to_ms, bool (*each)(void *arg, const struct ledger_row *row), void *arg, const char **why);
 /* Those of that id, then those whose parent it is. */
 bool ledger_read_id(struct ledger_reader *r, struct span id, bool (*each)(void *arg, const struct ledger_row *row), void *arg, const char **why);
+/* Its contents, when they were kept: text in the arena. */
+struct ledger_kept { struct span request, answer; bool cut; };
+bool ledger_read_contents(struct ledger_reader *r, struct span id, int64_t sequence, struct arena *a, struct ledger_kept *out);
 static inline int64_t ledger_begun_ms(int64_t sequence) { return sequence >> LEDGER_SEQUENCE_BITS; }
 
 /* ---- orphans: what a slot's note holds, so that its record can be written by who finds it: "SEQUENCE\tID\tKEY\tTARGET\tMODEL" */

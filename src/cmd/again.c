@@ -9,6 +9,7 @@ struct play {
   struct again *out;
   struct arena *arena;
   const struct ledger_row *row;
+  const struct ledger_kept *kept;
   struct conf *conf;
   struct policy_vm *vm;
   struct policy_req req;
@@ -52,18 +53,23 @@ static const struct key *key_of(struct play *p) {
   return k;
 }
 
-static void body_of(struct play *p) {
-  struct policy_req *r = &p->req;
+static struct span made_up_body(struct play *p) {
   struct buf out = { 0 };
   struct json_writer w = { .out = &out };
-  const char *why;
   json_begin(&w, '{');
   json_key(&w, SPAN("model")), json_str(&w, p->row->text[L_MODEL]);
-  if (r->stream) json_key(&w, SPAN("stream")), json_bool(&w, true);
+  if (p->req.stream) json_key(&w, SPAN("stream")), json_bool(&w, true);
   json_key(&w, SPAN("messages")), json_begin(&w, '['), json_end(&w, ']');
   json_end(&w, '}');
-  r->body = arena_copy(p->arena, buf_span(&out));
+  struct span body = arena_copy(p->arena, buf_span(&out));
   buf_free(&out);
+  return body;
+}
+
+static void body_of(struct play *p) {
+  struct policy_req *r = &p->req;
+  const char *why;
+  r->body = p->kept ? p->kept->request : made_up_body(p);
   r->members = arena_alloc(p->arena, MOST_MEMBERS * sizeof *r->members);
   r->body_keys = ~0ull;
   if (!json_read_object(r->body, r->members, MOST_MEMBERS, &r->member_count, NULL)) r->member_count = 0;
@@ -205,12 +211,12 @@ static void run_all(struct play *p) {
   policy_req_end(&p->req);
 }
 
-bool again_run(struct again *out, struct arena *a, struct conf *c, const struct ledger_row *row) {
+bool again_run(struct again *out, struct arena *a, struct conf *c, const struct ledger_row *row, const struct ledger_kept *kept) {
   struct buf errors = { 0 };
   struct play *p = arena_zero(a, sizeof *p);
   *out = (struct again){ .arena = a };
   out->last = &out->steps;
-  *p = (struct play){ .out = out, .arena = a, .row = row, .conf = c };
+  *p = (struct play){ .out = out, .arena = a, .row = row, .kept = kept, .conf = c };
   policy_world_begin();
   p->vm = policy_vm_new(c, &errors, NULL);
   bool good = p->vm && tape_play(&p->tape, row->text[L_READS]);

@@ -13,8 +13,8 @@ struct again {
   unsigned missing;                   /* readings that were not recorded then */
   bool cut;                           /* not all that was read then was recorded */
 };
-/* False: the policies do not load, or no route can be made; *out says why, a line each. */
-bool again_run(struct again *out, struct arena *a, struct conf *c, const struct ledger_row *row);
+/* kept: its contents; NULL: they are not there, or not whole. False: the policies do not load, or no route can be made; *out says why, a line each. */
+bool again_run(struct again *out, struct arena *a, struct conf *c, const struct ledger_row *row, const struct ledger_kept *kept);
 /* How it was, in the words of `outcome`. */
 struct span again_was(const struct ledger_row *row);
 

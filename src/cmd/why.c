@@ -12,6 +12,9 @@ struct why {
   struct arena arena;
   struct span id;
   const char *dir;
+  struct ledger_reader *reader;
+  struct ledger_kept kept;            /* of the row that is told */
+  bool kept_whole;
   struct conf *now;                   /* the configuration at hand; NULL: there is none */
   size_t found;
 };
@@ -95,6 +98,14 @@ static void say_end(struct why *w, const struct ledger_row *row) {
   say("read", row->text[L_READS]);
 }
 
+static void say_contents(struct why *w, const struct ledger_row *row) {
+  w->kept = (struct ledger_kept){ 0 };
+  w->kept_whole = ledger_read_contents(w->reader, row->text[L_ID], row->number[L_SEQUENCE], &w->arena, &w->kept) && !w->kept.cut && w->kept.request.n;
+  say("request", w->kept.request);
+  say("answer", w->kept.answer);
+  if (w->kept.cut) say("", SPAN("(cut: there was more than is kept)"));
+}
+
 /* ---- the route again */
 static void say_clocks(struct why *w, const struct conf *c, const struct alias *alias, const struct candidate *t) {
   static const enum setting clocks[] = { SET_CONNECT, SET_HEAD, SET_FIRST_EVENT, SET_BETWEEN_EVENTS, SET_TOTAL };
@@ -140,7 +151,7 @@ static void say_again(struct why *w, const char *what, const struct again *g, co
 static void decide_again(struct why *w, const struct ledger_row *row, const char *what, struct conf *c) {
   struct again g;
   if (!c->use_count || row->number[L_ORPHAN] == 1) return;
-  if (again_run(&g, &w->arena, c, row)) say_again(w, what, &g, row);
+  if (again_run(&g, &w->arena, c, row, w->kept_whole ? &w->kept : NULL)) say_again(w, what, &g, row);
   else for (const struct again_step *s = g.steps; s; s = s->next) say("not run", s->text);
 }
 
@@ -148,7 +159,8 @@ static void say_unseen(struct why *w, const struct conf *c) {
   struct buf names = { 0 };
   for (size_t i = 0; i < c->use_count; i++) buf_printf(&names, "%s%.*s", i ? ", " : "", SPAN_FMT(c->uses[i].name));
   if (c->use_count)
-    say("not seen", arena_printf(&w->arena, "by the policies %.*s: the request's messages and headers, and the answer, which are not kept", SPAN_FMT(buf_span(&names))));
+    say("not seen", arena_printf(&w->arena, "by the policies %.*s: the request's %sheaders, and the answer%s", SPAN_FMT(buf_span(&names)),
+                                  w->kept_whole ? "" : "messages and ", w->kept_whole ? "" : ", which are not kept"));
   buf_free(&names);
 }
 
@@ -177,7 +189,7 @@ static void again(struct why *w, const struct ledger_row *row) {
 static void now(struct why *w, const struct ledger_row *row) {
   struct again g;
   if (!w->now || row->number[L_ORPHAN] == 1 || row->number[L_RAW] == 1 || !row->text[L_MODEL].n || span_eq(span_cstr(w->now->hash), row->text[L_CONF])) return;
-  if (again_run(&g, &w->arena, w->now, row)) say_again(w, "now", &g, row);
+  if (again_run(&g, &w->arena, w->now, row, w->kept_whole ? &w->kept : NULL)) say_again(w, "now", &g, row);
   else for (const struct again_step *s = g.steps; s; s = s->next) say("not run", s->text);
 }
 
@@ -188,6 +200,7 @@ static bool tell(void *arg, const struct ledger_row *row) {
   say_asked(w, row);
   say_tries(w, row);
   say_end(w, row);
+  say_contents(w, row);
   again(w, row);
   now(w, row);
   return true;
@@ -202,6 +215,7 @@ int cmd_why(struct args *a) {
   if (r && state) w.dir = state;
   else if (r) w.dir = arena_cstr(&w.arena, c->state_dir);
   w.now = c;
+  w.reader = r;
   vm_thread_enter();
   bool good = r && ledger_read_id(r, w.id, tell, &w, &why);
   if (r && !good) fprintf(stderr, "weir why: %s\n", why);

@@ -34,7 +34,7 @@ static struct conf *load(struct load *l, const char *given, struct buf *errors, 
   struct conf *c = l->conf = mem_zero(sizeof *c);
   c->refs = 1;
   c->log_level = LOG_INFO;
-  c->ledger = (struct ledger_conf){ LEDGER_AUTO, 90 * 86400.0, (uint64_t)1 << 30 };
+  c->ledger = (struct ledger_conf){ LEDGER_AUTO, 90 * 86400.0, (uint64_t)1 << 30, { .keep = 7 * 86400.0, .size = 16 << 10 } };
   const char *file = file_found(c, given);
   if (file) file_load(l, span_cstr(file));
   else if (l->keys_only) problem_add(l, "there is no weir.lua, here or in /etc/weir: --config FILE says where it is");

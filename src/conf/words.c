@@ -189,15 +189,58 @@ static bool read_max_size(struct load *l, const struct field *f, void *into) {
   return read_whole(l, f->name, "bytes", 1 << 20, (uint64_t)1 << 44, &((struct ledger_conf *)into)->max_size);
 }
 
+/* A name, or a list of them. */
+static bool read_scope(struct load *l, const struct field *f, enum contents_scope scope, struct contents_conf *c) {
+  struct field item = { f->name, read_span, 0 };
+  bool list = lua_istable(l->lua, -1);
+  size_t n = list ? lua_rawlen(l->lua, -1) : 1;
+  for (size_t i = 0; i < n; i++) {
+    struct span name;
+    if (list) lua_rawgeti(l->lua, -1, (lua_Integer)i + 1);
+    bool good = read_span(l, &item, &name);
+    if (list) lua_pop(l->lua, 1);
+    if (!good) return false;
+    c->names[scope] = list_add(&l->conf->arena, c->names[scope], &c->counts[scope], sizeof name);
+    c->names[scope][c->counts[scope] - 1] = arena_copy(&l->conf->arena, name);
+    c->any = true;
+  }
+  return true;
+}
+static bool read_team(struct load *l, const struct field *f, void *into) { return read_scope(l, f, CONTENTS_TEAM, into); }
+static bool read_key(struct load *l, const struct field *f, void *into) { return read_scope(l, f, CONTENTS_KEY, into); }
+static bool read_user(struct load *l, const struct field *f, void *into) { return read_scope(l, f, CONTENTS_USER, into); }
+static bool read_model(struct load *l, const struct field *f, void *into) { return read_scope(l, f, CONTENTS_MODEL, into); }
+
+static bool read_contents_keep(struct load *l, const struct field *f, void *into) {
+  return read_number(l, f->name, "seconds", 60, 36500.0 * 86400, &((struct contents_conf *)into)->keep);
+}
+
+static bool read_contents_size(struct load *l, const struct field *f, void *into) {
+  return read_whole(l, f->name, "bytes", 256, 1 << 20, &((struct contents_conf *)into)->size);
+}
+
+static bool read_contents(struct load *l, const struct field *f, void *into) {
+  static const struct field fields[] = { { "team", read_team, 0 }, { "key", read_key, 0 }, { "user", read_user, 0 }, { "model", read_model, 0 },
+                                         { "keep", read_contents_keep, 0 }, { "size", read_contents_size, 0 } };
+  struct contents_conf *c = &((struct ledger_conf *)into)->contents;
+  if (!lua_istable(l->lua, -1)) {
+    problem_add(l, "%s is a table: contents = { team = { \"research\" } }, not %s", f->name, kind_of(l->lua, -1));
+    return false;
+  }
+  fields_read(l, lua_gettop(l->lua), fields, sizeof fields / sizeof *fields, c, NULL, false);
+  if (!c->any) problem_add(l, "contents says whose: team, key, user or model");
+  return true;
+}
+
 int word_ledger(lua_State *L) {
-  static const struct field fields[] = { { "keep", read_keep, 0 }, { "max_size", read_max_size, 0 } };
+  static const struct field fields[] = { { "keep", read_keep, 0 }, { "max_size", read_max_size, 0 }, { "contents", read_contents, 0 } };
   struct load *l = word_enter(L);
   struct ledger_conf *c = &l->conf->ledger;
   lua_settop(L, 1);
   l->within = SPAN("ledger");
   if (!word_once(l, ONCE_LEDGER, "ledger")) return sink_push(L);
   c->mode = LEDGER_ON;
-  if (lua_istable(L, 1)) fields_read(l, 1, fields, 2, c, NULL, false);
+  if (lua_istable(L, 1)) fields_read(l, 1, fields, 3, c, NULL, false);
   else if (lua_type(L, 1) == LUA_TSTRING && !strcmp(lua_tostring(L, 1), "off")) c->mode = LEDGER_OFF;
   else if (!sink_is(L, 1)) problem_add(l, "a table { … } or \"off\" must follow, not %s", kind_of(L, 1));
   return 0;

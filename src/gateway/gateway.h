@@ -362,6 +362,7 @@ struct exchange {
   uint64_t witness;                   /* a slot that lasts until its record is in the ring, so that a killed process leaves one; 0: none */
   picodollars estimate;               /* the most that was reserved at once for one attempt; 0: nothing was */
   int64_t output_limit;               /* set by weir; 0: none */
+  struct kept_contents *contents;     /* of its contents, where they are kept */
   uint64_t deltas, delta_bytes;       /* of the attempt under way: pieces of text, thinking and tools that came, and their bytes */
   uint64_t answer_bytes;              /* of the body, as the client got it */
   int status;                         /* shown to the client; 0: none yet */
@@ -383,8 +384,10 @@ void exchange_body(struct exchange *x, struct span data, bool last);     /* raw:
 bool exchange_body_room(const struct exchange *x);
 double exchange_setting(const struct exchange *x, enum setting s);   /* nearest of alias, provider under way, defaults */
 /* Body bytes for the client, counted. */
+void contents_add(struct exchange *x, struct span body);  /* contents.c */
 static inline void exchange_write(struct exchange *x, struct span body) {
   x->answer_bytes += body.n;
+  if (x->contents) contents_add(x, body);
   x->sink->calls->write(x->sink, body);
 }
 void exchange_terminated(struct exchange *x);            /* the client has its stream's terminator */

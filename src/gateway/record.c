@@ -2,6 +2,7 @@
    both. The record is copied and nothing else: what can be worked out later is left to the store's thread. */
 #include "gateway.h"
 #include <stdio.h>
+#include "contents.h"
 #include "story.h"
 #include "weir/record.h"
 #include "weir/tape.h"
@@ -267,6 +268,7 @@ void answer_record(struct exchange *x) {
   if (x->cost > 0) metrics_spend(m, label, x->cost);
   if (x->served_model.n && x->target_name.n) metrics_served(m, x->target_name, x->served_model);
   if (g->access_log) access_line(x);
+  contents_end(x);
   if (g->ledger) ledger_record(x);
   story_end(x);
 }

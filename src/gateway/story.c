@@ -2,14 +2,19 @@
    that stands for an exchange from its first attempt until its record is in the ring. */
 #include "story.h"
 #include <stdio.h>
+#include "contents.h"
 #include "weir/ledger.h"
+
+static struct ledger_limits limits_of(const struct conf *c) {
+  return (struct ledger_limits){ .keep = c->ledger.keep, .max_size = c->ledger.max_size, .contents_keep = c->ledger.contents.keep };
+}
 
 /* A ledger that nobody asked for is made where it can be; one that was asked for is waited for. */
 void story_open(struct gateway *g) {
   const struct conf *c = g->newest->conf;
   const char *why = NULL;
   char *dir = mem_cstr(c->state_dir);
-  struct ledger_options o = { .cells = g->cells, .dir = dir, .keep = c->ledger.keep, .max_size = c->ledger.max_size, .needed = c->ledger.mode == LEDGER_ON };
+  struct ledger_options o = { .cells = g->cells, .dir = dir, .limits = limits_of(c), .needed = c->ledger.mode == LEDGER_ON };
   if (c->ledger.mode != LEDGER_OFF) g->ledger = ledger_open(&o, &why);
   if (!g->ledger && why) log_warn("no ledger is kept: %s; `state` names another folder, ledger \"off\" silences this", why);
   mem_free(dir);
@@ -32,7 +37,8 @@ void story_generation(struct gateway *g, const struct conf *c) {
   struct arena a = { 0 };
   size_t n = 0, most = 0;
   if (!g->ledger) return;
-  ledger_limits(g->ledger, c->ledger.keep, c->ledger.max_size);
+  struct ledger_limits limits = limits_of(c);
+  ledger_limit(g->ledger, &limits);
   for (const struct source *s = c->sources.list; s; s = s->next) most++;
   struct ledger_source *sources = arena_alloc(&a, (most + 1) * sizeof *sources);
   for (const struct source *s = c->sources.list; s; s = s->next) {
@@ -59,6 +65,7 @@ void story_begin(struct exchange *x) {
   struct cells_held held;
   const struct cells_amount none = { 0 };
   if (x->witness) return;
+  contents_begin(x);
   size_t n = ledger_note(note, story_sequence(x), span_cstr(x->id), x->req.key ? x->req.key->name : (struct span){ 0 },
                          x->attempts[0]->target.name, x->req.model);
   if (cells_reserve(x->worker->gateway->cells, NULL, 0, &none, span_of(note, n), worker_wall_ms(x->worker), &held) == CELLS_OK) x->witness = held.slot;

@@ -58,6 +58,8 @@ static bool lay_out(struct base *b, int64_t layout) {
   struct buf sql = { 0 };
   bool older = base_number(b, "SELECT count(*) FROM sqlite_master WHERE type='table' AND name='exchanges_1'") > 0 || layout == 1;
   b->older = older;
+  if (!run(b, "CREATE TABLE IF NOT EXISTS contents(n INTEGER PRIMARY KEY, seq INTEGER, id TEXT, request TEXT, answer TEXT, cut INTEGER);"
+              "CREATE INDEX IF NOT EXISTS contents_id ON contents(id);CREATE INDEX IF NOT EXISTS contents_seq ON contents(seq)")) return false;
   if (layout == BASE_LAYOUT) return true;
   buf_add(&sql, SPAN("BEGIN IMMEDIATE;"));
   if (layout == 1)
@@ -82,6 +84,7 @@ static bool prepare_one(struct base *b, sqlite3_stmt **s, const char *sql) {
 
 static bool prepare(struct base *b) {
   return prepare_one(b, &b->insert, "INSERT INTO batches(n,first,records) VALUES(?,?,?)") &&
+    prepare_one(b, &b->content, "INSERT INTO contents(seq,id,request,answer,cut) VALUES(?,?,?,?,?)") &&
     prepare_one(b, &b->drained, "INSERT OR REPLACE INTO drained(one,ring,place) VALUES(1,?,?)") &&
     prepare_one(b, &b->orphan, "INSERT INTO orphans(seq,id,\"key\",target,model,cost,ended) VALUES(?1,?2,?3,?4,?5,?6,?7) "
                 "ON CONFLICT(seq) DO UPDATE SET cost=excluded.cost WHERE id IS excluded.id AND coalesce(cost,-1)<excluded.cost") &&
@@ -141,6 +144,7 @@ bool base_open(struct base *b, const char *dir, const char **why) {
 
 void base_close(struct base *b) {
   sqlite3_finalize(b->insert);
+  sqlite3_finalize(b->content);
   sqlite3_finalize(b->drained);
   sqlite3_finalize(b->orphan);
   sqlite3_finalize(b->promise);

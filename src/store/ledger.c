@@ -28,8 +28,8 @@ struct ledger {
   int wake_fd;
   bool asleep, stop, lost, hurry;     /* atomic */
   bool follows;                       /* another process reads this ring, and does all of it */
-  double keep;                        /* under the lock, with what follows */
-  uint64_t max_size;
+  struct ledger_limits limits;        /* under the lock, as what follows it */
+  struct contents contents;
   pthread_mutex_t lock;
   struct keeping *keepings;
   struct trim trim;
@@ -202,10 +202,9 @@ static void sync_now(struct ledger *l) {
 
 static void tidy(struct ledger *l) {
   pthread_mutex_lock(&l->lock);
-  double keep = l->keep;
-  uint64_t max_size = l->max_size;
+  struct ledger_limits limits = l->limits;
   pthread_mutex_unlock(&l->lock);
-  if (!trim_step(&l->base, &l->trim, keep, max_size, &l->more_to_trim)) {
+  if (!trim_step(&l->base, &l->trim, &limits, &l->more_to_trim)) {
     lose_base(l);
     return;
   }
@@ -239,12 +238,22 @@ static void once_a_second(struct ledger *l, bool last) {
   if (l->open) tidy(l);
 }
 
+/* What cannot be written is let go: it is no account of anything. */
+static void take_contents(struct ledger *l) {
+  pthread_mutex_lock(&l->lock);
+  struct contents taken = l->contents;
+  l->contents = (struct contents){ 0 };
+  pthread_mutex_unlock(&l->lock);
+  if (!contents_save(&l->base, &taken)) lose_base(l);
+}
+
 static size_t turn(struct ledger *l, bool last) {
   size_t taken = 0;
   try_again(l);
   keep_generations(l);
   if (l->open) grant(l);
   if (l->open) taken = drain(l);
+  if (l->open) take_contents(l);
   once_a_second(l, last);
   if (l->open && l->more_to_trim) tidy(l);
   if (l->open) sync_now(l);
@@ -313,7 +322,7 @@ void ledger_wanted(struct ledger *l) {
 /* ---- start and end */
 struct ledger *ledger_open(const struct ledger_options *o, const char **why) {
   struct ledger *l = mem_zero(sizeof *l);
-  *l = (struct ledger){ .cells = o->cells, .dir = mem_cstr(span_cstr(o->dir)), .keep = o->keep, .max_size = o->max_size, .gather_ms = GATHER_MS, .base.lock_fd = -1 };
+  *l = (struct ledger){ .cells = o->cells, .dir = mem_cstr(span_cstr(o->dir)), .limits = o->limits, .gather_ms = GATHER_MS, .base.lock_fd = -1 };
   pthread_mutex_init(&l->lock, NULL);
   l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   bool good = l->wake_fd >= 0 && (follow(l) || open_base(l, why));
@@ -346,17 +355,24 @@ void ledger_close(struct ledger *l) {
   wake(l);
   pthread_join(l->thread, NULL);
   base_close(&l->base);
+  contents_drop(&l->contents);
   close(l->wake_fd);
   pthread_mutex_destroy(&l->lock);
   mem_free(l->dir);
   mem_free(l);
 }
 
-void ledger_limits(struct ledger *l, double keep, uint64_t max_size) {
+void ledger_limit(struct ledger *l, const struct ledger_limits *limits) {
   pthread_mutex_lock(&l->lock);
-  l->keep = keep;
-  l->max_size = max_size;
+  l->limits = *limits;
   pthread_mutex_unlock(&l->lock);
+}
+
+bool ledger_contents(struct ledger *l, int64_t sequence, struct span id, struct span request, struct span answer, bool cut) {
+  pthread_mutex_lock(&l->lock);
+  bool good = contents_push(&l->contents, sequence, id, request, answer, cut);
+  pthread_mutex_unlock(&l->lock);
+  return good;
 }
 
 void ledger_keep(struct ledger *l, const char *hash, const struct ledger_source *sources, size_t n) {

@@ -161,6 +161,21 @@ static bool table_read(struct ledger_reader *r, const char *table, const struct 
   return step == SQLITE_ROW || step == SQLITE_DONE;
 }
 
+bool ledger_read_contents(struct ledger_reader *r, struct span id, int64_t sequence, struct arena *a, struct ledger_kept *out) {
+  sqlite3_stmt *s = NULL;
+  if (sqlite3_prepare_v2(r->db, "SELECT request,answer,cut FROM contents WHERE id=? AND seq=?", -1, &s, NULL) != SQLITE_OK) return false;
+  sqlite3_bind_text(s, 1, id.p, (int)id.n, SQLITE_STATIC);
+  sqlite3_bind_int64(s, 2, sequence);
+  bool there = sqlite3_step(s) == SQLITE_ROW;
+  if (there) {
+    out->request = arena_copy(a, span_of((const char *)sqlite3_column_text(s, 0), (size_t)sqlite3_column_bytes(s, 0)));
+    out->answer = arena_copy(a, span_of((const char *)sqlite3_column_text(s, 1), (size_t)sqlite3_column_bytes(s, 1)));
+    out->cut = sqlite3_column_int(s, 2);
+  }
+  sqlite3_finalize(s);
+  return there;
+}
+
 static bool read_all(struct ledger_reader *r, const struct want *w, each_row *each, void *arg, const char **why) {
   bool on = true, good = !r->older || table_read(r, r->older, w, each, arg, &on);
   good = good && (!on || !r->batches || batches_read(r, w, each, arg, &on));

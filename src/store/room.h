@@ -10,7 +10,7 @@
 /* ---- base.c: the database, opened for writing */
 struct base {
   sqlite3 *db;
-  sqlite3_stmt *insert, *drained, *orphan, *promise;
+  sqlite3_stmt *insert, *drained, *orphan, *promise, *content;
   bool full;                          /* the transaction under way */
   int lock_fd;                        /* of ledger.lock: one weir writes */
   bool older;                         /* there is a table exchanges_1 */
@@ -57,7 +57,17 @@ bool grants_trim(struct base *b, int64_t now_ms);
 
 /* ---- trim.c: one small step of deleting. False: the database failed. */
 struct trim { int64_t offset_ms, calm_ms; bool jumped; };                   /* zeroed: fresh */
-bool trim_step(struct base *b, struct trim *t, double keep, uint64_t max_size, bool *more);
+bool trim_step(struct base *b, struct trim *t, const struct ledger_limits *l, bool *more);
+
+/* ---- hide.c: the text with what looks like a secret left out */
+void secrets_hide(struct span text, struct buf *out);
+
+/* ---- contents.c. push: under a lock of the caller's; false: too much waits. save takes all of them out. */
+struct content;
+struct contents { struct content *first, **last; size_t waiting; };
+bool contents_push(struct contents *c, int64_t sequence, struct span id, struct span request, struct span answer, bool cut);
+bool contents_save(struct base *b, struct contents *c);
+void contents_drop(struct contents *c);
 
 /* ---- sources.c */
 struct kept;

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { ROWS = 500, BATCHES = 16, PAGES = 500 };
+enum { ROWS = 500, BATCHES = 16, CONTENTS = 100, PAGES = 500 };
 static const int64_t JUMP_MS = 3600 * 1000, CALM_MS = 24 * 3600 * 1000;
 
 static int64_t clock_ms(clockid_t id) {
@@ -39,6 +39,14 @@ static bool delete_before(struct base *b, const char *table, const char *key, in
   return r == SQLITE_DONE;
 }
 
+static int64_t old_at(double keep) { return (clock_ms(CLOCK_REALTIME) - (int64_t)(keep * 1000)) << LEDGER_SEQUENCE_BITS; }
+
+static bool contents_trim(struct base *b, int64_t before, bool *more) {
+  int64_t oldest = before > 0 ? base_number(b, "SELECT min(seq) FROM contents") : 0;
+  if (oldest <= 0 || oldest >= before) return true;
+  return base_begin(b, false) && delete_before(b, "contents", "seq", before, CONTENTS, more) && base_commit(b);
+}
+
 static bool delete_all_before(struct base *b, int64_t before, bool *more) {
   static const struct { const char *table, *key, *oldest; int most; } all[] = {
     { "exchanges_1", "seq", "SELECT min(seq) FROM exchanges_1", ROWS }, { "orphans", "seq", "SELECT min(seq) FROM orphans", ROWS },
@@ -61,15 +69,18 @@ static int64_t next_cut(struct base *b, int64_t over) {
   return cut > 0 ? cut + 1 : 0;
 }
 
-bool trim_step(struct base *b, struct trim *t, double keep, uint64_t max_size, bool *more) {
+bool trim_step(struct base *b, struct trim *t, const struct ledger_limits *l, bool *more) {
   int64_t free = base_number(b, "PRAGMA freelist_count");
   int64_t used = (base_number(b, "PRAGMA page_count") - free) * base_number(b, "PRAGMA page_size"), before = 0;
   *more = false;
-  if (clock_calm(t) && keep > 0) before = (clock_ms(CLOCK_REALTIME) - (int64_t)(keep * 1000)) << LEDGER_SEQUENCE_BITS;
-  if (used > (int64_t)max_size) {
-    int64_t cut = next_cut(b, used - (int64_t)max_size);
+  bool calm = clock_calm(t);
+  if (calm && l->keep > 0) before = old_at(l->keep);
+  if (used > (int64_t)l->max_size) {
+    int64_t cut = next_cut(b, used - (int64_t)l->max_size);
     before = cut > before ? cut : before;
   }
+  int64_t contents = calm && l->contents_keep > 0 ? old_at(l->contents_keep) : 0;
+  if (!contents_trim(b, contents > before ? contents : before, more)) return false;
   if (before > 0 && !delete_all_before(b, before, more)) return false;
   if (!*more && free <= PAGES) return true;
   return sqlite3_exec(b->db, "PRAGMA incremental_vacuum(500)", NULL, NULL, NULL) == SQLITE_OK;

@@ -11,7 +11,7 @@ import time
 
 import wire
 from harness import chat_body, chat_provider, until
-from test_money import CALL, IN, MODEL, OUT, PRICE, Till, capped, storm
+from test_money import CALL, IN, MODEL, OUT, PRICE, Till, capped, shipped, storm
 from test_upgrade import alive, end, upgrade
 from upstream import chat_answer, chat_events
 
@@ -497,6 +497,47 @@ return p""",
     assert w.reload()[0] == 0
     lines = why(h, w, "turns-0")
     assert "as it was: a/x" in lines and "now turns denies with 403: closed now" in lines and "differs it was a/x, and would be denied" in lines, lines
+
+
+def test_contents_where_they_are_wanted(h):
+    def provider(request, peer):
+        asked = request.json()
+        if asked.get("stream"):
+            peer.stream(*chat_events("Hel", "lo."))
+        else:
+            peer.answer(chat_answer("It is sk-proj-0123456789abcdefghij."))
+        return True
+
+    up = h.upstream(provider)
+    guard = "local p = {}\nfunction p.on_request(req) if req:text():find('forbidden', 1, true) then return weir.deny(403, 'no') end end\nreturn p"
+    base = chat_provider("a", up.url, MODEL) + 'use "redact" { needles = { "Nightjar" }, with = "[bird]" }\nuse "guard2"\n'
+    w = h.weir(base + 'ledger { contents = { user = "ann*", model = { "a/wanted" }, size = 2000 } }\n', policies={"redact": shipped("redact"), "guard2": guard})
+
+    def ask(name, text, model="a/x", stream=False, user=None):
+        body = {"model": model, "messages": [{"role": "user", "content": text}], "stream": stream, **({"user": user} if user else {})}
+        return w.post("/v1/chat/completions", json.dumps(body).encode(), [("x-request-id", name)])
+
+    stream = ask("stream", "Project Nightjar", user="anna", stream=True)
+    ask("whole", "hello", "a/wanted")
+    ask("long", "x" * 2500, "a/wanted")
+    assert ask("denied", "forbidden", "a/wanted").status == 403
+    ask("other", "hidden words", user="bob")
+    w.rows(5)
+    kept = {}
+    until(lambda: len(kept) == 4 or kept.update({r["id"]: r for r in w.ledger("SELECT * FROM contents")}), 5 * h.slow, "contents")
+    assert set(kept) == {"stream", "whole", "long", "denied"}, kept
+    assert "[bird]" in kept["stream"]["request"] and "Nightjar" not in kept["stream"]["request"], kept["stream"]
+    assert kept["stream"]["answer"] == stream.body.decode() and not kept["stream"]["cut"], kept["stream"]
+    assert json.loads(kept["whole"]["request"])["messages"][0]["content"] == "hello" and "It is [secret]." in kept["whole"]["answer"], kept["whole"]
+    assert kept["long"]["cut"] and len(kept["long"]["request"]) == 2000, kept["long"]
+    assert "forbidden" in kept["denied"]["request"], kept["denied"]
+    lines = why(h, w, "denied")  # what the policy read of the messages is there again
+    assert "again guard2 denies with 403: no" in lines and "as it was: denied" in lines and any(x.startswith("request {") for x in lines), lines
+    assert any(x.startswith("(cut") for x in why(h, w, "long"))
+    for words, said in (("contents = {}", "contents says whose"), ("contents = true", "contents is a table"), ('contents = { team = "x", size = 1 }', "size")):
+        w.write(base + f"ledger {{ {words} }}\n")
+        code, text = w.reload()
+        assert code != 0 and said in text, text
 
 
 def test_one_takes_over_from_another(h):

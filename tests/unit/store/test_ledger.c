@@ -61,7 +61,7 @@ static void append_id(int64_t sequence, const char *id) {
 
 static struct ledger *opened_ledger(double keep, uint64_t max_size) {
   const char *why = "";
-  struct ledger_options o = { .cells = cells, .dir = dir, .keep = keep, .max_size = max_size };
+  struct ledger_options o = { .cells = cells, .dir = dir, .limits = { .keep = keep, .max_size = max_size } };
   struct ledger *l = ledger_open(&o, &why);
   if (!l) fail_msg("%s", why);
   return l;
@@ -383,10 +383,62 @@ static void another_writer_is_refused(void **state) {
   const char *why = "";
   (void)state;
   struct ledger *l = opened_ledger(0, 1 << 30);
-  struct ledger_options o = { .cells = cells, .dir = dir, .keep = 0, .max_size = 1 << 30 };
+  struct ledger_options o = { .cells = cells, .dir = dir, .limits = { .max_size = 1 << 30 } };
   assert_null(ledger_open(&o, &why));
   assert_non_null(strstr(why, "another weir writes the ledger there"));
   ledger_close(l);
+}
+
+/* ---- contents */
+static void secrets_are_hidden(void **state) {
+  (void)state;
+  const struct { const char *in, *out; } cases[] = {
+    { "key sk-proj-0123456789abcdefghij, and so on", "key [secret], and so on" }, { "sk-short", "sk-short" }, { "ask-0123456789abcdefghij", "ask-0123456789abcdefghij" },
+    { "{\"a\":\"AKIAIOSFODNN7EXAMPLE\\nghp_0123456789abcdefghijABCDEF\"}", "{\"a\":\"[secret]\\n[secret]\"}" },
+    { "x eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9P. Done", "x [secret]. Done" },
+    { "-----BEGIN RSA PRIVATE KEY-----\\nMIIE\\n-----END RSA PRIVATE KEY----- after", "[secret] after" },
+    { "-----BEGIN PRIVATE KEY-----\\nMIIE", "[secret]" }, { "-----BEGIN CERTIFICATE-----", "-----BEGIN CERTIFICATE-----" }, { "", "" }, { "weir_", "weir_" } };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct buf out = { 0 };
+    secrets_hide(span_cstr(cases[i].in), &out);
+    if (!span_eq(buf_span(&out), span_cstr(cases[i].out))) fail_msg("%s: %.*s", cases[i].in, SPAN_FMT(buf_span(&out)));
+    buf_free(&out);
+  }
+}
+
+static size_t kept(const char *id, int64_t sequence) {
+  const char *why = "";
+  struct arena a = { 0 };
+  struct ledger_kept k = { 0 };
+  struct ledger_reader *r = ledger_read_open(dir, &why);
+  bool there = ledger_read_contents(r, span_cstr(id), sequence, &a, &k);
+  size_t n = there ? k.request.n + k.answer.n + k.cut : 0;
+  ledger_read_close(r);
+  arena_end(&a);
+  return n;
+}
+
+static void contents_are_bounded(void **state) {
+  static char large[1 << 20];
+  (void)state;
+  memset(large, 'y', sizeof large);
+  int64_t now = wall_ms() << LEDGER_SEQUENCE_BITS, old = (wall_ms() - 7200000) << LEDGER_SEQUENCE_BITS;
+  struct ledger *l = opened_ledger(0, 1 << 30);
+  struct ledger_limits limits = { .max_size = 1 << 30, .contents_keep = 3600 };
+  assert_true(ledger_contents(l, now, SPAN("a"), SPAN("asked"), SPAN("answered"), true));
+  assert_true(ledger_contents(l, old, SPAN("b"), SPAN("asked"), SPAN("answered"), false));
+  ledger_close(l);
+  assert_int_equal(kept("a", now), 14);
+  assert_int_equal(kept("b", old), 13);
+  assert_int_equal(kept("a", old), 0);
+  l = opened_ledger(0, 1 << 30);
+  ledger_limit(l, &limits);
+  int taken = 0;
+  while (taken < 1000 && ledger_contents(l, now + 1, SPAN("c"), span_of(large, sizeof large), SPAN(""), false)) taken++;
+  assert_in_range(taken, 7, 999);                        /* 8 MB at most wait */
+  ledger_close(l);
+  assert_int_equal(kept("b", old), 0);                   /* its time is over */
+  assert_int_equal(kept("c", now + 1), sizeof large);
 }
 
 /* ---- sources */
@@ -414,7 +466,7 @@ int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
   const struct CMUnitTest tests[] = {
     TEST(records_become_rows), TEST(bad_records), TEST(drained_twice), TEST(older_layout), TEST(orphans_become_rows), TEST(promises_come_back), TEST(old_and_large_go),
-    TEST(another_writer_is_refused), TEST(sources_are_kept),
+    TEST(secrets_are_hidden), TEST(contents_are_bounded), TEST(another_writer_is_refused), TEST(sources_are_kept),
   };
   log_set_level(LOG_OFF);
   return cmocka_run_group_tests(tests, NULL, NULL);
