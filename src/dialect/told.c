@@ -131,6 +131,7 @@ static void chat_open(struct told *t, struct json data) {
   struct json id = json_in(data, SPAN("id")), model = json_in(data, SPAN("model")), created = json_in(data, SPAN("created"));
   if (!string_full(id)) return;
   t->opened = true;
+  arena_room(&t->arena, id.text.n + model.text.n + created.text.n + 3 * 16);       /* of a chat it keeps nothing else */
   t->id = told_keep(t, id.text);
   if (string_full(model)) t->model = told_keep(t, model.text);
   if (created.type == JSON_NUMBER) t->created = told_keep(t, created.text);

@@ -32,7 +32,7 @@ struct chunks {
   struct held *first, *last;
   size_t size;
   uint64_t closed;                    /* bit per slot: nothing more comes for that choice */
-  size_t content[SLOTS];              /* bytes held, by choice */
+  size_t *content;                    /* SLOTS: bytes held, by choice; NULL: nothing was held yet */
 };
 
 static unsigned slot_of(int choice) { return (unsigned)choice % SLOTS; }
@@ -66,6 +66,7 @@ void chunks_free(struct chunks *k) {
   if (!k) return;
   while (k->first) held_pop(k);
   told_free(k->told);
+  mem_free(k->content);
   mem_free(k);
 }
 
@@ -217,6 +218,7 @@ static struct span moved(struct span s, struct span from, const char *to) { retu
 
 static void hold(struct attempt *a, const struct sse_event *e, struct span data, const struct piece *pieces, size_t n) {
   struct chunks *k = a->chunks;
+  if (!k->content) k->content = mem_zero(SLOTS * sizeof *k->content);
   size_t extra = e->data_lines > 1 || !e->raw.n ? data.n : 0;    /* its data is not among its bytes */
   struct held *h = mem_alloc(sizeof *h + n * sizeof *pieces + e->raw.n + extra);
   *h = (struct held){ .before = k->last, .at_ms = a->exchange->worker->loop->now_ms, .event = *e, .after = a->events, .piece_count = n };
