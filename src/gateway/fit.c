@@ -144,7 +144,7 @@ void fit_begin(struct attempt *a) {
   tell_deprecated(a);
   if (!models_learns(name_of(a))) return;
   const struct json_member *members = members_of(&x->req, &count);
-  a->measured = arena_alloc(&a->arena, sizeof *a->measured);
+  a->measured = arena_alloc(&x->arena, sizeof *a->measured);      /* the attempt lets go of its own when a stream is released */
   request_measure(members, count, a->measured);
 }
 
