@@ -204,7 +204,7 @@ const char *event_broken(const struct operation_info *o, const struct event_sour
    an event of one data line needs no memory. Cost of a 300 byte chunk: about twice json_read_object alone. */
 void event_read(const struct operation_info *o, struct event_state *s, const struct sse_event *e, struct arena *scratch, struct event_facts *out);
 /* Whether the bytes of a stream may end here: a terminator was seen (chat: [DONE], or a finish on providers that send none
-   is not enough; completions likewise; gemini, which has none: each candidate has finished). */
+   is not enough; completions likewise; gemini, which has none: each candidate has finished; converse: its finish has come). */
 bool event_may_end(const struct operation_info *o, const struct event_state *s);
 /* Whether an event that was just read tells all that its stream used, not only what it used so far. */
 bool event_usage_whole(const struct operation_info *o, const struct event_state *s, const struct event_facts *f);

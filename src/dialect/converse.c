@@ -19,9 +19,9 @@ static void error_write_plain(const struct aws_frame *f, bool exception, struct 
   if (text.type != JSON_STRING) text = json_in(document, SPAN("originalMessage"));
   json_begin(&w, '{');
   field_object(&w, SPAN("error"));
-  field_str(&w, SPAN("code"), span_utf8(code) ? code : SPAN(""));
+  field_str(&w, SPAN("code"), code.n && span_utf8(code) ? code : SPAN(""));
   if (text.type == JSON_STRING) field_raw(&w, SPAN("message"), text.text);
-  else field_str(&w, SPAN("message"), span_utf8(message) ? message : SPAN(""));
+  else field_str(&w, SPAN("message"), message.n && span_utf8(message) ? message : SPAN(""));
   if (json_count(status) >= 0) field_raw(&w, SPAN("status_code"), status.text);
   json_end(&w, '}');
   json_end(&w, '}');

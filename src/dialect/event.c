@@ -80,10 +80,11 @@ size_t event_read_deltas(const struct operation_info *o, struct event_state *s, 
   return p.count < DELTA_MOST ? p.count : DELTA_MOST;
 }
 
-/* Gemini has no event for the end: it may come when every candidate has finished. */
+/* Gemini has no event for the end: it may come when every candidate has finished. Converse tells usage behind the finish, or not at all. */
 bool event_may_end(const struct operation_info *o, const struct event_state *s) {
   bool open = false;
   if (!o->streams || s->terminated) return true;
+  if (o->dialect == DIALECT_CONVERSE) return s->finished;
   for (size_t i = 0; i < sizeof s->choices / sizeof *s->choices; i++) open |= s->choices[i] != 0;
   return o->dialect == DIALECT_GEMINI && s->finished && !open;
 }

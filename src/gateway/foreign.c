@@ -160,6 +160,7 @@ void foreign_feed(struct attempt *a, struct span data) {
 bool foreign_last(struct attempt *a, struct buf *out) {
   struct foreign *f = a->foreign;
   const char *why = NULL;
+  if (f && f->operation->dialect == DIALECT_CONVERSE && buf_size(&f->window)) return false;       /* within a frame */
   if (!f || !f->translation || f->over || f->events.terminated || !event_may_end(f->operation, &f->events)) return false;
   f->over = true;
   enum fault fault = translation_end(f->translation, out, &why);

@@ -9,12 +9,13 @@
 void sse_line(struct buf *b, struct span name, struct span data) { sse_write(b, name, data); }
 
 static int usage(void) {
-  fputs("weir-mock: a provider that speaks chat, completions, embeddings, responses and messages, and misbehaves on request\n\n"
+  fputs("weir-mock: a provider that speaks chat, completions, embeddings, responses, messages and converse, and misbehaves on request\n\n"
         "  weir-mock [--listen 127.0.0.1:9100] [--tls 127.0.0.1:9443 --cert FILE --key FILE [--tls-delay MS]]\n"
-        "            [--play FOLDER] [--script FILE] [--record FILE] [--loop uring | epoll]\n\n"
+        "            [--play FOLDER] [--script FILE] [--record FILE] [--loop uring | epoll] [--aws ID:SECRET]\n\n"
         "A request's behaviour: header x-mock, or model 'mock-429' 'mock-stall' …, or model 'mock;status=503;delay=20', or the next\n"
         "line of the script. Words: status retry-after code type delay first gap events stall reset cut end bad error tools size\n"
-        "split input output cached reasoning empty garbage html json hang drop no-length no-done refuse close text finish model play\n",
+        "split input output cached reasoning empty garbage html json hang drop no-length no-done refuse close text finish model play\n"
+        "--aws: requests of converse must be signed with these (or bear a key).\n",
         stderr);
   return 2;
 }
@@ -55,6 +56,12 @@ int main(int argc, char **argv) {
       if (!loop_kind_read(span_cstr(value), &kind)) return usage();
     }
     else if (span_eq(w, SPAN("--play"))) m.play_folder = value;
+    else if (span_eq(w, SPAN("--aws"))) {                /* two texts of one argument */
+      char *colon = strchr(argv[i], ':');
+      if (!colon) return usage();
+      *colon = 0;
+      m.aws_id = argv[i], m.aws_secret = colon + 1;
+    }
     else if (span_eq(w, SPAN("--record"))) m.record = fopen(value, "w");
     else if (span_eq(w, SPAN("--script"))) {
       if (!load_script(&m, value)) return fprintf(stderr, "weir-mock: cannot read %s\n", value), 1;

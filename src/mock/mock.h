@@ -31,7 +31,7 @@ struct spec spec_default(void);
 struct span spec_preset(struct span model);
 
 /* What a body of that route asks. */
-enum mock_route { ROUTE_CHAT, ROUTE_COMPLETIONS, ROUTE_EMBEDDINGS, ROUTE_RESPONSES, ROUTE_MESSAGES, ROUTE_COUNT_TOKENS, ROUTE_ECHO };
+enum mock_route { ROUTE_CHAT, ROUTE_COMPLETIONS, ROUTE_EMBEDDINGS, ROUTE_RESPONSES, ROUTE_MESSAGES, ROUTE_COUNT_TOKENS, ROUTE_CONVERSE, ROUTE_ECHO };
 struct ask {
   enum mock_route route;
   bool stream, wants_usage;
@@ -48,6 +48,19 @@ struct pieces {
 void say_stream(const struct ask *q, const struct spec *s, struct arena *a, struct pieces *out);
 /* An error event of the dialect, for `error=k`. */
 void say_error_event(const struct ask *q, struct buf *out);
+
+/* Where a stream's text is cut next. */
+size_t say_cut(const struct spec *s, struct span text, size_t at);
+
+/* converse.c: Bedrock's Converse. False: the path asks for something else. */
+bool converse_ask(struct span path, struct ask *q, struct arena *a);
+void converse_whole(const struct spec *s, struct span text, struct buf *b);
+void converse_stream(const struct spec *s, struct span text, struct arena *a, struct pieces *out);
+struct span converse_error_kind(const struct spec *s);
+void converse_error_event(struct buf *out);
+void converse_frame(struct buf *b, bool exception, struct span name, struct span payload);
+/* sign.c: NULL: the signature is right, or the request bears a key instead; else the kind of the error. */
+const char *sign_wrong(const struct http_head *h, struct span body, const char *id, const char *secret);
 
 /* TLS in front of a listener: a thread per connection that only copies (bounded; the demo and the tests need no more). */
 bool mock_tls_listen(const char *spec, const char *cert, const char *key, int to_port, unsigned delay_ms, const char **why);

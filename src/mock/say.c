@@ -105,6 +105,7 @@ void say_whole(const struct ask *q, const struct spec *s, struct buf *out) {
   case ROUTE_RESPONSES: responses_object(q, s, text, "completed", out); break;
   case ROUTE_MESSAGES: messages_whole(q, s, text, out); break;
   case ROUTE_COUNT_TOKENS: buf_printf(out, "{\"input_tokens\":%ld}", s->input); break;
+  case ROUTE_CONVERSE: converse_whole(s, text, out); break;
   case ROUTE_ECHO: buf_add(out, q->body); break;
   }
   arena_end(&a);
@@ -112,6 +113,7 @@ void say_whole(const struct ask *q, const struct spec *s, struct buf *out) {
 
 void say_error(const struct ask *q, const struct spec *s, struct buf *out) {
   struct span type = s->type.p ? s->type : SPAN("server_error");
+  if (q->route == ROUTE_CONVERSE) { buf_add(out, SPAN("{\"message\":\"the mock was told to fail\"}")); return; }
   if (q->route == ROUTE_MESSAGES || q->route == ROUTE_COUNT_TOKENS) {
     add_string(out, "{\"type\":\"error\",\"error\":{\"type\":",
                s->status == 429 ? SPAN("rate_limit_error") : s->status == 529 ? SPAN("overloaded_error") : s->type.p ? type : SPAN("api_error"), ",\"message\":\"the mock was told to fail\"},"
@@ -125,7 +127,8 @@ void say_error(const struct ask *q, const struct spec *s, struct buf *out) {
 }
 
 void say_error_event(const struct ask *q, struct buf *out) {
-  if (q->route == ROUTE_MESSAGES) buf_add(out, SPAN("event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n"));
+  if (q->route == ROUTE_CONVERSE) converse_error_event(out);
+  else if (q->route == ROUTE_MESSAGES) buf_add(out, SPAN("event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n"));
   else if (q->route == ROUTE_RESPONSES) buf_add(out, SPAN("event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"The server had an error\",\"param\":null,"
              "\"sequence_number\":99}\n\n"));
   else buf_add(out, SPAN("data: {\"error\":{\"message\":\"The server had an error\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n"));
@@ -154,7 +157,7 @@ static void piece(struct stream *t) {
 }
 
 /* Text cut into `events` pieces of about equal length, or at its words. */
-static size_t next_cut(const struct spec *s, struct span text, size_t at) {
+size_t say_cut(const struct spec *s, struct span text, size_t at) {
   if (s->events) {
     size_t each = (text.n + s->events - 1) / s->events;
     return at + (each ? each : 1) < text.n ? at + (each ? each : 1) : text.n;
@@ -185,7 +188,7 @@ static void chat_stream(struct stream *t, const struct ask *q, const struct spec
   t->out->first = t->out->count;
   chat_tools(t, q, s);
   for (size_t at = 0; !s->tools && at < text.n;) {
-    size_t end = next_cut(s, text, at);
+    size_t end = say_cut(s, text, at);
     struct buf delta = { 0 };
     add_string(&delta, "{\"content\":", span_of(text.p + at, end - at), "}");
     chat_chunk(t, q, buf_span(&delta), "null");
@@ -208,7 +211,7 @@ static void chat_stream(struct stream *t, const struct ask *q, const struct spec
 
 static void completions_stream(struct stream *t, const struct ask *q, const struct spec *s, struct span text) {
   for (size_t at = 0; at < text.n;) {
-    size_t end = next_cut(s, text, at);
+    size_t end = say_cut(s, text, at);
     add_string(&t->b, "data: {\"id\":\"cmpl-mock\",\"object\":\"text_completion\",\"created\":1700000000,\"model\":", q->model, ",\"choices\":[{\"index\":0,\"text\":");
     json_write_string(&t->b, span_of(text.p + at, end - at));
     buf_printf(&t->b, ",\"logprobs\":null,\"finish_reason\":%s}]}\n\n", end == text.n ? "\"stop\"" : "null");
@@ -230,7 +233,7 @@ static void messages_stream(struct stream *t, const struct ask *q, const struct 
   if (s->tools) buf_add(&t->b, SPAN("event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"n\\\":0}"
              "\"}}\n\n")), piece(t);
   for (size_t at = 0; !s->tools && at < text.n;) {
-    size_t end = next_cut(s, text, at);
+    size_t end = say_cut(s, text, at);
     add_string(&t->b, "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":", span_of(text.p + at, end - at), "}}\n\n");
     piece(t);
     at = end;
@@ -263,7 +266,7 @@ static void responses_stream(struct stream *t, const struct ask *q, const struct
   piece(t);
   t->out->first = t->out->count;
   for (size_t at = 0; at < text.n;) {
-    size_t end = next_cut(s, text, at);
+    size_t end = say_cut(s, text, at);
     responses_event(t, "response.output_text.delta");
     add_string(&t->b, ",\"item_id\":\"msg_mock\",\"output_index\":0,\"content_index\":0,\"delta\":", span_of(text.p + at, end - at), ",\"logprobs\":[]}\n\n");
     piece(t);
@@ -288,6 +291,7 @@ void say_stream(const struct ask *q, const struct spec *s, struct arena *a, stru
   case ROUTE_COMPLETIONS: completions_stream(&t, q, s, text); break;
   case ROUTE_MESSAGES: messages_stream(&t, q, s, text); break;
   case ROUTE_RESPONSES: responses_stream(&t, q, s, text); break;
+  case ROUTE_CONVERSE: converse_stream(s, text, a, out); break;
   default: chat_stream(&t, q, s, text);
   }
   buf_free(&t.b);

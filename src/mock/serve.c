@@ -97,7 +97,8 @@ static void start_head(struct peer *p, int status, struct span type, int64_t len
   struct buf *b = &p->out;
   http_write_status(b, status);
   http_write_header(b, SPAN("content-type"), type);
-  http_write_header(b, SPAN("x-request-id"), arena_printf(&p->arena, "mock-%lu", ++p->mock->requests));
+  http_write_header(b, p->ask.route == ROUTE_CONVERSE ? SPAN("x-amzn-requestid") : SPAN("x-request-id"), arena_printf(&p->arena, "mock-%lu", ++p->mock->requests));
+  if (p->ask.route == ROUTE_CONVERSE && status != 200) http_write_header(b, SPAN("x-amzn-errortype"), converse_error_kind(&p->spec));
   if (p->spec.retry_after >= 0) http_write_header(b, SPAN("retry-after"), arena_printf(&p->arena, "%g", p->spec.retry_after));
   p->chunked = length < 0 && p->head.minor == 1 && !p->spec.no_length;
   if (length >= 0 && !p->spec.no_length) http_write_header_u64(b, SPAN("content-length"), (uint64_t)length);
@@ -136,7 +137,8 @@ static bool misbehave(struct peer *p) {
   if (NOW(end) || NOW(error) || NOW(bad)) {
     struct buf b = { 0 };
     if (NOW(error)) say_error_event(&p->ask, &b);
-    if (NOW(bad)) buf_add(&b, SPAN("data: {\"choices\":[{\"delta\":{\"content\":\n\n"));
+    if (NOW(bad) && p->ask.route == ROUTE_CONVERSE) buf_add(&b, SPAN("these are twelve bytes, and more, of no frame"));
+    else if (NOW(bad)) buf_add(&b, SPAN("data: {\"choices\":[{\"delta\":{\"content\":\n\n"));
     write_body(p, buf_span(&b));
     buf_free(&b);
     p->at = p->pieces.count;
@@ -177,6 +179,14 @@ static struct span read_file(struct peer *p, struct span name) {
   return all;
 }
 
+/* { "name": payload } */
+static void converse_line(struct span line, struct buf *b) {
+  struct json v, key, payload;
+  if (!json_read(line, &v, NULL)) return;
+  struct json_iter i = json_iter(v);
+  if (json_next(&i, &key, &payload)) converse_frame(b, false, span_of(key.text.p + 1, key.text.n - 2), payload.text);
+}
+
 /* One JSON payload a line, framed as the route's dialect frames it; a file that is framed already (.sse) goes out as it is. */
 static void play_lines(struct peer *p, struct span all, bool framed) {
   struct buf b = { 0 };
@@ -196,12 +206,13 @@ static void play_lines(struct peer *p, struct span all, bool framed) {
     all = span_cut(all, '\n', &line);
     if (!line.n) continue;
     struct span type = { 0 };
-    if (named && json_read(line, &v, &e)) json_unescape(json_get(v, SPAN("type")), &p->arena, &type);
-    sse_line(&b, type, line);
+    if (p->ask.route == ROUTE_CONVERSE) converse_line(line, &b);
+    else if (named && json_read(line, &v, &e)) json_unescape(json_get(v, SPAN("type")), &p->arena, &type);
+    if (p->ask.route != ROUTE_CONVERSE) sse_line(&b, type, line);
     p->pieces.list[p->pieces.count++] = arena_copy(&p->arena, buf_span(&b));
     buf_clear(&b);
   }
-  if (!named && !p->spec.no_done) p->pieces.list[p->pieces.count++] = SPAN("data: [DONE]\n\n");
+  if (!named && p->ask.route != ROUTE_CONVERSE && !p->spec.no_done) p->pieces.list[p->pieces.count++] = SPAN("data: [DONE]\n\n");
   buf_free(&b);
 }
 
@@ -238,7 +249,7 @@ static void answer_now(struct timer *t) {
     p->at = 0;
     if (s->play.n) play_lines(p, read_file(p, s->play), span_ends(s->play, SPAN(".sse")));
     else say_stream(&p->ask, s, &p->arena, &p->pieces);
-    start_head(p, 200, SPAN("text/event-stream"), -1);
+    start_head(p, 200, p->ask.route == ROUTE_CONVERSE ? SPAN("application/vnd.amazon.eventstream") : SPAN("text/event-stream"), -1);
     push(p);
   } else if (s->empty && !p->ask.stream && !s->text.p) {
     answer_body(p, 200, SPAN("application/json"), SPAN(""));
@@ -281,6 +292,7 @@ static void read_ask(struct peer *p) {
     if (span_ends(path, span_cstr(routes[i].suffix)) && p->ask.route == ROUTE_ECHO) p->ask.route = routes[i].route;
   struct json v;
   struct json_error e;
+  if (p->ask.route == ROUTE_ECHO && converse_ask(path, &p->ask, &p->arena)) return;
   if (!json_read(body, &v, &e)) return;
   p->ask.stream = json_get(v, SPAN("stream")).type == JSON_TRUE;
   p->ask.wants_usage = json_at(v, "stream_options.include_usage").type == JSON_TRUE;
@@ -319,6 +331,8 @@ static void take_request(struct peer *p) {
     return;
   }
   if (p->spec.model.p) p->ask.model = p->spec.model;
+  const char *unsigned_kind = p->ask.route == ROUTE_CONVERSE && p->mock->aws_secret ? sign_wrong(&p->head, buf_span(&p->body), p->mock->aws_id, p->mock->aws_secret) : NULL;
+  if (unsigned_kind) p->spec.status = 403, p->spec.type = span_cstr(unsigned_kind);
   if (p->spec.delay) at_time(p, p->spec.delay, answer_now);
   else answer_now(&p->timer);
 }

@@ -15,6 +15,7 @@ struct mock {
   struct peer *peers;
   const char *play_folder;            /* recordings that `play=` may name; NULL: none */
   struct span script, script_at;
+  const char *aws_id, *aws_secret;    /* what Bedrock's requests must be signed with; NULL: signatures are not looked at */
   FILE *record;                       /* requests as they came, for tests; NULL: off */
   unsigned long requests, cancelled;
   unsigned open;

@@ -194,6 +194,29 @@ def test_metadata_first_and_no_start(h):
     assert events(a)[-2]["delta"]["stop_reason"] == "tool_use" and u.requests[1].json()["toolConfig"]["toolChoice"] == {"any": {}}, a
 
 
+def test_no_metadata(h):
+    u, w = bedrock(h, streams(*HELLO[:-1]), more=PRICES)
+    for a, end in ((chat(w, stream=True), b"[DONE]"), (messages(w, stream=True), b"message_stop")):
+        assert a.status == 200 and end in a.body and b'"error"' not in a.body, a
+        record = w.record(a.header("x-request-id"))
+        assert record["end"] == "done" and record.get("output", 0) < 20, record
+
+
+def test_the_mock(h):
+    m = h.mock("--aws", f"{ID}:{SECRET}")
+    w = h.weir("".join(f'provider "{n}" {{ dialect = "converse", url = "{m.url[:-3]}", key = env "{k}", key_id = env "AWS_ACCESS_KEY_ID" }}\n' for n, k in (("right", "AWS_SECRET_ACCESS_KEY"), ("wrong", "W"))),
+               env={**ENV, "W": "no"})
+    a = chat(w, model="right/arn:x/y")
+    assert a.status == 200 and a.text().startswith("A weir") and a.header("x-weir-upstream-id").startswith("mock-"), a
+    assert messages(w, model="right/mock-tools", stream=True).body.count(b'"tool_use","id"') == 2
+    for model, fault in (("wrong/m", "auth"), ("right/mock-429", "rate_limited"), ("right/mock;error=0x", "overloaded"), ("right/mock;cut=0x", "connection"), ("right/mock-garbage", "invalid")):
+        a = chat(w, model=model, stream=True)
+        assert a.status != 200 and a.weir["fault"] == fault, (model, a)
+    for model in ("right/mock-bad", "right/mock-cut", "right/mock-end", "right/mock-error", "right/mock-reset"):
+        a = chat(w, model=model, stream=True)
+        assert a.status == 200 and b'"error"' in a.body and b"[DONE]" not in a.body, (model, a)
+
+
 def test_thinking_comes_home(h):
     thought = [delta(reasoningContent={"text": "h"}), delta(reasoningContent={"text": "m"}), delta(reasoningContent={"signature": "c2ln"}), BLOCK_STOP]
     hidden = [delta(1, reasoningContent={"redactedContent": "cmVk"}), event("contentBlockStop", contentBlockIndex=1)]
@@ -311,6 +334,8 @@ def test_streams_that_break(h):
         ("error message", [START, word("Hel"), frame(b"", message_type="error", error_code="InternalFailure", error_message="slow down")], {}),
         ("end", [START, word("Hel")], {}),
         ("finished, and no more", [START, word("Hel"), BLOCK_STOP], {}),
+        ("finished, and half a frame", [START, word("Hel"), BLOCK_STOP, stop(), METADATA[:30]], {}),
+        ("finished, and cut", [START, word("Hel"), BLOCK_STOP, stop()], {"end": False}),
         ("half a frame", [START, word("Hel"), word("lo.")[:-9]], {}),
         ("a byte of one", [START, word("Hel"), METADATA[:1]], {}),
         ("cut at a frame", [START, word("Hel")], {"end": False}),

@@ -225,6 +225,7 @@ static void hear(enum operation to, struct span stream, size_t step, struct hear
     h->bad = s.kind == STEP_BAD;
     arena_end(&scratch);
   }
+  if (!h->fault && !h->provider && !h->bad && at == stream.n && !state.terminated && event_may_end(from, &state)) h->fault = translation_end(t, &h->out, &h->why);
   translation_free(t);
 }
 
@@ -275,7 +276,7 @@ static void recordings(void **state) {
 static void broken(void **state) {
   (void)state;
   static const char *const unfinished[] = {
-    TEXT("a"), TEXT("a") STOPPED, TEXT("a") STOPPED FINISH, TEXT("a") STOPPED META, TEXT("a") FINISH TEXT("b") META, TEXT("a") FINISH FINISH META,
+    TEXT("a"), TEXT("a") STOPPED, TEXT("a") STOPPED META, TEXT("a") FINISH TEXT("b") META, TEXT("a") FINISH FINISH META,
     "{\"contentBlockDelta\":{\"contentBlockIndex\":1,\"delta\":{\"toolUse\":{\"input\":\"{}\"}}}}\n" FINISH META,
     TEXT("a") "{\"messageStop\":{\"stopReason\":\"malformed_tool_use\"}}\n" META, TEXT("a") "{\"messageStop\":{}}\n" META,
   };
@@ -297,6 +298,12 @@ static void unknown(void **state) {
   add_message(&stream, "other", SPAN("initial-response"), SPAN(""));
   add_lines(&stream, SPAN(TEXT("a") STOPPED META FINISH));
   assert_true(stream_is(C, buf_span(&stream), &out, NULL) && holds(&out, "[DONE]"));
+  buf_free(&out), buf_free(&stream);
+  add_lines(&stream, SPAN(TEXT("a") STOPPED FINISH));    /* nor is there a need for metadata */
+  assert_true(stream_is(M, buf_span(&stream), &out, NULL) && holds(&out, "message_stop"));
+  buf_free(&out);
+  stream.end--;
+  assert_false(stream_is(M, buf_span(&stream), &out, NULL));
   buf_free(&out), buf_free(&stream);
 }
 
