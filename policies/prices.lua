@@ -176,6 +176,37 @@ local models = {
   },
 }
 
+-- Amazon's own ids: of a region, and of profiles that reach over some. Where these differ in price, `near` is that of "us." and "eu.".
+models.bedrock = {}
+local function bedrock(id, model, near)
+  local b = models.bedrock
+  b[id], b["global." .. id] = model, model
+  for place in ("us. eu. " .. (near and "jp. au." or "")):gmatch "%S+" do b[place .. id] = near or model end
+end
+bedrock("anthropic.claude-opus-5", claude(1000000, 128000, 5, 0.5, 6.25, 10, 25), claude(1000000, 128000, 5.5, 0.55, 6.875, 11, 27.5))
+bedrock("anthropic.claude-fable-5", claude(1000000, 128000, 10, 1, 12.5, 20, 50), claude(1000000, 128000, 11, 1.1, 13.75, 22, 55))
+bedrock("anthropic.claude-sonnet-5", claude(1000000, 128000, 2, 0.2, 2.5, 4, 10), claude(1000000, 128000, 2.2, 0.22, 2.75, 4.4, 11))
+for id in ("opus-4-8 opus-4-7 opus-4-6-v1"):gmatch "%S+" do
+  bedrock("anthropic.claude-" .. id, claude(1000000, 128000, 5, 0.5, 6.25, 10, 25), claude(1000000, 128000, 5.5, 0.55, 6.875, 11, 27.5))
+end
+bedrock("anthropic.claude-opus-4-5-20251101-v1:0", claude(200000, 64000, 5, 0.5, 6.25, 10, 25), claude(200000, 64000, 5.5, 0.55, 6.875, 11, 27.5))
+bedrock("anthropic.claude-opus-4-1-20250805-v1:0", claude(200000, 32000, 15, 1.5, 18.75, 30, 75))
+bedrock("anthropic.claude-sonnet-4-6", claude(1000000, 64000, 3, 0.3, 3.75, 6, 15), claude(1000000, 64000, 3.3, 0.33, 4.125, 6.6, 16.5))
+bedrock("anthropic.claude-sonnet-4-5-20250929-v1:0", claude(200000, 64000, 3, 0.3, 3.75, 6, 15, { long = long_sonnet }),
+  claude(200000, 64000, 3.3, 0.33, 4.125, 6.6, 16.5, { long = { above = 200000, input = usd(6.6), cache_read = usd(0.66), cache_write = usd(8.25), cache_write_1h = usd(13.2), output = usd(24.75) } }))
+bedrock("anthropic.claude-sonnet-4-20250514-v1:0", claude(1000000, 64000, 3, 0.3, 3.75, 6, 15, { long = long_sonnet }))
+bedrock("anthropic.claude-haiku-4-5-20251001-v1:0", claude(200000, 64000, 1, 0.1, 1.25, 2, 5), claude(200000, 64000, 1.1, 0.11, 1.375, 2.2, 5.5))
+bedrock("amazon.nova-micro-v1:0", plain(128000, 10000, talks, 0.035, nil, 0.14))
+bedrock("amazon.nova-lite-v1:0", plain(300000, 10000, talks, 0.06, nil, 0.24))
+bedrock("amazon.nova-pro-v1:0", plain(300000, 10000, talks, 0.8, nil, 3.2))
+bedrock("amazon.nova-premier-v1:0", plain(1000000, 10000, talks, 2.5, nil, 12.5))
+bedrock("amazon.nova-2-lite-v1:0", plain(1000000, 64000, thinks, 0.3, 0.075, 2.5), plain(1000000, 64000, thinks, 0.33, 0.0825, 2.75))
+bedrock("openai.gpt-oss-120b-1:0", plain(128000, 128000, thinks, 0.15, nil, 0.6))
+bedrock("openai.gpt-oss-20b-1:0", plain(128000, 128000, thinks, 0.07, nil, 0.3))
+bedrock("meta.llama3-3-70b-instruct-v1:0", plain(128000, 4096, talks, 0.72, nil, 0.72))
+bedrock("deepseek.v3.2", plain(163840, 163840, talks, 0.62, nil, 1.85))
+bedrock("deepseek.r1-v1:0", plain(128000, 4096, thinks, 1.35, nil, 5.4))
+
 -- What models take and do, as LiteLLM's list had it on that day; what is not said here of a model is not known. `temperature = false`: its
 -- provider refuses one. `prefill = false`: and an answer that is begun.
 local function know(provider, names, facts)

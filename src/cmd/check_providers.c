@@ -57,8 +57,8 @@ static void print_operations(enum dialect d, const char *what, bool own) {
   bool any = false;
   for (int o = 0; o < OP_COUNT; o++) {
     const struct operation_info *asked = operation_info((enum operation)o), *at = operation_at(asked, d);
-    if (!at || (at == asked) != own) continue;
-    printf("%s%s", any ? " " : what, asked->path ? asked->path : dialect_word(asked->dialect));
+    if (!at || (at == asked) != own || (strchr(asked->path, '{') && (!own || d == DIALECT_CONVERSE))) continue;     /* no client comes by it */
+    printf("%s%s", any ? " " : what, asked->path);
     any = true;
   }
   if (any) printf("\n");

@@ -135,6 +135,11 @@ def messages(w, headers=(), **body):
     return wire.post(w.port, "/v1/messages", json.dumps({"model": "bedrock/acme.small", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}], **body}).encode(), headers)
 
 
+def shipped(name):
+    with open(f"{os.path.dirname(__file__)}/../../policies/{name}.lua") as f:
+        return f.read()
+
+
 def chunks(a):
     return [json.loads(line[6:]) for line in a.body.decode().split("\n") if line.startswith("data: {")]
 
@@ -297,6 +302,19 @@ def error(kind, message="no", status=400, **more):
     return says(json.dumps({"message": message, **more}).encode(), status=status, headers=[("x-amzn-errortype", kind)] if kind else [])
 
 
+def test_counting_and_what_is_not_served(h):
+    u, w = bedrock(h, config='prices { unpriced = "refuse" }\nuse "cost_caps" { per = "all", day = usd(5) }\n', policies={"cost_caps": shipped("cost_caps")})
+    a = wire.post(w.port, "/v1/messages/count_tokens", json.dumps({"model": f"bedrock/{CLAUDE}", "messages": [{"role": "user", "content": "Hi"}]}).encode())
+    assert a.status == 200 and a.json()["input_tokens"] > 0 and not u.requests, a
+    for path in ("/v1/embeddings", "/v1/completions"):
+        a = wire.post(w.port, path, b'{"model":"bedrock/x","input":"a","prompt":"a"}')
+        assert a.status == 400 and "not in this version" in a.error["message"], (path, a)
+    a = chat(w, model=f"bedrock/{CLAUDE}")  # the shipped table: 100 input, 1000 read, 10 written, 20 output
+    assert a.header("x-weir-cost-usd") == "0.00103125", a.headers
+    assert u.requests[0].json()["inferenceConfig"]["maxTokens"] == 64000, u.requests[0].body
+    assert chat(w).status == 400 and len(u.requests) == 1
+
+
 def test_errors(h):
     u, w = bedrock(h, error("ValidationException:http://internal.amazon.com/coral/", 'bad "field"'))
     a = chat(w)
@@ -366,9 +384,7 @@ def test_unseen_failures_go_to_the_next(h):
 
 
 def test_caps_and_limits_hold(h):
-    with open(f"{os.path.dirname(__file__)}/../../policies/cost_caps.lua") as f:
-        shipped = f.read()
-    u, w = bedrock(h, more=PRICES, config='use "cost_caps" { per = "all", day = usd(0.05) }\n', policies={"cost_caps": shipped})
+    u, w = bedrock(h, more=PRICES, config='use "cost_caps" { per = "all", day = usd(0.05) }\n', policies={"cost_caps": shipped("cost_caps")})
     a = chat(w, max_tokens=100)
     assert a.status == 200 and u.requests[0].json()["inferenceConfig"]["maxTokens"] == 100, a
     u.handler = streams(*HELLO[:3], end=False)

@@ -290,6 +290,23 @@ static void broken(void **state) {
   }
 }
 
+/* Cut anywhere, but behind the frame that says why it ended, a stream has no end. */
+static void cut_anywhere(void **state) {
+  (void)state;
+  struct buf stream = { 0 };
+  add_lines(&stream, SPAN("{\"messageStart\":{\"role\":\"assistant\"}}\n" TEXT("a") STOPPED FINISH));
+  size_t finished = buf_size(&stream);
+  add_lines(&stream, SPAN(META));
+  for (size_t n = 0; n <= buf_size(&stream); n++) {
+    struct heard h;
+    hear(C, span_of(buf_span(&stream).p, n), SIZE_MAX, &h);
+    assert_int_equal(holds(&h.out, "[DONE]"), n == finished || n == buf_size(&stream));
+    assert_true(!h.bad && !h.fault && !h.provider);
+    buf_free(&h.out);
+  }
+  buf_free(&stream);
+}
+
 /* An unknown event says nothing, nor what is no event at all. */
 static void unknown(void **state) {
   (void)state;
@@ -329,7 +346,7 @@ static void exceptions(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(each_row), cmocka_unit_test(paths), cmocka_unit_test(whole_answers), cmocka_unit_test(facts), cmocka_unit_test(recordings),
-    cmocka_unit_test(broken), cmocka_unit_test(unknown), cmocka_unit_test(exceptions),
+    cmocka_unit_test(broken), cmocka_unit_test(cut_anywhere), cmocka_unit_test(unknown), cmocka_unit_test(exceptions),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
