@@ -1,7 +1,8 @@
 /* again.c: what policies would decide for a request of the ledger. They see the request as far as it was kept, and of the world what was
    recorded; faults of targets come from the record, in its order. Nothing is sent, and no counter of this machine is touched. */
 #include "again.h"
-#include "../gateway/gateway.h"
+#include "../gateway/exchange.h"
+#include "../gateway/worker.h"
 #include "weir/tape.h"
 #include "weir/vm.h"
 

@@ -1,6 +1,6 @@
 #include "cmd.h"
 #include <stdio.h>
-#include "../gateway/gateway.h"
+#include "../gateway/worker.h"
 #include "weir/vm.h"
 
 static void print(FILE *to, struct span text) { fprintf(to, "%.*s", SPAN_FMT(text)); }

@@ -10,7 +10,7 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
-#include "../gateway/gateway.h"
+#include "../gateway/pool.h"
 
 enum { READ_AT_ONCE = 16 * 1024 };
 

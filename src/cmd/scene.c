@@ -1,4 +1,5 @@
 #include "scene.h"
+#include "../gateway/worker.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "test_room.h"
+#include "../gateway/exchange.h"
+#include "../gateway/worker.h"
 
 static struct test *test_of(lua_State *L) { return vm_owner(L); }
 

@@ -1,6 +1,6 @@
 /* admin.c: the operators' listener, on housekeeping's loop: /livez /readyz /metrics. */
-#include "gateway.h"
 #include "story.h"
+#include "worker.h"
 #include "weir/models.h"
 #include <arpa/inet.h>
 #include <stdio.h>

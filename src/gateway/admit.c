@@ -1,6 +1,7 @@
 /* admit.c: who may ask, and for what: client keys at the door. Nothing is opened upstream and no policy runs for one who is
    refused here. */
-#include "gateway.h"
+#include "client.h"
+#include "worker.h"
 
 enum { LONGEST_SHOWN = 120 };
 

@@ -1,5 +1,7 @@
 /* answer.c: what the client is told: heads and weir's own words. */
-#include "gateway.h"
+#include "attempt.h"
+#include "exchange.h"
+#include "worker.h"
 #include <stdio.h>
 
 /* ---- heads */

@@ -1,7 +1,8 @@
 /* ask.c: what a policy asks a model through weir: an exchange of its own, whose source is the policy's question and whose sink
    is the policy's wait. It is routed, tried, failed over and recorded as a client's is. No policy runs for it, so it cannot ask
    on; it ends with the exchange that asked. */
-#include "gateway.h"
+#include "exchange.h"
+#include "worker.h"
 
 struct ask {
   struct sink sink;

@@ -1,5 +1,9 @@
 /* attempt.c: one try at a target: the request composed and sent, the answer taken as far as the content point. */
+#include "attempt.h"
+#include "client.h"
 #include "foreign.h"
+#include "pool.h"
+#include "worker.h"
 
 enum { FAILURE_MOST = 256 * 1024 };   /* of a refusal's body that is kept */
 

@@ -1,5 +1,7 @@
 /* call.c: one HTTP request and its response over a leased connection. */
-#include "gateway.h"
+#include "call.h"
+#include "pool.h"
+#include "worker.h"
 
 enum {
   LONGEST_HEAD = 128 * 1024,          /* of a provider's response */

@@ -1,6 +1,8 @@
 /* chain.c: which targets an exchange tries, and in which order: what its model's name or its policies say, less what is too dear, and
    what has no room behind what has. */
+#include "exchange.h"
 #include "fit.h"
+#include "worker.h"
 
 static uint64_t now_ms(const struct exchange *x) { return x->worker->loop->now_ms; }
 

@@ -2,7 +2,9 @@
    A policy sees a chunk when it comes in. What holds ask for stays here, in order, until enough text came behind it: a stop leaves
    out all of it, and a replace may reach back into it. At release an event goes out in the bytes it came in, unless something changed
    it; then told_event names what else has to change. */
-#include "gateway.h"
+#include "attempt.h"
+#include "exchange.h"
+#include "worker.h"
 
 enum { CHUNKS_MOST = 256 * 1024, SLOTS = 64 };
 

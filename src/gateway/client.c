@@ -1,5 +1,7 @@
 /* client.c: an accepted socket: requests in, one after the other, and their answers out. */
-#include "gateway.h"
+#include "attempt.h"
+#include "client.h"
+#include "worker.h"
 #include <poll.h>
 #include <stdio.h>
 

@@ -1,7 +1,9 @@
 /* contents.c: contents of exchanges on their way to the ledger: the request as policies left it, the answer as the client got it, both up
    to a size. Off unless `ledger { contents = … }` names the team, key, user or model. */
 #include "contents.h"
+#include "exchange.h"
 #include "story.h"
+#include "worker.h"
 #include "weir/ledger.h"
 
 struct kept_contents {

@@ -1,6 +1,7 @@
 /* cors.c: calls from web pages in browsers (the Fetch standard's CORS protocol), for the origins that `cors` names. Keys
    travel in headers that the page sets itself, so weir never lets a browser add its own credentials. */
-#include "gateway.h"
+#include "exchange.h"
+#include "worker.h"
 
 enum { PREFLIGHT_S = 600, MOST_ASKED_HEADERS = 4096 };
 

@@ -1,6 +1,10 @@
 /* exchange.c: the life of a request as one switch over its states. */
+#include "attempt.h"
+#include "client.h"
 #include "fit.h"
+#include "foreign.h"
 #include "story.h"
+#include "worker.h"
 #include <stdio.h>
 #include "weir/tape.h"
 

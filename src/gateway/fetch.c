@@ -1,5 +1,8 @@
 /* fetch.c: the HTTP call a waiting policy asked for. */
-#include "gateway.h"
+#include "call.h"
+#include "exchange.h"
+#include "pool.h"
+#include "worker.h"
 
 enum { FETCH_MOST = 4 << 20 };        /* bytes of an answer a policy may get */
 

@@ -1,5 +1,8 @@
 /* fit.c: the catalogue of models at work: windows, abilities, models that are gone, tokens counted ahead. */
+#include "attempt.h"
+#include "exchange.h"
 #include "fit.h"
+#include "worker.h"
 #include "weir/models.h"
 
 enum { SMALL = 256 };                 /* bytes of a body that fits everywhere */

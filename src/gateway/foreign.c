@@ -2,7 +2,10 @@
    The request is translated when it is sent, after policies and weir have changed it in the client's own words. The answer is translated
    as it comes in, so that all behind it (what is held, judged, changed and relayed) is in the client's dialect; faults, usage and the
    model's name are read from what the provider said. */
+#include "attempt.h"
+#include "exchange.h"
 #include "foreign.h"
+#include "worker.h"
 #include "weir/translate.h"
 
 struct foreign {

@@ -1,6 +1,6 @@
 /* generation.c: one loaded set of weir.lua and policies: all of it or nothing. */
-#include "gateway.h"
 #include "story.h"
+#include "worker.h"
 
 /* Each CA file once per generation; endpoints borrow, the generation holds the reference. */
 static struct tls_trust *trust_of(struct generation *gen, struct span ca, struct buf *errors) {

@@ -1,6 +1,6 @@
 /* house.c: the process from start to end: listeners, threads, signals, drain. */
-#include "gateway.h"
 #include "story.h"
+#include "worker.h"
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>

@@ -4,7 +4,9 @@
    A loan is a message that goes to the worker with idle connections and comes back, with one or without. A connection
    belongs to one thread at any time: its owner first ends the read that waits for it in its own ring, and only what that
    leaves with not a byte read changes hands. The asker waits for a few milliseconds; what comes later is idle with it. */
+#include "call.h"
 #include "making.h"
+#include "worker.h"
 
 enum {
   LOAN_WAIT_MS = 20,                  /* a lender that is busy for longer is not waited for */

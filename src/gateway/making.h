@@ -2,7 +2,7 @@
 #ifndef WEIR_GATEWAY_MAKING_H
 #define WEIR_GATEWAY_MAKING_H
 
-#include "gateway.h"
+#include "pool.h"
 
 struct making {
   struct upstream *upstream;

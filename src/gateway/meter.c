@@ -1,8 +1,11 @@
 /* meter.c: what an attempt may cost before it is sent, and what it came to.
    Where policies attached budgets or limits, all of them are reserved in one step before a byte goes out, extended while a stream
    runs, and settled exactly once when the attempt ends, however it ends. Where they attached none, only the cost is worked out. */
+#include "attempt.h"
+#include "exchange.h"
 #include "fit.h"
 #include "story.h"
+#include "worker.h"
 #include <stdio.h>
 #include "weir/ledger.h"
 

@@ -1,5 +1,6 @@
 /* peer.c: whom a client is, where proxies stand before weir that trusted_proxies names. */
-#include "gateway.h"
+#include "client.h"
+#include "worker.h"
 #include "weir/peer.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>

@@ -1,5 +1,7 @@
 /* pool.c: connections to providers: found or made, kept, closed. */
+#include "call.h"
 #include "making.h"
+#include "worker.h"
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdio.h>

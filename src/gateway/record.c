@@ -1,9 +1,10 @@
 /* record.c: what is kept of an exchange that has ended: metrics, the access log's line, the ledger's record. Names mean the same in
    both. The record is copied and nothing else: what can be worked out later is left to the store's thread. */
-#include "gateway.h"
-#include <stdio.h>
 #include "contents.h"
+#include "exchange.h"
 #include "story.h"
+#include "worker.h"
+#include <stdio.h>
 #include "weir/record.h"
 #include "weir/tape.h"
 

@@ -2,9 +2,11 @@
    Before the content point events are held, so that a failure stays invisible; after it each one is forwarded in the
    bytes it came in, unless a policy changed it. The unfinished event is always held back: an error event of weir's own
    could not be put behind half an event. */
+#include "attempt.h"
+#include "exchange.h"
 #include "foreign.h"
-#include "gateway.h"
 #include "story.h"
+#include "worker.h"
 
 enum { HELD_MOST = 64 * 1024 };       /* lifecycle events before content */
 

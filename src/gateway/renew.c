@@ -1,6 +1,8 @@
 /* renew.c: a provider refuses a key that came from a file or a program: it is read again, on a thread of its own, and the
    same target is asked once more. */
-#include "gateway.h"
+#include "attempt.h"
+#include "exchange.h"
+#include "worker.h"
 
 enum { LOOK_MS = 10 };
 

@@ -1,6 +1,10 @@
 /* request.c: what a request asks for, and what is sent upstream in its name. */
-#include "gateway.h"
+#include "attempt.h"
+#include "exchange.h"
+#include "foreign.h"
+#include "pool.h"
 #include "sign.h"
+#include "worker.h"
 #include <stdio.h>
 
 enum { SCAN_MOST = SINK_HIGH };       /* of a multipart body before its model part: more is not read meanwhile */

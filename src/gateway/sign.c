@@ -1,4 +1,7 @@
+#include "attempt.h"
+#include "exchange.h"
 #include "sign.h"
+#include "worker.h"
 #include "weir/sigv4.h"
 
 static void body_hash(const struct iovec *parts, int count, char out[SHA256_HEX]) {

@@ -1,5 +1,7 @@
 /* start.c: the held start of a stream as on_response sees it: what was said in it, and how much more a policy wants of it. */
-#include "gateway.h"
+#include "attempt.h"
+#include "exchange.h"
+#include "worker.h"
 
 enum { TOOLS_MOST = 256 };
 

@@ -1,8 +1,11 @@
 /* story.c: the ledger as the gateway uses it: when there is one, which sources it keeps, what names an exchange's record, and the slot
    that stands for an exchange from its first attempt until its record is in the ring. */
-#include "story.h"
-#include <stdio.h>
+#include "attempt.h"
 #include "contents.h"
+#include "exchange.h"
+#include "story.h"
+#include "worker.h"
+#include <stdio.h>
 #include "weir/ledger.h"
 
 static struct ledger_limits limits_of(const struct conf *c) {

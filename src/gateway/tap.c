@@ -1,6 +1,8 @@
 /* tap.c: the usage of an answer that flows through unread: raw routes that are a known operation under a provider's own name. What
    cannot be read is no fault here: the bytes are on their way. */
-#include "gateway.h"
+#include "attempt.h"
+#include "exchange.h"
+#include "worker.h"
 
 struct tap {
   const struct operation_info *operation;

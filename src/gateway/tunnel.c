@@ -2,6 +2,7 @@
    is left of the connect clock. Whatever the proxy says is about the way, not about the provider: its refusals are
    connection faults. */
 #include "making.h"
+#include "worker.h"
 #include <stdio.h>
 
 enum { LONGEST_ANSWER = 16 * 1024 };

@@ -1,5 +1,5 @@
 /* unpack.c: what a provider encodes although it was asked not to (gzip, deflate), as text. */
-#include "gateway.h"
+#include "attempt.h"
 #include <zlib.h>
 
 enum { AT_ONCE = 16 * 1024, ANY_HEADER = 32 /* zlib: gzip or zlib, as the first bytes say */ };

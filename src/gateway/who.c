@@ -1,6 +1,6 @@
 /* who.c: in whose name a request comes and what it is tagged with: weir's own headers, those of the gateways that its clients may
    have been written for, and what the dialects' bodies say of it. The first that names a thing counts; weir's own come first. */
-#include "gateway.h"
+#include "exchange.h"
 
 enum { TAGS_MOST = 64, TAG_LONGEST = 256 };
 

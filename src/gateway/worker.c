@@ -1,5 +1,8 @@
 /* worker.c: one loop and what hangs on it; the turn of the loop; connections handed over. */
-#include "gateway.h"
+#include "attempt.h"
+#include "client.h"
+#include "pool.h"
+#include "worker.h"
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <sys/random.h>

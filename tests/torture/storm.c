@@ -10,6 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 #include "storm.h"
+#include "../../src/gateway/exchange.h"
+#include "../../src/gateway/pool.h"
+#include "../../src/gateway/worker.h"
 #include "weir/vm.h"
 
 enum { TURNS_MOST = 3000000 };

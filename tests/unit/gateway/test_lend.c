@@ -5,7 +5,9 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "../../../src/gateway/gateway.h"
+#include "../../../src/gateway/call.h"
+#include "../../../src/gateway/pool.h"
+#include "../../../src/gateway/worker.h"
 
 enum { PORT = 9000, SERVED_MOST = 64 };
 

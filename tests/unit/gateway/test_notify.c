@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include "../../../src/gateway/gateway.h"
+#include "../../../src/gateway/worker.h"
 
 struct scene {
   struct gateway gateway;

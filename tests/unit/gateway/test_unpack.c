@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <zlib.h>
-#include "../../../src/gateway/gateway.h"
+#include "../../../src/gateway/attempt.h"
 
 enum { GZIP = 31, ZLIB = 15, BARE = -15, TEXT = 100000 };
 
