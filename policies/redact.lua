@@ -2,8 +2,8 @@
 --
 --   use "redact" { needles = { "Project Nightjar", "10.2.3.4" }, with = "[redacted]" }
 --
--- Texts are compared byte for byte. In requests the messages are changed; a needle elsewhere (a system text outside of
--- them) refuses the request. Streams are held back by the length of the longest needle. Tool calls are left as they
+-- Texts are compared byte for byte. In requests the messages are changed, the system's too; where that is not enough the
+-- request is refused. Streams are held back by the length of the longest needle. Tool calls are left as they
 -- are: use "guard" to stop them.
 local options = weir.options {
   needles = weir.required "table",

@@ -10,7 +10,7 @@ FILES = [f for f in FILES if os.path.isfile(f)]
 # Headers of include/weir and the folder they belong to; a folder may include those named for it and those below (doc/architecture.md).
 HOME = {
     "base": "span mem table match wheel log secret step sha256 money",
-    "cells": "cells zone", "wire": "http json sse frame url peer", "lua": "vm", "dialect": "dialect measure translate", "price": "price", "auth": "keys sigv4", "conf": "conf", "route": "models route estimate", "io": "io", "tls": "tls",
+    "cells": "cells zone", "wire": "http json sse frame url peer", "lua": "vm", "dialect": "dialect measure translate view", "price": "price", "auth": "keys sigv4", "conf": "conf", "route": "models route estimate", "io": "io", "tls": "tls",
     "store": "ledger record", "watch": "metrics", "policy": "policy tape",
 }
 MAY = {

@@ -41,14 +41,14 @@ static void keep_value(lua_State *L, const struct frame *f, int slot) {
 
 /* ---- the body as edits left it */
 
-static const struct json_member *members_of(const struct policy_req *r, size_t *count) {
+const struct json_member *req_members(const struct policy_req *r, size_t *count) {
   *count = r->seen ? r->seen_count : r->member_count;
   return r->seen ? r->seen : r->members;
 }
 
 static struct json member_of(const struct policy_req *r, const char *word) {
   size_t count;
-  const struct json_member *members = members_of(r, &count);
+  const struct json_member *members = req_members(r, &count);
   const char *name = r->operation ? request_member(r->operation, members, count, span_cstr(word)) : NULL;
   return name ? json_member_of(members, count, span_cstr(name)) : (struct json){ JSON_NONE, { NULL, 0 } };
 }
@@ -81,21 +81,25 @@ static void seen_set(struct policy_req *r, struct span name, struct span text) {
   r->seen[i].value = value;
 }
 
-/* Writes the edit of `word` to what stands at index `value`; nil removes. */
-static void edit(lua_State *L, struct frame *f, const char *word, int value) {
+/* Writes the edit of `word`; json.p NULL removes. */
+void req_edit(lua_State *L, struct frame *f, const char *word, struct span json) {
   struct policy_req *r = req_of(f);
   size_t count;
-  const struct json_member *members = members_of(r, &count);
+  const struct json_member *members = req_members(r, &count);
   const char *name = r->operation ? request_member(r->operation, members, count, span_cstr(word)) : NULL;
   if (!r->operation)
     luaL_error(L, "req.%s cannot be written: %s is streamed through, and its body is not read", word,
                lua_pushlstring(L, r->path.p, r->path.n));
   if (!name) luaL_error(L, "req.%s cannot be written: %s has no such field", word, r->operation->path);
   struct policy_edit *e = arena_alloc(r->arena, sizeof *e);
-  *e = (struct policy_edit){ r->edits, span_cstr(word),
-                             lua_isnil(L, value) ? span_of(NULL, 0) : json_encode_arena(L, value, r->arena) };
+  *e = (struct policy_edit){ r->edits, span_cstr(word), json };
   r->edits = e;
   seen_set(r, span_cstr(name), e->json);
+}
+
+/* The same to what stands at index `value`; nil removes. */
+static void edit(lua_State *L, struct frame *f, const char *word, int value) {
+  req_edit(L, f, word, lua_isnil(L, value) ? span_of(NULL, 0) : json_encode_arena(L, value, req_of(f)->arena));
 }
 
 static void check_write(lua_State *L, const char *field) {
@@ -152,28 +156,10 @@ static int get_member(lua_State *L, struct frame *f, const char *word) {
   json_push(L, v);
   return 1;
 }
-static int get_tools(lua_State *L, struct frame *f) { return get_member(L, f, "tools"); }
 static int get_max_tokens(lua_State *L, struct frame *f) { return get_member(L, f, "max_tokens"); }
 static int get_temperature(lua_State *L, struct frame *f) { return get_member(L, f, "temperature"); }
 static int get_top_p(lua_State *L, struct frame *f) { return get_member(L, f, "top_p"); }
 static int get_stop(lua_State *L, struct frame *f) { return get_member(L, f, "stop"); }
-
-/* As the caller's dialect has them; the one string that responses takes for a single message is made the list it
-   stands for. */
-static int get_messages(lua_State *L, struct frame *f) {
-  const struct policy_req *r = req_of(f);
-  get_member(L, f, "messages");
-  if (!r->operation || r->operation->operation != OP_RESPONSES || lua_type(L, -1) != LUA_TSTRING) return 1;
-  lua_createtable(L, 0, 2);
-  lua_pushliteral(L, "user");
-  lua_setfield(L, -2, "role");
-  lua_pushvalue(L, -2);
-  lua_setfield(L, -2, "content");
-  lua_createtable(L, 1, 0);
-  lua_insert(L, -2);
-  lua_rawseti(L, -2, 1);
-  return 1;
-}
 
 static int get_headers(lua_State *L, struct frame *f) {
   if (kept_value(L, f, REQ_HEADERS)) return 1;
@@ -312,13 +298,13 @@ static void set_stop(lua_State *L, struct frame *f, int value) {
 static void set_tools(lua_State *L, struct frame *f, int value) {
   check_write(L, "tools");
   if (!lua_isnil(L, value)) check_list(L, "tools", value);
-  edit(L, f, "tools", value);
+  if (lua_isnil(L, value) || !tools_write(L, f, value)) edit(L, f, "tools", value);
 }
 
 static void set_messages(lua_State *L, struct frame *f, int value) {
   check_write(L, "messages");
   if (lua_type(L, value) != LUA_TSTRING) check_list(L, "messages", value);
-  edit(L, f, "messages", value);
+  if (lua_type(L, value) == LUA_TSTRING || !messages_write(L, f, value)) edit(L, f, "messages", value);
 }
 
 static void set_targets(lua_State *L, struct frame *f, int value) {
@@ -343,7 +329,7 @@ static int text_call(lua_State *L) {
   while (i < 4 && !span_eq(role, span_cstr(roles[i]))) i++;
   if (i == 4 && role.n) return refuse_unknown(L, "role", role, roles, 4);
   struct buf *b = scratch_begin(policy_of(L));
-  const struct json_member *members = members_of(r, &count);
+  const struct json_member *members = req_members(r, &count);
   vm_spend(L, r->body.n / 16);
   if (r->operation) request_text(r->operation, members, count, role, b);
   push_span(L, buf_span(b));
@@ -403,8 +389,8 @@ static const struct field fields[] = {
   { "session", get_session, NULL },
   { "tags", get_tags, NULL },
   { "headers", get_headers, NULL },
-  { "messages", get_messages, set_messages },
-  { "tools", get_tools, set_tools },
+  { "messages", messages_get, set_messages },
+  { "tools", tools_get, set_tools },
   { "max_tokens", get_max_tokens, set_max_tokens },
   { "temperature", get_temperature, set_temperature },
   { "top_p", get_top_p, set_top_p },

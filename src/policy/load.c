@@ -224,6 +224,7 @@ void policy_vm_free(struct policy_vm *pv) {
   mem_free(pv->instances);
   buf_free(&pv->scratch);
   arena_end(&pv->text);
+  arena_end(&pv->view);
   mem_free(pv);
 }
 

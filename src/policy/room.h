@@ -56,6 +56,7 @@ struct policy_vm {
   void *now_arg;
   struct buf scratch;                  /* text on its way into Lua: here, so that an error leaks nothing */
   struct arena text;                   /* the same for what is unescaped */
+  struct arena view;                   /* and for messages on their way; emptied before each use */
   size_t text_limit;                   /* bytes of JSON that a policy may make */
   struct buf *errors, *warnings;       /* while loading */
   struct held *matches;                /* automata that its matchers use */
@@ -184,6 +185,15 @@ void match_setup(lua_State *L);
 void shared_setup(lua_State *L);
 void cells_setup(lua_State *L);
 void caps_drop(struct policy_vm *pv);
+
+/* ---- bind_req.c, for bind_view.c */
+const struct json_member *req_members(const struct policy_req *r, size_t *count);         /* as edits left them */
+void req_edit(lua_State *L, struct frame *f, const char *word, struct span json);         /* json.p NULL removes. Raises */
+/* ---- bind_view.c: messages and tools in one shape. write: false where the dialect's own shape is to be written */
+int messages_get(lua_State *L, struct frame *f);
+int tools_get(lua_State *L, struct frame *f);
+bool messages_write(lua_State *L, struct frame *f, int value);
+bool tools_write(lua_State *L, struct frame *f, int value);
 
 /* ---- bind_estimate.c */
 int estimate_get(lua_State *L, struct frame *f);

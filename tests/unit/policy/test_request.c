@@ -97,7 +97,7 @@ static void test_views_of_other_dialects(void **state) {
            "{\"model\":\"gpt-5\",\"input\":\"hi\",\"instructions\":\"short\",\"max_output_tokens\":9}");
   assert_false(ask_request(&r, &a)->error);
   assert_span(ask_note(&a, "seen"),
-              "[\"responses\",[{\"content\":\"hi\",\"role\":\"user\"}],9,\"hi\",\"short\",[\"openai/gpt-5\"]]");
+              "[\"responses\",[{\"content\":\"short\",\"role\":\"system\"},{\"content\":\"hi\",\"role\":\"user\"}],9,\"hi\",\"short\",[\"openai/gpt-5\"]]");
   ask_end(&a);
   ask_init(
       &a, OP_MESSAGES,
@@ -106,7 +106,7 @@ static void test_views_of_other_dialects(void **state) {
   assert_false(ask_request(&r, &a)->error);
   assert_span(
       ask_note(&a, "seen"),
-      "[\"messages\",[{\"content\":[{\"text\":\"hi\",\"type\":\"text\"}],\"role\":\"user\"}],7,\"hi\",\"short\","
+      "[\"messages\",[{\"content\":\"short\",\"role\":\"system\"},{\"content\":[{\"text\":\"hi\",\"type\":\"text\"}],\"role\":\"user\"}],7,\"hi\",\"short\","
       "[\"anthropic/c\"]]");
   ask_end(&a);
   ask_init(&a, OP_EMBEDDINGS, "{\"model\":\"e\",\"input\":[\"a\",\"b\"]}");
