@@ -5,7 +5,7 @@ import json
 import wire
 from harness import SECRET, chat_provider, messages_provider
 from test_money import shipped
-from upstream import chat_answer
+from upstream import DONE, ROLE, chat_answer, chunk, word
 
 
 def azure(h, more):
@@ -72,9 +72,14 @@ IMAGE = [{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_u
 
 def told(prompt_tokens, **more):
     """An answer that reports so much input."""
-    body = json.loads(chat_answer())
-    body["usage"] = {"prompt_tokens": prompt_tokens, "completion_tokens": 2, "total_tokens": prompt_tokens + 2}
-    return lambda request, peer: peer.answer(json.dumps(body).encode(), **more) or True
+    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": 2, "total_tokens": prompt_tokens + 2}
+
+    def handler(request, peer):
+        if request.json().get("stream"):
+            return peer.stream(ROLE, word("Hello."), chunk({}, "stop", usage=usage), DONE) or True
+        return peer.answer(chat_answer(usage=usage), **more) or True
+
+    return handler
 
 
 def ask(w, model, content, path="/v1/chat/completions", **more):
@@ -162,8 +167,8 @@ def test_counts_learn(h):
 
     first = counted()
     assert 230 < first < 340 and not u.requests, first
-    for _ in range(12):
-        assert ask(w, "lab/m", text).status == 200
+    for i in range(12):
+        assert ask(w, "lab/m", text, stream=i % 2 == 0).status == 200
     assert abs(counted() - 700) < 21, counted()
     ratio = w.metric("weir_estimate_error_ratio", model="lab/m")
     assert 0 < ratio < 0.3, ratio
