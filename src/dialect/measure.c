@@ -11,25 +11,38 @@ enum { RUN_SHORT = 4 };
 static const double per_letter = 1 / 4.8, per_digit = 0.45, per_sign = 0.6, of_2_bytes = 0.55, of_3_bytes = 0.8, of_4_bytes = 1.8;
 static const double in_run = 1 / 16.0, per_image = 1000, per_message = 4, per_tools_byte = 1 / 4.2, per_document_byte = 1 / 60.0, per_audio_byte = 1 / 500.0;
 
-static bool letter(unsigned char c) { return (c | 0x20) >= 'a' && (c | 0x20) <= 'z'; }
+/* Kinds of bytes; the others of a character of several are NOTHING. */
+enum { NOTHING, LETTER, DIGIT, SIGN, OF_2, OF_3, OF_4, ESCAPE, KINDS };
+static const unsigned char kinds[256] = {
+  [0 ... 0x1f] = SIGN, ['!' ... '/'] = SIGN, [':' ... '@'] = SIGN, ['['] = SIGN, [']' ... '`'] = SIGN, ['{' ... 0x7f] = SIGN,
+  [' '] = LETTER, ['a' ... 'z'] = LETTER, ['A' ... 'Z'] = LETTER, ['0' ... '9'] = DIGIT, ['\\'] = ESCAPE,
+  [0xc0 ... 0xdf] = OF_2, [0xe0 ... 0xef] = OF_3, [0xf0 ... 0xff] = OF_4,
+};
 
 static void text_measure(struct span raw, struct request_measure *m) {
+  size_t n[KINDS] = { 0 }, again[KINDS] = { 0 }, others = 0;
   unsigned run = 0;
-  unsigned char before = 0;
+  int before = -1;
   for (size_t i = 0; i < raw.n; i++) {
-    unsigned char c = (unsigned char)raw.p[i];
-    run = c == before ? run + 1 : 0;
+    unsigned char c = (unsigned char)raw.p[i], kind = kinds[c];
+    if (c != before) run = 0;
+    else again[kind] += ++run > RUN_SHORT;
     before = c;
-    double part = run > RUN_SHORT ? in_run : 1;
-    if (letter(c) || c == ' ') m->of[PART_TEXT] += part * per_letter;
-    else if (c >= '0' && c <= '9') m->of[PART_SIGNS] += part * per_digit;
-    else if (c >= 0xF0) m->of[PART_OTHER] += of_4_bytes;
-    else if (c >= 0xE0) m->of[PART_OTHER] += of_3_bytes;
-    else if (c >= 0xC0) m->of[PART_OTHER] += of_2_bytes;
-    else if (c == '\\' && i + 1 < raw.n && raw.p[i + 1] == 'u') m->of[PART_OTHER] += of_3_bytes, i += 5;
-    else if (c == '\\') m->of[PART_SIGNS] += per_sign, i++;
-    else if (c < 0x80) m->of[PART_SIGNS] += part * per_sign;
+    if (kind == LETTER) continue;                        /* most are, and what nobody counts costs least */
+    others++;
+    n[kind]++;
+    if (kind != ESCAPE) continue;
+    bool unicode = i + 1 < raw.n && raw.p[i + 1] == 'u';
+    n[unicode ? OF_3 : SIGN]++;
+    i += unicode ? 5 : 1;
+    others += unicode ? 5 : 1;
   }
+  n[LETTER] = raw.n > others ? raw.n - others : 0;
+  for (int k = LETTER; k <= SIGN; k++) {
+    double count = (double)(n[k] - again[k]) + (double)again[k] * in_run;
+    m->of[k == LETTER ? PART_TEXT : PART_SIGNS] += count * (k == LETTER ? per_letter : k == DIGIT ? per_digit : per_sign);
+  }
+  m->of[PART_OTHER] += (double)n[OF_2] * of_2_bytes + (double)n[OF_3] * of_3_bytes + (double)n[OF_4] * of_4_bytes;
 }
 
 static bool one_of(struct json key, const struct span *names, size_t count) {

@@ -5,7 +5,10 @@
 #include "worker.h"
 #include "weir/models.h"
 
-enum { SMALL = 256 };                 /* bytes of a body that fits everywhere */
+enum {
+  SMALL = 256,                        /* bytes of a body that fits everywhere */
+  LEARNED_MOST = 64 * 1024,           /* of one that is measured only to learn from it */
+};
 
 static int64_t wall_s(const struct exchange *x) { return worker_wall_ms(x->worker) / 1000; }
 
@@ -145,6 +148,7 @@ void fit_begin(struct attempt *a) {
   size_t count;
   if (x->raw || !x->req.operation || x->worker->simulated || !a->model) return;
   tell_deprecated(a);
+  if (x->body_size > LEARNED_MOST) return;
   if (!models_learns(name_of(a))) return;
   const struct json_member *members = members_of(&x->req, &count);
   a->measured = arena_alloc(&x->arena, sizeof *a->measured);      /* the attempt lets go of its own when a stream is released */

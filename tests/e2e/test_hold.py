@@ -7,7 +7,7 @@ import time
 import sdk
 import wire
 from harness import chat_body, chat_provider, messages_provider
-from upstream import DONE, FINISH, ROLE, START, STOP, chat_events, chunk, event, messages_word, word
+from upstream import DONE, FINISH, ROLE, START, STOP, chat_events, chunk, event, messages_word, word, usual
 
 
 def weir(h, hooks, handler, more="", head="", dialect="chat"):
@@ -528,7 +528,10 @@ def test_redact_in_the_request(h):
     found, said = read_responses(a.body)
     assert u.requests[-1].json()["input"] == [{"content": "[redacted]?", "role": "user"}] and said == {(0, 0): "A [redacted]!"} and b"jar" not in a.body, (u.requests[-1].body, said)
     repeats_agree(found, said)
-    assert w.post("/v1/responses", json.dumps({"model": "mock", "input": "x", "instructions": "Nightjar"}).encode()).status == 400
+    u.handler = usual
+    w.post("/v1/responses", json.dumps({"model": "mock", "input": "x", "instructions": "A Nightjar"}).encode())
+    sent = u.requests[-1].json()
+    assert sent["instructions"] == "A [redacted]" and sent["input"] == [{"content": "x", "role": "user"}], sent
 
 
 def test_validate_holds_a_stream_for_json(h):
