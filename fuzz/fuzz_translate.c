@@ -1,11 +1,13 @@
 /* fuzz_translate.c: requests, whole answers and streams from one dialect to another, over byte soup.
-   Byte 0: bit 0 the direction, the rest what follows (request, answer, stream); byte 1: how a stream is split, and whether losses are
-   refused. What comes out must be JSON that its own reader takes; what was said without a loss must come back as it is; a stream must
+   Byte 0: bit 0 who speaks (chat, messages; with bit 3 always the client), bits 1 and 2 what follows (request, answer, stream), bit 3 whether the provider speaks
+   responses in place of the other one, bit 4 whether signatures are sealed; byte 1: how a stream is split, and whether losses are refused. What comes out must be JSON that its own reader takes; what was said without a loss must come back as it is; a stream must
    be the same under any split, in order whatever came, and legal once an error event has ended it. */
 #include "weir/log.h"
 #include "weir/translate.h"
 
+static bool responses;                /* the provider's dialect */
 static const struct operation_info *other(const struct operation_info *o) { return operation_info(o->operation == OP_CHAT ? OP_MESSAGES : OP_CHAT); }
+static const struct operation_info *provider_of(const struct operation_info *client) { return responses ? operation_info(OP_RESPONSES) : other(client); }
 
 enum { MEMBERS = 64 };
 static bool translate(const struct operation_info *from, struct span body, struct translating *how, struct buf *out) {
@@ -13,7 +15,7 @@ static bool translate(const struct operation_info *from, struct span body, struc
   size_t n;
   how->model = SPAN("m");
   if (!json_read_object(body, members, MEMBERS, &n, NULL)) return false;
-  bool good = translate_request(from, other(from), members, n, how, out);
+  bool good = translate_request(from, provider_of(from), members, n, how, out);
   require(good || (how->why.n && span_utf8(how->why) && !buf_size(out)));
   if (good) require(json_read_object(buf_span(out), members, MEMBERS, &n, NULL) && http_value_ok(how->losses));
   return good;
@@ -25,31 +27,33 @@ static void request(const struct operation_info *from, struct span body, bool st
   struct translating how = { .arena = &arena, .strict = strict }, second = { .arena = &arena };
   if (translate(from, body, &how, &there)) {
     require(!strict || !how.losses.n);
-    if (!how.losses.n && translate(other(from), buf_span(&there), &second, &back) && !second.losses.n && translate(from, buf_span(&back), &second, &again))
+    if (!responses && !how.losses.n && translate(other(from), buf_span(&there), &second, &back) && !second.losses.n && translate(from, buf_span(&back), &second, &again))
       require(second.losses.n || span_eq(buf_span(&there), buf_span(&again)));
   }
   buf_free(&there), buf_free(&back), buf_free(&again);
   arena_end(&arena);
 }
 
-static const struct translate_names names = { SPAN("req_1"), SPAN("m"), 1, true };
+static struct translate_names names = { .id = SPAN("req_1"), .model = SPAN("m"), .created = 1, .usage = true };
 
-static void answer(const struct operation_info *from, struct span body) {
+static void answer(const struct operation_info *client, struct span body) {
+  const struct operation_info *from = provider_of(client);
   struct answer_facts f;
   struct buf out = { 0 };
   const char *why = NULL;
   answer_read(from, body, &f);
   if (f.fault != FAULT_INVALID) {
-    bool good = translate_answer(from, other(from), body, &names, &out, &why);
+    bool good = translate_answer(from, client, body, &names, &out, &why);
     require(good == !why);
-    if (good) answer_read(other(from), buf_span(&out), &f);
+    if (good) answer_read(client, buf_span(&out), &f);
     require(!good || f.fault != FAULT_INVALID);
   }
   buf_free(&out);
 }
 
-static void stream(const struct operation_info *from, struct span bytes, size_t step, struct buf *out) {
-  struct translation *t = translation_new(from, other(from), &names, 1 << 16);
+static void stream(const struct operation_info *client, struct span bytes, size_t step, struct buf *out) {
+  const struct operation_info *from = provider_of(client);
+  struct translation *t = translation_new(from, client, &names, 1 << 16);
   struct event_state state = { 0 };
   struct sse sse = { 0 };
   struct sse_event e;
@@ -86,17 +90,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct buf whole = { 0 }, pieces = { 0 };
   if (size < 2) return 0;
-  const struct operation_info *from = operation_info(data[0] & 1 ? OP_MESSAGES : OP_CHAT);
+  static const struct span customs[] = { SPAN("f"), SPAN("sql") };
+  struct buf lost = { 0 };
+  responses = data[0] & 8;
+  const struct operation_info *from = operation_info(data[0] & 1 ? OP_MESSAGES : OP_CHAT), *client = responses ? from : other(from);
+  names.provider = data[0] & 16 ? SPAN("lab") : SPAN("");
+  names.losses = &lost;
+  names.customs = customs;
+  names.custom_count = 2;
   struct span rest = span_of((const char *)data + 2, size - 2);
   switch (data[0] >> 1 & 3) {
   case 0: request(from, rest, data[1] & 1); break;
-  case 1: answer(from, rest); break;
+  case 1: answer(client, rest); break;
   default:
-    stream(from, rest, rest.n, &whole);
-    stream(from, rest, 1 + data[1] % 64, &pieces);
+    stream(client, rest, rest.n, &whole);
+    stream(client, rest, 1 + data[1] % 64, &pieces);
     require(span_eq(buf_span(&whole), buf_span(&pieces)));
-    in_order(other(from), buf_span(&whole));
+    in_order(client, buf_span(&whole));
   }
-  buf_free(&whole), buf_free(&pieces);
+  require(http_value_ok(buf_span(&lost)));
+  buf_free(&whole), buf_free(&pieces), buf_free(&lost);
   return 0;
 }

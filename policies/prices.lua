@@ -12,6 +12,11 @@ local function openai(window, output, reasoning, i, r, o, more)
   for k, v in pairs(more or {}) do price[k] = v end
   return { window = window, max_output = output, reasoning = reasoning, price = price }
 end
+-- served in the dialect responses alone
+local function responses(model)
+  model.dialect = "responses"
+  return model
+end
 -- another service tier, or long input
 local function rates(i, r, o, more)
   local t = { input = usd(i), cache_read = r and usd(r), output = usd(o) }
@@ -72,11 +77,21 @@ local models = {
     ["gpt-5.4"] = openai(1050000, 128000, thinks, 2.5, 0.25, 15, { long = rates(5, 0.5, 22.5, { above = 272000 }), priority = rates(5, 0.5, 30), flex = rates(1.25, 0.13, 7.5) }),
     ["gpt-5.4-mini"] = openai(272000, 128000, thinks, 0.75, 0.075, 4.5, { priority = rates(1.5, 0.15, 9), flex = rates(0.375, 0.0375, 2.25) }),
     ["gpt-5.4-nano"] = openai(272000, 128000, thinks, 0.2, 0.02, 1.25, { flex = rates(0.1, 0.01, 0.625) }),
-    ["gpt-5.3-codex"] = openai(272000, 128000, thinks, 1.75, 0.175, 14, { priority = rates(3.5, 0.35, 28) }),
+    ["gpt-5.5-pro"] = responses(openai(1050000, 128000, thinks, 30, 3, 180, { long = rates(60, 6, 270, { above = 272000 }), flex = rates(15, nil, 90) })),
+    ["gpt-5.4-pro"] = responses(openai(1050000, 128000, thinks, 30, 3, 180, { long = rates(60, 6, 270, { above = 272000 }), flex = rates(15, nil, 90) })),
+    ["gpt-5.3-codex"] = responses(openai(272000, 128000, thinks, 1.75, 0.175, 14, { priority = rates(3.5, 0.35, 28) })),
+    ["gpt-5.2-codex"] = responses(openai(272000, 128000, thinks, 1.75, 0.175, 14, { priority = rates(3.5, 0.35, 28) })),
+    ["gpt-5.2-pro"] = responses(openai(272000, 128000, thinks, 21, nil, 168)),
+    ["gpt-5.1-codex-max"] = responses(openai(272000, 128000, thinks, 1.25, 0.125, 10)),
+    ["gpt-5.1-codex-mini"] = responses(openai(272000, 128000, thinks, 0.25, 0.025, 2, { priority = rates(0.45, 0.045, 3.6) })),
+    ["gpt-5.1-codex"] = responses(openai(272000, 128000, thinks, 1.25, 0.125, 10, { priority = rates(2.5, 0.25, 20) })),
+    ["gpt-5-pro"] = responses(openai(400000, 128000, thinks, 15, nil, 120)),
     ["gpt-5.2"] = openai(272000, 128000, thinks, 1.75, 0.175, 14, { priority = rates(3.5, 0.35, 28) }),
     ["gpt-5.1"] = openai(272000, 128000, thinks, 1.25, 0.125, 10, { priority = rates(2.5, 0.25, 20) }),
     ["gpt-5"] = openai(272000, 128000, thinks, 1.25, 0.125, 10, { priority = rates(2.5, 0.25, 20), flex = rates(0.625, 0.0625, 5) }),
-    ["gpt-5-codex"] = openai(272000, 128000, thinks, 1.25, 0.125, 10),
+    ["gpt-5-codex"] = responses(openai(272000, 128000, thinks, 1.25, 0.125, 10)),
+    ["o3-pro"] = responses(openai(200000, 100000, thinks, 20, nil, 80)),
+    ["o1-pro"] = responses(openai(200000, 100000, thinks, 150, nil, 600)),
     ["gpt-5-mini"] = openai(272000, 128000, thinks, 0.25, 0.025, 2, { priority = rates(0.45, 0.045, 3.6), flex = rates(0.125, 0.0125, 1) }),
     ["gpt-5-nano"] = openai(272000, 128000, thinks, 0.05, 0.005, 0.4, { flex = rates(0.025, 0.0025, 0.2) }),
     ["gpt-4.1"] = openai(1047576, 32768, talks, 2, 0.5, 8, { priority = rates(3.5, 0.875, 14) }),

@@ -95,6 +95,7 @@ struct model_data {                   /* provider { models = { ["gpt-5"] = {…}
   struct span name;
   int64_t window, max_output;         /* 0: not given */
   int8_t reasoning, hidden;           /* 1, 0, -1: not given */
+  int8_t responses;                   /* served in the dialect responses alone: 1; 0: in chat; -1: not given */
   struct price price;                 /* count 0: not given */
   struct abilities able;
   int32_t deprecated;                 /* 20260514; 0: not given */
@@ -317,6 +318,8 @@ struct model_facts {
   int32_t deprecated;                 /* the day its provider ends it, 20260514; 0 unknown */
   struct span region;                 /* lent from the conf */
   enum thinking thinking;             /* of a model whose output is all visible: SHOWN */
+  int8_t responses;                   /* 1, 0, -1 unknown */
+  enum dialect dialect;               /* in which its provider serves it to clients of chat and messages */
 };
 /* The price is the first of: the model's own in weir.lua, the provider's, the file's, the shipped table's; then those of its family, by
    the provider's rules for dated names. Sizes and reasoning are each the first that is known. No allocation. */

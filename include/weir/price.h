@@ -104,6 +104,7 @@ struct price_model {
   int8_t reasoning;                   /* 1 it may think, 0 it does not, -1 untold */
   struct abilities able;
   int32_t deprecated;                 /* the day its provider ends it: 20260514; 0 untold */
+  int8_t responses;                   /* 1 served in the dialect responses alone, 0 not, -1 untold */
 };
 struct price_table {                  /* zeroed: empty. All in the arena it was read into, but for `names`; stays where it was made */
   struct table names;

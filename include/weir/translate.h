@@ -1,4 +1,4 @@
-/* translate.h: one dialect said in another: chat and messages both ways, gemini as a provider of both.
+/* translate.h: one dialect said in another: chat and messages both ways, responses and gemini as providers of both.
    Requests, whole answers and streams go over the middle model of src/dialect/talk.h and said.h: a dialect is read into it by one
    file and written from it by another, so that a further dialect is no matter of pairs. What both can say stays exact (texts,
    numbers and schemas keep their bytes); what the other one can only come near to is done and named (a loss); what it cannot say is
@@ -17,20 +17,26 @@ enum { TRANSLATE_LIMIT = 4096 };                         /* messages' max_tokens
 struct translating {
   struct arena *arena;                                   /* of all that is told below, and of what is made on the way */
   struct span model;                                     /* as the provider knows it */
+  struct span provider;                                  /* its name: thinking that another one signed is left out. Empty: not looked at */
   int64_t max_output;                                    /* the model's limit; 0 unknown */
   bool old_limit_name;                                   /* chat: max_tokens, for servers that know nothing newer */
   bool ask_usage;                                        /* chat: a stream's usage is asked for */
+  int8_t reasoning;                                      /* the model thinks: 1, 0, -1 nobody knows */
   bool strict;                                           /* what would be a loss is refused */
   const struct span *allowed;                            /* words of fields that may be left out (weir.allow_loss) */
   size_t allowed_count;
   /* told: */
   struct span losses;                                    /* "seed, metadata"; empty: exact */
   int64_t limit;                                         /* the output limit where the request gave none and one must stand there; 0 else */
+  struct span *customs;                                  /* names of tools that take free text and were sent as functions of one string */
+  size_t custom_count;
   struct span field, why;                                /* refused: "messages[2].content[0].input_audio", a sentence */
 };
 /* members: of a body (json_read_object). False: refused. */
 bool translate_request(const struct operation_info *from, const struct operation_info *to, const struct json_member *members, size_t count,
                        struct translating *t, struct buf *out);
+/* Adds a word to a list of losses, once. */
+void loss_add(struct buf *words, struct span word);
 /* The words that weir.allow_loss takes, beside those of loss_words. */
 extern const char *const translate_words[];
 extern const size_t translate_word_count;
@@ -39,8 +45,12 @@ extern const size_t translate_word_count;
 struct translate_names {
   struct span id;                                        /* weir's request id: the answer's own is made of it */
   struct span model;                                     /* where the provider names none */
+  struct span provider;                                  /* its name, which goes with signatures of thinking; may be empty */
   int64_t created;                                       /* unix time */
   bool usage;                                            /* chat streams: the client asked for the usage */
+  const struct span *customs;                            /* as translating told them */
+  size_t custom_count;
+  struct buf *losses;                                    /* words of what the answer holds and the client's dialect has no place for are added: "tools, phase". May be NULL */
 };
 /* A 2xx answer that answer_read has found good. False and *why: it cannot be said, as tool arguments that are no JSON object. */
 bool translate_answer(const struct operation_info *from, const struct operation_info *to, struct span body, const struct translate_names *n,

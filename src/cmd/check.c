@@ -7,7 +7,9 @@ static void print(FILE *to, struct span text) { fprintf(to, "%.*s", SPAN_FMT(tex
 
 static void explain_target(const struct conf *c, const struct route *r, const struct candidate *k) {
   const struct provider *p = k->provider;
-  printf("  %.*s  (%s)\n", SPAN_FMT(k->name), dialect_word(p->dialect));
+  struct model_facts m;
+  conf_model(c, p, k->model, &m);
+  printf("  %.*s  (%s)\n", SPAN_FMT(k->name), dialect_word(m.dialect));
   for (size_t i = 0; i < p->endpoint_count; i++) {
     const struct endpoint *e = &p->endpoints[i];
     printf("    %.*s%s%.*s  weight %u, %zu account%s\n", SPAN_FMT(e->text), e->region.n ? "  region " : "", SPAN_FMT(e->region), e->weight, e->account_count, e->account_count == 1 ? "" : "s");

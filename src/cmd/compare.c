@@ -11,6 +11,7 @@
 #include "cmd.h"
 #include "weir/log.h"
 #include "weir/route.h"
+#include "weir/translate.h"
 #include "weir/vm.h"
 
 enum { MOST_FILES = 64, MOST_LANES = 256, MOST_PAIRS = 1000000, MOST_MEMBERS_HERE = 256 };
@@ -167,7 +168,7 @@ static bool add_requests(struct compare *c, const char **files, size_t count) {
 
 /* ---- where to */
 static bool find_target(struct compare *c, const char *path) {
-  static const enum operation usual[] = { OP_CHAT, OP_MESSAGES };
+  static const enum operation usual[] = { OP_CHAT, OP_MESSAGES, OP_RESPONSES };
   const struct operation_info *given = path ? operation_by_path(span_cstr(path)) : NULL;
   const char *why = NULL;
   if (path && !given) return refuse("--path %s is not a path that weir reads", path);
@@ -178,8 +179,10 @@ static bool find_target(struct compare *c, const char *path) {
     why = route_model(c->conf, c->operation, span_cstr(c->model), &c->arena, &r, &status);
     if (why) continue;
     const struct provider *p = r.candidates[0].provider;
-    if (!operation_served(c->operation, p->dialect)) {   /* direct, nobody translates */
-      why = arena_printf(&c->arena, "%s is at a provider of dialect %s, which does not serve %s", c->model, dialect_word(p->dialect), c->operation->path).p;
+    struct model_facts m;
+    conf_model(c->conf, p, r.candidates[0].model, &m);
+    if (operation_at(c->operation, m.dialect) != c->operation) {           /* direct, nobody translates */
+      why = arena_printf(&c->arena, "%s is served in the dialect %s, and not at %s", c->model, dialect_word(m.dialect), c->operation->path).p;
       continue;
     }
     route_pick(&r.candidates[0], NULL, 0, 0, 0, &c->target);

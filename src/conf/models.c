@@ -79,6 +79,7 @@ static void facts_take(struct model_facts *out, const struct price_model *m, enu
   if (out->reasoning < 0) out->reasoning = m->reasoning;
   if (!out->deprecated) out->deprecated = m->deprecated;
   abilities_take(&out->able, m->able);
+  if (out->responses < 0) out->responses = m->responses;
 }
 
 static const struct price_rates nothing = { .tier = TIER_STANDARD };
@@ -95,15 +96,24 @@ static void thinking_take(const struct provider *p, const struct model_data *m, 
   if (m && m->hidden >= 0) out->thinking = m->hidden ? THINKING_HIDDEN : THINKING_SHOWN;
 }
 
+/* A provider that speaks responses is asked in it for all its models, but for those that weir.lua says otherwise of. */
+static void dialect_take(const struct provider *p, const struct model_data *m, struct model_facts *out) {
+  bool own = m && m->responses >= 0;
+  out->dialect = p->dialect;
+  if (p->dialect == DIALECT_CHAT && out->responses > 0) out->dialect = DIALECT_RESPONSES;
+  if (p->dialect == DIALECT_RESPONSES && own && !m->responses) out->dialect = DIALECT_CHAT;
+}
+
 void conf_model(const struct conf *c, const struct provider *p, struct span model, struct model_facts *out) {
   const struct model_data *m = own(p, model);
   const struct price free_of_charge = { .rates = (struct price_rates *)&nothing, .count = 1, .stated = METERS_OF_INPUT | METERS_OF_OUTPUT,
                                         .tiers = 1u << TIER_STANDARD, .discount = PRICE_PPM, .fast = PRICE_PPM, .us = PRICE_PPM };
   struct span family, none = { 0 };
-  *out = (struct model_facts){ .reasoning = -1 };
+  *out = (struct model_facts){ .reasoning = -1, .responses = -1 };
   if (m) {
     out->window = m->window, out->max_output = m->max_output, out->reasoning = m->reasoning;
     out->able = m->able, out->deprecated = m->deprecated, out->region = m->region;
+    out->responses = m->responses;
     price_take(out, &m->price, PRICED_MODEL, none);
   }
   price_take(out, &p->price, PRICED_PROVIDER, none);
@@ -117,6 +127,7 @@ void conf_model(const struct conf *c, const struct provider *p, struct span mode
   price_take(out, &p->worst, PRICED_WORST, none);
   if (out->price.count) out->price.discount = p->discount;
   thinking_take(p, m, out);
+  dialect_take(p, m, out);
 }
 
 picodollars conf_cost(const struct provider *p, const struct model_facts *m, struct usage *u, int64_t now) {

@@ -94,6 +94,7 @@ static void models_add(struct load *l, struct span provider, struct model_data *
       .name = arena_printf(&l->conf->arena, "%.*s/%.*s", SPAN_FMT(provider), SPAN_FMT(from[i].name)), .provider = provider,
       .price = from[i].price, .window = from[i].window, .max_output = from[i].max_output, .reasoning = from[i].reasoning,
       .able = from[i].able, .deprecated = from[i].deprecated,
+      .responses = from[i].responses,
     };
   }
 }

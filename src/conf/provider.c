@@ -159,6 +159,16 @@ static bool read_day(struct load *l, const struct field *f, void *into) {
   return true;
 }
 
+static bool read_model_dialect(struct load *l, const struct field *f, void *into) {
+  struct span word;
+  struct field plain = { f->name, read_span, 0 };
+  if (!read_span(l, &plain, &word)) return false;
+  bool responses = span_eq(word, SPAN("responses"));
+  if (!responses && !span_eq(word, SPAN("chat"))) return problem_add(l, "%s of a model must be \"chat\" or \"responses\"", f->name), false;
+  ((struct model_data *)into)->responses = responses;
+  return true;
+}
+
 bool models_read(struct load *l, const char *what, struct model_data **models, size_t *model_count) {
   static const struct field fields[] = {
     { "window", read_tokens, offsetof(struct model_data, window) }, { "max_output", read_tokens, offsetof(struct model_data, max_output) },
@@ -167,6 +177,7 @@ bool models_read(struct load *l, const char *what, struct model_data **models, s
     { "region", read_span, offsetof(struct model_data, region) }, { "images", read_ability, ABLE_IMAGES }, { "pdf", read_ability, ABLE_PDF },
     { "audio", read_ability, ABLE_AUDIO }, { "tools", read_ability, ABLE_TOOLS }, { "parallel_tools", read_ability, ABLE_PARALLEL_TOOLS },
     { "json_schema", read_ability, ABLE_JSON_SCHEMA }, { "prefill", read_ability, ABLE_PREFILL }, { "temperature", read_ability, ABLE_TEMPERATURE },
+    { "dialect", read_model_dialect, 0 },
   };
   lua_State *L = l->lua;
   size_t count;
@@ -178,7 +189,7 @@ bool models_read(struct load *l, const char *what, struct model_data **models, s
     l->within = arena_printf(&l->scratch, "%.*s: model '%.*s'", SPAN_FMT(within), SPAN_FMT(names[i]));
     *models = list_add(&l->conf->arena, *models, model_count, sizeof **models);
     struct model_data *m = &(*models)[*model_count - 1];
-    *m = (struct model_data){ .name = names[i], .reasoning = -1, .hidden = -1 };
+    *m = (struct model_data){ .name = names[i], .reasoning = -1, .hidden = -1, .responses = -1 };
     lua_pushlstring(L, names[i].p, names[i].n);
     lua_rawget(L, -2);
     if (lua_istable(L, -1)) fields_read(l, -1, fields, sizeof fields / sizeof *fields, m, NULL, false);

@@ -208,6 +208,9 @@ static void provider_build(struct load *l, struct provider_draft *d, struct prov
   out->catalogue = d->known != NULL;
   out->auth_header = auth_header_of(d);
   span_cut(span_cstr(out->auth_header), ':', &out->auth_name);
+  for (size_t i = 0; i < out->model_count; i++)
+    if (out->models[i].responses >= 0 && out->dialect != DIALECT_CHAT && out->dialect != DIALECT_RESPONSES)
+      problem_add(l, "model '%.*s': dialect has no effect here, since the provider speaks %s", SPAN_FMT(out->models[i].name), dialect_word(out->dialect));
   if (out->dialect == DIALECT_MESSAGES) out->when_absent = anthropic_version;
   usual_key(l, d, !urls_given(d) || (d->known && !d->known->url && d->provider.dialect != DIALECT_CONVERSE));
   struct account *shared = accounts_build(l, d, &d->self, &shared_count);

@@ -4,6 +4,7 @@
 #define WEIR_DIALECT_IMPL_H
 
 #include "weir/dialect.h"
+#include "weir/sha256.h"
 
 /* Most top level members of one event; no provider sends a quarter of it. */
 enum { EVENT_MEMBERS = 64 };
@@ -95,6 +96,13 @@ struct dialect_impl {
 };
 extern const struct dialect_impl dialect_chat, dialect_responses, dialect_messages, dialect_gemini, dialect_converse;
 const struct dialect_impl *dialect_impl(enum dialect d);
+
+/* ---- seal.c: signatures of thinking, as a client carries them. Without a provider's name nothing is sealed, and all is taken. */
+void seal_begin(struct sha256 *s);
+void seal_text(struct sha256 *s, struct json string);    /* thinking that it belongs to, piece by piece */
+struct json seal_close(struct arena *a, const struct sha256 *s, struct span provider, struct json value);   /* a JSON string */
+/* value: plain; text: of the thinking, plain. False: it is not this provider's, or was changed. */
+bool seal_open(struct arena *a, struct span text, struct span provider, struct span *value);
 
 /* Input, cached and output counts of both OpenAI shapes, which differ in names alone. */
 struct usage_names { struct span input, input_details, output, output_details; };

@@ -18,21 +18,82 @@ static void list_add(struct translation *t, const struct said *s) {
   t->all[t->all_count++] = *s;
 }
 
-void said_start(struct translation *t) {
-  if (t->started) return;
-  switch (t->to->dialect) {
-  case DIALECT_MESSAGES: tell_messages_start(t); break;
-  default: tell_chat_start(t); break;
-  }
+static const struct teller {
+  void (*start)(struct translation *t);                  /* of a stream */
+  void (*tell)(struct translation *t, const struct said *s);
+  void (*whole)(struct translation *t);
+} tellers[DIALECT_COUNT] = {
+  [DIALECT_CHAT] = { tell_chat_start, tell_chat, tell_chat_whole },
+  [DIALECT_MESSAGES] = { tell_messages_start, tell_messages, tell_messages_whole },
+};
+
+static void chat_event(struct translation *t, struct span name, struct json data) {
+  (void)name;
+  hear_chat(t, data);
 }
 
-void said(struct translation *t, const struct said *s) {
+static void gemini_event(struct translation *t, struct span name, struct json data) {
+  (void)name;
+  hear_gemini(t, data);
+}
+
+static const struct hearer {
+  void (*event)(struct translation *t, struct span name, struct json data);
+  void (*whole)(struct translation *t, struct json document);
+} hearers[DIALECT_COUNT] = {
+  [DIALECT_CHAT] = { chat_event, hear_chat_whole },
+  [DIALECT_MESSAGES] = { hear_messages, hear_messages_whole },
+  [DIALECT_RESPONSES] = { hear_responses, hear_responses_whole }, [DIALECT_GEMINI] = { gemini_event, hear_gemini_whole },
+  [DIALECT_CONVERSE] = { hear_converse, hear_converse_whole },
+};
+
+/* What takes thinking home goes through the client sealed. */
+static struct said sealed(struct translation *t, const struct said *s) {
+  struct said own = *s;
+  if (s->kind != SAID_THINKING && s->kind != SAID_SIGNATURE && s->kind != SAID_REDACTED) return t->thought_begun &= s->kind != SAID_BREAK, own;
+  if (!t->thought_begun || s->kind == SAID_REDACTED) seal_begin(&t->thought);
+  t->thought_begun = s->kind != SAID_REDACTED;
+  if (s->kind == SAID_THINKING) seal_text(&t->thought, s->v);
+  else own.v = seal_close(&t->arena, &t->thought, t->names.provider, s->v);
+  return own;
+}
+
+void said(struct translation *t, const struct said *given) {
   if (t->fault) return;
+  const struct said own = sealed(t, given), *s = &own;
   if (t->ended) { said_fault(t, FAULT_PROTOCOL, "content after the end of the stream"); return; }
   if (s->kind == SAID_END) t->ended = true;
   if (t->whole) list_add(t, s);
-  else if (t->to->dialect == DIALECT_MESSAGES) tell_messages(t, s);
-  else tell_chat(t, s);
+  else tellers[t->to->dialect].tell(t, s);
+}
+
+void said_start(struct translation *t) {
+  if (!t->started && !t->whole) tellers[t->to->dialect].start(t);
+}
+
+void said_lose(struct translation *t, struct span word) {
+  struct buf *out = t->names.losses;
+  if (out) loss_add(out, word);
+}
+
+bool said_custom(const struct translation *t, struct json name) {
+  for (size_t i = 0; i < t->names.custom_count; i++)
+    if (name.type == JSON_STRING && json_string_is(name, t->names.customs[i])) return true;
+  return false;
+}
+
+struct json said_unwrapped(struct translation *t, struct span raw) {
+  struct buf quoted = { 0 };
+  struct json document, string = json_absent;
+  struct span text = { NULL, 0 };
+  buf_byte(&quoted, '"');
+  buf_add(&quoted, raw);
+  buf_byte(&quoted, '"');
+  struct json whole = { JSON_STRING, arena_copy(&t->arena, buf_span(&quoted)) };
+  buf_free(&quoted);
+  json_unescape(whole, &t->arena, &text);
+  if (json_read(text, &document, NULL)) string = json_in(document, SPAN("input"));
+  return string.type == JSON_STRING ? string : whole;
 }
 
 void said_usage(struct translation *t, enum dialect d, struct json usage) {
@@ -74,25 +135,18 @@ bool said_object(struct translation *t, struct span raw, struct span *plain) {
 }
 
 /* ---- whole answers */
-static void hear_whole(struct translation *t, struct json document) {
-  switch (t->from->dialect) {
-  case DIALECT_MESSAGES: hear_messages_whole(t, document); break;
-  case DIALECT_GEMINI: hear_gemini_whole(t, document); break;
-  case DIALECT_CONVERSE: hear_converse_whole(t, document); break;
-  default: hear_chat_whole(t, document); break;
-  }
-}
-
 bool translate_answer(const struct operation_info *from, const struct operation_info *to, struct span body, const struct translate_names *n,
                       struct buf *out, const char **why) {
   struct translation t = { .from = from, .to = to, .names = *n, .most = SIZE_MAX, .out = out, .usage = USAGE_NONE, .whole = true };
+  t.items_end = &t.items, t.citations_end = &t.citations, t.others_end = &t.others;
   struct json document;
   *why = "the answer is no JSON object";
   if (!json_read(body, &document, NULL) || document.type != JSON_OBJECT) return false;
-  hear_whole(&t, document);
-  if (!t.fault) (to->dialect == DIALECT_MESSAGES ? tell_messages_whole : tell_chat_whole)(&t);
+  hearers[from->dialect].whole(&t, document);
+  if (!t.fault) tellers[to->dialect].whole(&t);
   *why = t.why;
   if (t.fault) buf_clear(out);
+  for (struct heard_item *i = t.items; i; i = i->next) mem_free(i->waiting);
   arena_end(&t.arena);
   return !t.fault;
 }
@@ -102,15 +156,22 @@ struct translation *translation_new(const struct operation_info *from, const str
                                     size_t most) {
   struct translation *t = mem_zero(sizeof *t);
   *t = (struct translation){ .from = from, .to = to, .most = most, .usage = USAGE_NONE };
-  t->names = (struct translate_names){ arena_copy(&t->arena, n->id), arena_copy(&t->arena, n->model), n->created, n->usage };
+  t->names = *n;
+  t->names.id = arena_copy(&t->arena, n->id);
+  t->names.model = arena_copy(&t->arena, n->model);
+  t->names.provider = arena_copy(&t->arena, n->provider);
   t->told_end = &t->told;
+  t->items_end = &t->items;
   t->citations_end = &t->citations;
+  t->others_end = &t->others;
   return t;
 }
 
 void translation_free(struct translation *t) {
   if (!t) return;
   for (struct call_told *c = t->told; c; c = c->next) buf_free(&c->arguments);
+  for (struct heard_item *i = t->items; i; i = i->next) mem_free(i->waiting);
+  buf_free(&t->wrapped);
   arena_end(&t->arena);
   mem_free(t);
 }
@@ -126,12 +187,7 @@ static void event_hear(struct translation *t, const struct sse_event *e) {
   } else if (!json_read(text, &data, NULL) || data.type != JSON_OBJECT) {
     said_fault(t, FAULT_PROTOCOL, "an event is no JSON object");
   } else {
-    switch (t->from->dialect) {
-    case DIALECT_MESSAGES: hear_messages(t, e->name, data); break;
-    case DIALECT_GEMINI: hear_gemini(t, data); break;
-    case DIALECT_CONVERSE: hear_converse(t, e->name, data); break;
-    default: hear_chat(t, data); break;
-    }
+    hearers[t->from->dialect].event(t, e->name, data);
   }
   arena_end(&scratch);
 }

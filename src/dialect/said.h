@@ -22,12 +22,26 @@ struct said {
   struct json v;                      /* a string in place; ARGUMENTS may be a whole object; FINISH: the provider's own word */
   int64_t call;                       /* CALL, ARGUMENTS */
   struct json id, name;               /* CALL */
+  bool custom;                        /* CALL: its ARGUMENTS are free text, in strings */
+  struct json logprobs;               /* TEXT: a list, of chat's shape */
   enum finish finish;
   struct json stop, details;          /* FINISH: which own stop was hit; more about a refusal */
 };
 
 enum { OPEN_MOST = EVENT_OPEN_BLOCKS };
 struct heard_block { int64_t index; enum { HEARD_TEXT, HEARD_THINKING, HEARD_CALL, HEARD_OTHER } kind; int64_t call; bool argued; };
+/* An item of a response. Several may be open at once; what is said of those behind the first one waits until it is over. */
+struct heard_item {
+  struct heard_item *next;
+  struct span id;                     /* raw string content */
+  int64_t index, call;
+  enum { ITEM_MESSAGE, ITEM_REASONING, ITEM_CALL, ITEM_CUSTOM, ITEM_OTHER } kind;
+  bool over, argued, thought;
+  uint64_t texts, summaries, notes;   /* a bit for each part: its text, its annotations have been said */
+  int64_t part;                       /* whose text came last */
+  struct said *waiting;
+  size_t count, cap;
+};
 struct call_told {                    /* a call on its way to messages, whose blocks do not overlap */
   struct call_told *next;
   int64_t call;
@@ -35,6 +49,7 @@ struct call_told {                    /* a call on its way to messages, whose bl
   struct buf arguments;               /* raw string content, for the judgement whether they are whole */
   size_t sent;                        /* of them */
   bool open, over;
+  bool custom, closed;                /* its text stands as { "input": text }; with its end */
 };
 struct partial_call;                  /* said_gemini.c */
 struct citation_told { struct citation_told *next; struct span object; };
@@ -53,8 +68,8 @@ struct translation {
   bool started, ended, refused;
   enum finish finish;
   int64_t calls;
-  int64_t heard_calls;                /* reading gemini: calls so far */
-  int heard;                          /* a text or thought is under way */
+  int64_t heard_calls;                /* reading gemini, responses: calls so far */
+  int heard;                          /* reading gemini: a text or thought is under way */
   bool heard_signed;                  /* and was signed */
   struct span heard_id;               /* of the answer, raw */
   struct partial_call *partial;       /* a call that comes in pieces */
@@ -62,16 +77,25 @@ struct translation {
   struct heard_block blocks[OPEN_MOST];
   size_t block_count;
   bool told_usage;                    /* reading converse: metadata came */
+  /* reading responses */
+  struct heard_item *items, **items_end, *front;
+  struct sha256 thought;                                 /* over the thinking under way, once there is any */
+  bool thought_begun;
   /* writing chat */
   uint64_t thinking_bytes, characters, block_start;
   struct span signature;
   int64_t thinking_count, citation_count, other_count;
   struct citation_told *citations, **citations_end;
+  bool custom;                        /* the call under way takes free text */
+  bool unwrapping;                    /* and comes as a function's, whose arguments wait */
+  int64_t unwrapped;                  /* its number */
+  struct buf wrapped;                 /* raw string content */
   /* writing messages */
-  enum { OPEN_NONE, OPEN_TEXT, OPEN_THINKING, OPEN_CALL } open;
+  enum { OPEN_NONE, OPEN_TEXT, OPEN_THINKING, OPEN_CALL, OPEN_REDACTED } open;
   int64_t index;                      /* of the block that is open, or comes next */
   struct span reason, stop;           /* the provider's own word for the finish, where it is one of messages'; the stop that was hit: raw */
   struct call_told *told, **told_end;
+  struct citation_told *others, **others_end;            /* objects of the provider's own */
   /* whole answers */
   bool whole;
   struct said *all;
@@ -86,15 +110,23 @@ struct span said_keep(struct translation *t, struct span s);             /* coun
 /* Whether arguments (raw string content, or plain) are a JSON object; empty ones are. */
 bool said_object(struct translation *t, struct span raw, struct span *plain);
 
+/* A loss that shows in the answer alone. */
+void said_lose(struct translation *t, struct span word);
+void said_start(struct translation *t);                  /* the client's stream begins, if it has not */
+bool said_custom(const struct translation *t, struct json name);         /* a tool that takes free text, sent as a function */
+/* Of arguments (raw string content) of such a function the text, as a JSON string; what is none stays as it is. In the arena. */
+struct json said_unwrapped(struct translation *t, struct span raw);
+
 void hear_chat(struct translation *t, struct json data);
 void hear_chat_whole(struct translation *t, struct json document);
 void hear_messages(struct translation *t, struct span name, struct json data);
 void hear_messages_whole(struct translation *t, struct json document);
 void hear_gemini(struct translation *t, struct json data);
 void hear_gemini_whole(struct translation *t, struct json document);
-void said_start(struct translation *t);                  /* the client's stream begins, unless it has */
 void hear_converse(struct translation *t, struct span name, struct json data);
 void hear_converse_whole(struct translation *t, struct json document);
+void hear_responses(struct translation *t, struct span name, struct json data);
+void hear_responses_whole(struct translation *t, struct json document);
 void tell_chat_start(struct translation *t);
 void tell_chat(struct translation *t, const struct said *s);
 void tell_chat_whole(struct translation *t);

@@ -22,15 +22,13 @@ static void parts_hear(struct translation *t, enum said_kind kind, struct json p
 }
 
 static void call_hear(struct translation *t, struct json call, int64_t place) {
-  struct json function = json_in(call, SPAN("function")), custom = json_in(call, SPAN("custom"));
+  struct json function = json_in(call, SPAN("function"));
   int64_t index = json_count(json_in(call, SPAN("index")));
   struct said s = { .kind = SAID_CALL, .call = index >= 0 ? index : place, .id = json_in(call, SPAN("id")) };
   if (call.type != JSON_OBJECT) return;
-  if (function.type != JSON_OBJECT && custom.type == JSON_OBJECT) {
-    said_fault(t, FAULT_INVALID, "the answer calls a custom tool, which was not asked for");
-    return;
-  }
-  struct json arguments = json_in(function, SPAN("arguments"));
+  s.custom = function.type != JSON_OBJECT && json_in(call, SPAN("custom")).type == JSON_OBJECT;
+  if (s.custom) function = json_in(call, SPAN("custom"));
+  struct json arguments = json_in(function, s.custom ? SPAN("input") : SPAN("arguments"));
   s.name = json_in(function, SPAN("name"));
   if (string_full(s.id) || string_full(s.name)) said(t, &s);
   if (string_full(arguments) || arguments.type == JSON_OBJECT) said(t, &(struct said){ .kind = SAID_ARGUMENTS, .call = s.call, .v = arguments });

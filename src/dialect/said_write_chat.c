@@ -61,7 +61,7 @@ static void thinking_write(struct json_writer *w, int64_t index, bool redacted, 
 
 static bool says_more(const struct said *s) {
   return is(s->v, "stop_sequence") || is(s->v, "pause_turn") || is(s->v, "refusal") || is(s->v, "model_context_window_exceeded") ||
-         !(is(s->v, "end_turn") || is(s->v, "max_tokens") || is(s->v, "tool_use") || is(s->v, "STOP") || is(s->v, "MAX_TOKENS"));
+         (string_full(s->v) && !(is(s->v, "end_turn") || is(s->v, "max_tokens") || is(s->v, "tool_use") || is(s->v, "STOP") || is(s->v, "MAX_TOKENS")));
 }
 
 static void reason_write(struct json_writer *w, const struct said *s) {
@@ -70,6 +70,9 @@ static void reason_write(struct json_writer *w, const struct said *s) {
   if (s->details.type == JSON_OBJECT) field_raw(w, SPAN("stop_details"), s->details.text);
 }
 
+/* As chat has it, but that its places count from the start of its part. */
+static bool is_chats(struct json c) { return is(json_in(c, SPAN("type")), "url_citation") && json_count(json_in(c, SPAN("start_index"))) >= 0; }
+
 /* Of the answer's text so many characters before the block it stands in, and behind it. */
 static void annotation_write(struct json_writer *w, struct json c, uint64_t from, uint64_t to) {
   json_begin(w, '{');
@@ -77,25 +80,29 @@ static void annotation_write(struct json_writer *w, struct json c, uint64_t from
   field_object(w, SPAN("url_citation"));
   field_raw(w, SPAN("url"), json_in(c, SPAN("url")).text);
   field_raw(w, SPAN("title"), json_in(c, SPAN("title")).type == JSON_STRING ? json_in(c, SPAN("title")).text : SPAN("\"\""));
-  field_int(w, SPAN("start_index"), (int64_t)from);
-  field_int(w, SPAN("end_index"), (int64_t)to);
+  int64_t start = json_count(json_in(c, SPAN("start_index"))), end = json_count(json_in(c, SPAN("end_index")));
+  field_int(w, SPAN("start_index"), (int64_t)from + (start > 0 ? start : 0));
+  field_int(w, SPAN("end_index"), end >= 0 ? (int64_t)from + end : (int64_t)to);
   json_end(w, '}');
   json_end(w, '}');
 }
 
 static void citations_write(struct json_writer *w, const struct citation_told *list, int64_t index, uint64_t from, uint64_t to) {
-  bool any = false;
+  bool any = false, other = false;
   for (const struct citation_told *c = list; c; c = c->next) {
     struct json v = { JSON_OBJECT, c->object };
+    other |= !is_chats(v);
     if (json_in(v, SPAN("url")).type != JSON_STRING) continue;
     if (!any) field_array(w, SPAN("annotations"));
     any = true;
     annotation_write(w, v, from, to);
   }
   if (any) json_end(w, ']');
+  if (!other) return;
   field_object(w, SPAN("weir"));
   field_array(w, SPAN("citations"));
   for (const struct citation_told *c = list; c; c = c->next) {
+    if (is_chats((struct json){ JSON_OBJECT, c->object })) continue;
     json_begin(w, '{');
     field_int(w, SPAN("index"), index++);
     field_raw(w, SPAN("citation"), c->object);
@@ -127,9 +134,17 @@ static struct json_writer delta_begin(struct translation *t) {
   return w;
 }
 
-static void delta_end(struct translation *t, struct json_writer *w, struct span finish) {
+static void probabilities_write(struct json_writer *w, struct span list) {
+  if (!list.n) { field_null(w, SPAN("logprobs")); return; }
+  field_object(w, SPAN("logprobs"));
+  field_raw(w, SPAN("content"), list);
+  field_null(w, SPAN("refusal"));
   json_end(w, '}');
-  field_null(w, SPAN("logprobs"));
+}
+
+static void delta_end_with(struct translation *t, struct json_writer *w, struct span finish, struct span probabilities) {
+  json_end(w, '}');
+  probabilities_write(w, probabilities);
   if (finish.n) field_str(w, SPAN("finish_reason"), finish);
   else field_null(w, SPAN("finish_reason"));
   json_end(w, '}');
@@ -139,11 +154,13 @@ static void delta_end(struct translation *t, struct json_writer *w, struct span 
   event_end(t->out);
 }
 
-static void delta_string(struct translation *t, struct span name, struct json v) {
-  if (!string_full(v)) return;
+static void delta_end(struct translation *t, struct json_writer *w, struct span finish) { delta_end_with(t, w, finish, (struct span){ NULL, 0 }); }
+
+static void delta_string(struct translation *t, struct span name, const struct said *s) {
+  if (!string_full(s->v)) return;
   struct json_writer w = delta_begin(t);
-  field_raw(&w, name, v.text);
-  delta_end(t, &w, (struct span){ NULL, 0 });
+  field_raw(&w, name, s->v.text);
+  delta_end_with(t, &w, (struct span){ NULL, 0 }, s->logprobs.text);
 }
 
 void tell_chat_start(struct translation *t) {
@@ -154,24 +171,51 @@ void tell_chat_start(struct translation *t) {
   delta_end(t, &w, (struct span){ NULL, 0 });
 }
 
-static void call_tell(struct translation *t, const struct said *s) {
+static void piece_tell(struct translation *t, const struct said *s) {
   struct json_writer w = delta_begin(t);
+  struct span text = t->custom ? SPAN("input") : SPAN("arguments");
   field_array(&w, SPAN("tool_calls"));
   json_begin(&w, '{');
   field_int(&w, SPAN("index"), s->call);
   if (s->kind == SAID_CALL) {
     field_raw(&w, SPAN("id"), s->id.type == JSON_STRING ? s->id.text : SPAN("\"\""));
-    field_str(&w, SPAN("type"), SPAN("function"));
+    field_str(&w, SPAN("type"), t->custom ? SPAN("custom") : SPAN("function"));
   }
-  field_object(&w, SPAN("function"));
+  field_object(&w, t->custom ? SPAN("custom") : SPAN("function"));
   if (s->kind == SAID_CALL) field_raw(&w, SPAN("name"), s->name.type == JSON_STRING ? s->name.text : SPAN("\"\""));
-  if (s->kind == SAID_CALL) field_str(&w, SPAN("arguments"), SPAN(""));
-  else if (s->v.type == JSON_STRING) field_raw(&w, SPAN("arguments"), s->v.text);
-  else field_str(&w, SPAN("arguments"), s->v.text);
+  if (s->kind == SAID_CALL) field_str(&w, text, SPAN(""));
+  else if (s->v.type == JSON_STRING) field_raw(&w, text, s->v.text);
+  else field_str(&w, text, s->v.text);
   json_end(&w, '}');
   json_end(&w, '}');
   json_end(&w, ']');
   delta_end(t, &w, (struct span){ NULL, 0 });
+}
+
+/* The whole of it is needed to tell the text in it. */
+static void unwrapped_tell(struct translation *t) {
+  if (!t->unwrapping) return;
+  t->unwrapping = false;
+  piece_tell(t, &(struct said){ .kind = SAID_ARGUMENTS, .call = t->unwrapped, .v = said_unwrapped(t, buf_span(&t->wrapped)) });
+  buf_clear(&t->wrapped);
+}
+
+static void call_tell(struct translation *t, const struct said *s) {
+  if (s->kind == SAID_CALL) {
+    unwrapped_tell(t);
+    t->unwrapping = !s->custom && said_custom(t, s->name);
+    t->unwrapped = s->call;
+    t->custom = s->custom || t->unwrapping;
+    piece_tell(t, s);
+  } else if (!t->unwrapping) {
+    piece_tell(t, s);
+  } else if (s->v.text.n > t->most - t->waiting) {
+    said_fault(t, FAULT_INVALID, "the answer is larger than max_answer");
+  } else {
+    t->waiting += s->v.text.n;
+    if (s->v.type == JSON_STRING) buf_add(&t->wrapped, string_raw(s->v));
+    else json_write_escaped(&t->wrapped, s->v.text);
+  }
 }
 
 static void delta_thinking(struct translation *t, bool redacted, struct span value) {
@@ -185,6 +229,7 @@ static void delta_thinking(struct translation *t, bool redacted, struct span val
 }
 
 static void block_over(struct translation *t) {
+  unwrapped_tell(t);
   if (t->thinking_bytes || t->signature.n) delta_thinking(t, false, t->signature);
   t->thinking_bytes = 0;
   t->signature.n = 0;
@@ -222,6 +267,7 @@ static void other_tell(struct translation *t, struct json v) {
 
 static void finish_tell(struct translation *t, const struct said *s) {
   if (t->finish) return;                                 /* told again with newer counts */
+  unwrapped_tell(t);
   t->finish = s->finish;
   struct json_writer w = delta_begin(t);
   if (says_more(s)) {
@@ -251,12 +297,12 @@ void tell_chat(struct translation *t, const struct said *s) {
   switch (s->kind) {
   case SAID_TEXT:
     t->characters += characters_of(s->v);
-    delta_string(t, SPAN("content"), s->v);
+    delta_string(t, SPAN("content"), s);
     break;
-  case SAID_REFUSAL: delta_string(t, SPAN("refusal"), s->v); break;
+  case SAID_REFUSAL: delta_string(t, SPAN("refusal"), s); break;
   case SAID_THINKING:
     t->thinking_bytes += string_bytes(s->v);
-    delta_string(t, SPAN("reasoning_content"), s->v);
+    delta_string(t, SPAN("reasoning_content"), s);
     break;
   case SAID_SIGNATURE: t->signature = said_keep(t, s->v.text); break;
   case SAID_REDACTED: delta_thinking(t, true, s->v.text); break;
@@ -292,23 +338,41 @@ static bool any_calls(const struct translation *t) {
   return false;
 }
 
+/* Of a tool that takes free text: as it came, or out of the function it was made. */
+static void input_write(struct translation *t, struct json_writer *w, const struct said *call, struct json arguments) {
+  json_key(w, SPAN("input"));
+  if (call->custom || arguments.type == JSON_NONE) {
+    json_raw(w, arguments.type == JSON_STRING ? arguments.text : SPAN("\"\""));
+  } else if (arguments.type == JSON_STRING) {
+    json_raw(w, said_unwrapped(t, string_raw(arguments)).text);
+  } else {
+    struct json text = json_in(arguments, SPAN("input"));
+    if (text.type == JSON_STRING) json_raw(w, text.text);
+    else json_str(w, arguments.text);
+  }
+}
+
 static void calls_write(struct translation *t, struct json_writer *w) {
-  if (!any_calls(t)) return;
-  field_array(w, SPAN("tool_calls"));
+  bool any = false;
   for (size_t i = 0; i < t->all_count; i++) {
     const struct said *s = &t->all[i];
     if (s->kind != SAID_CALL) continue;
+    if (!any) field_array(w, SPAN("tool_calls"));
+    any = true;
+    struct json arguments = i + 1 < t->all_count && s[1].kind == SAID_ARGUMENTS ? s[1].v : json_absent;
+    bool custom = s->custom || said_custom(t, s->name);
     json_begin(w, '{');
     field_raw(w, SPAN("id"), s->id.type == JSON_STRING ? s->id.text : SPAN("\"\""));
-    field_str(w, SPAN("type"), SPAN("function"));
-    field_object(w, SPAN("function"));
+    field_str(w, SPAN("type"), custom ? SPAN("custom") : SPAN("function"));
+    field_object(w, custom ? SPAN("custom") : SPAN("function"));
     field_raw(w, SPAN("name"), s->name.type == JSON_STRING ? s->name.text : SPAN("\"\""));
-    bool argued = i + 1 < t->all_count && s[1].kind == SAID_ARGUMENTS && s[1].v.type == JSON_OBJECT;
-    field_str(w, SPAN("arguments"), argued ? s[1].v.text : SPAN("{}"));
+    if (custom) input_write(t, w, s, arguments);
+    else if (arguments.type == JSON_STRING) field_raw(w, SPAN("arguments"), arguments.text);
+    else field_str(w, SPAN("arguments"), arguments.type == JSON_OBJECT ? arguments.text : SPAN("{}"));
     json_end(w, '}');
     json_end(w, '}');
   }
-  json_end(w, ']');
+  if (any) json_end(w, ']');
 }
 
 static void thinking_whole(struct translation *t, struct json_writer *w) {
@@ -329,7 +393,7 @@ static void thinking_whole(struct translation *t, struct json_writer *w) {
 static void objects_whole(struct translation *t, struct json_writer *w, enum said_kind kind, struct span list, struct span name) {
   int64_t index = 0;
   for (size_t i = 0; i < t->all_count; i++) {
-    if (t->all[i].kind != kind) continue;
+    if (t->all[i].kind != kind || is_chats(t->all[i].v)) continue;
     if (!index) field_array(w, list);
     json_begin(w, '{');
     field_int(w, SPAN("index"), index++);
@@ -358,7 +422,7 @@ static void more_whole(struct translation *t, struct json_writer *w, const struc
   for (size_t i = 0; i < t->all_count; i++) {
     enum said_kind k = t->all[i].kind;
     thinking |= k == SAID_SIGNATURE || k == SAID_REDACTED;
-    any |= k == SAID_CITATION || k == SAID_OTHER;
+    any |= (k == SAID_CITATION && !is_chats(t->all[i].v)) || k == SAID_OTHER;
   }
   if (!thinking && !any) return;
   field_object(w, SPAN("weir"));
@@ -367,6 +431,19 @@ static void more_whole(struct translation *t, struct json_writer *w, const struc
   objects_whole(t, w, SAID_OTHER, SPAN("blocks"), SPAN("block"));
   if (finish && says_more(finish)) reason_write(w, finish);
   json_end(w, '}');
+}
+
+static void probabilities_whole(struct translation *t, struct json_writer *w) {
+  struct buf list = { 0 };
+  for (size_t i = 0; i < t->all_count; i++) {
+    struct span some = t->all[i].logprobs.text;
+    if (!some.n) continue;
+    buf_byte(&list, buf_size(&list) ? ',' : '[');
+    buf_add(&list, span_of(some.p + 1, some.n - 2));
+  }
+  if (buf_size(&list)) buf_byte(&list, ']');
+  probabilities_write(w, buf_span(&list));
+  buf_free(&list);
 }
 
 void tell_chat_whole(struct translation *t) {
@@ -384,13 +461,13 @@ void tell_chat_whole(struct translation *t) {
     if (any_calls(t)) field_null(&w, SPAN("content"));
     else field_str(&w, SPAN("content"), SPAN(""));
   }
-  field_null(&w, SPAN("refusal"));
+  if (!strings_write(t, &w, SPAN("refusal"), SAID_REFUSAL)) field_null(&w, SPAN("refusal"));
   strings_write(t, &w, SPAN("reasoning_content"), SAID_THINKING);
   calls_write(t, &w);
   annotations_whole(t, &w);
   more_whole(t, &w, finish);
   json_end(&w, '}');
-  field_null(&w, SPAN("logprobs"));
+  probabilities_whole(t, &w);
   field_str(&w, SPAN("finish_reason"), finish_word(finish ? finish->finish : any_calls(t) ? FINISH_CALLS : FINISH_STOP));
   json_end(&w, '}');
   json_end(&w, ']');

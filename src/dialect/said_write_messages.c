@@ -151,6 +151,13 @@ static void call_pieces(struct translation *t, struct call_told *c) {
   c->sent = buf_size(&c->arguments);
 }
 
+static void custom_close(struct translation *t, struct call_told *c) {
+  if (!c->custom || c->closed) return;
+  c->closed = true;
+  t->waiting += 3;
+  buf_add(&c->arguments, SPAN("\\\"}"));
+}
+
 static bool call_whole(struct translation *t, const struct call_told *c) {
   struct span plain;
   return said_object(t, buf_span(&c->arguments), &plain);
@@ -173,6 +180,7 @@ static void calls_tell(struct translation *t, bool all, bool broken) {
       return;
     }
     if (!c->open) call_start(t, c);
+    if (all) custom_close(t, c);
     call_pieces(t, c);
     if (!all && !c->next) return;
     if (call_whole(t, c) && (all || buf_size(&c->arguments))) call_stop(t, c);
@@ -208,7 +216,18 @@ static void call_hear(struct translation *t, const struct said *s) {
   if (s->kind == SAID_CALL) c = call_of(t, s);
   if (s->kind == SAID_CALL && string_full(s->id) && !c->id.n) c->id = said_keep(t, string_raw(s->id));
   if (s->kind == SAID_CALL && string_full(s->name) && !c->name.n) c->name = said_keep(t, string_raw(s->name));
-  if (s->kind == SAID_ARGUMENTS && s->v.type == JSON_STRING) {
+  if (s->kind == SAID_CALL && s->custom && !c->custom) {  /* free text has no place of its own here */
+    c->custom = true;
+    said_lose(t, SPAN("custom"));
+    buf_add(&c->arguments, SPAN("{\\\"input\\\":\\\""));
+    t->waiting += buf_size(&c->arguments);
+  }
+  if (s->kind == SAID_ARGUMENTS && s->v.type == JSON_STRING && c->custom) {
+    size_t had = buf_size(&c->arguments);
+    if (2 * string_raw(s->v).n > t->most - t->waiting) { said_fault(t, FAULT_INVALID, "the answer is larger than max_answer"); return; }
+    json_write_escaped(&c->arguments, string_raw(s->v));
+    t->waiting += buf_size(&c->arguments) - had;
+  } else if (s->kind == SAID_ARGUMENTS && s->v.type == JSON_STRING) {
     struct span piece = string_raw(s->v);
     if (piece.n > t->most - t->waiting) { said_fault(t, FAULT_INVALID, "the answer is larger than max_answer"); return; }
     t->waiting += piece.n;
@@ -239,18 +258,51 @@ static void signature_tell(struct translation *t, const struct said *s) {
   delta_tell(t, SPAN("signature_delta"), SPAN("signature"), string_raw(s->v));
 }
 
-static void redacted_tell(struct translation *t, const struct said *s) {
+/* An item of responses is over. */
+static void break_tell(struct translation *t) {
+  struct call_told *last = NULL;
+  for (struct call_told *c = t->told; c; c = c->next) last = c;
+  if (last && last->custom && !last->over) custom_close(t, last), calls_tell(t, false, false);
+  if (t->open == OPEN_TEXT || t->open == OPEN_THINKING) block_stop(t);
+}
+
+static void redacted_tell(struct translation *t, struct json data) {
   struct buf block = { 0 };
-  struct json_writer w = { .out = &block };
   calls_tell(t, true, false);
   if (t->fault) return;
-  json_begin(&w, '{');
-  field_str(&w, SPAN("type"), SPAN("redacted_thinking"));
-  field_raw(&w, SPAN("data"), s->v.text);
-  json_end(&w, '}');
-  block_start(t, OPEN_TEXT, buf_span(&block));
+  buf_printf(&block, "{\"type\":\"redacted_thinking\",\"data\":%.*s}", SPAN_FMT(data.text));
+  block_start(t, OPEN_REDACTED, buf_span(&block));
   block_stop(t);
   buf_free(&block);
+}
+
+/* What has no place in the dialect stands under "weir", and is named. */
+static void object_keep(struct translation *t, struct citation_told ***end, struct json v) {
+  struct citation_told *c = arena_zero(&t->arena, sizeof *c);
+  c->object = said_keep(t, v.text);
+  if (!c->object.n) return;
+  **end = c;
+  *end = &c->next;
+}
+
+static void objects_write(struct json_writer *w, struct span name, const struct citation_told *list) {
+  if (!list) return;
+  field_array(w, name);
+  for (; list; list = list->next) json_raw(w, list->object);
+  json_end(w, ']');
+}
+
+static void kept_write(const struct translation *t, struct json_writer *w) {
+  if (!t->citations && !t->others) return;
+  field_object(w, SPAN("weir"));
+  objects_write(w, SPAN("annotations"), t->citations);
+  objects_write(w, SPAN("blocks"), t->others);
+  json_end(w, '}');
+}
+
+static void object_tell(struct translation *t, const struct said *s) {
+  if (s->kind == SAID_CITATION) object_keep(t, &t->citations_end, s->v), said_lose(t, SPAN("annotations"));
+  else object_keep(t, &t->others_end, s->v), said_lose(t, SPAN("tools"));
 }
 
 static void end_tell(struct translation *t) {
@@ -260,6 +312,7 @@ static void end_tell(struct translation *t) {
   finish_write(t, &w, t->finish);
   json_end(&w, '}');
   usage_write(&w, &t->usage);
+  kept_write(t, &w);
   event_stop(t, &w);
   w = event_start(t, SPAN("message_stop"));
   event_stop(t, &w);
@@ -271,11 +324,7 @@ void tell_messages(struct translation *t, const struct said *s) {
   switch (s->kind) {
   case SAID_REFUSAL: t->refused = true; text_tell(t, s); break;
   case SAID_TEXT: case SAID_THINKING: text_tell(t, s); break;
-  case SAID_SIGNATURE: signature_tell(t, s); break;
   case SAID_CALL: case SAID_ARGUMENTS: call_hear(t, s); break;
-  case SAID_BREAK:
-    if (t->open == OPEN_THINKING || (t->open == OPEN_TEXT && t->from->dialect == DIALECT_CONVERSE)) block_stop(t);
-    break;
   case SAID_FINISH:
     if (t->finish) break;
     calls_tell(t, true, s->finish == FINISH_LENGTH || s->finish == FINISH_FILTER);
@@ -285,9 +334,11 @@ void tell_messages(struct translation *t, const struct said *s) {
     t->reason = own_reason(s->v);
     t->stop = said_keep(t, string_raw(s->stop));
     break;
-  case SAID_REDACTED: redacted_tell(t, s); break;
   case SAID_END: end_tell(t); break;
-  default: break;                                        /* citations there are none of that could be said */
+  case SAID_SIGNATURE: signature_tell(t, s); break;
+  case SAID_REDACTED: redacted_tell(t, s->v); break;
+  case SAID_CITATION: case SAID_OTHER: object_tell(t, s); break;
+  case SAID_BREAK: break_tell(t); break;
   }
 }
 
@@ -295,8 +346,8 @@ void tell_messages(struct translation *t, const struct said *s) {
 static void text_whole(struct translation *t, struct json_writer *w, size_t *i, enum said_kind kind) {
   bool thinking = kind == SAID_THINKING;
   struct buf text = { 0 };
+  struct span signature = SPAN("");
   for (; *i < t->all_count && t->all[*i].kind == kind; ++*i) buf_add(&text, string_raw(t->all[*i].v));
-  struct span signature = { NULL, 0 };
   if (thinking && *i < t->all_count && t->all[*i].kind == SAID_SIGNATURE) signature = string_raw(t->all[(*i)++].v);
   json_begin(w, '{');
   field_str(w, SPAN("type"), thinking ? SPAN("thinking") : SPAN("text"));
@@ -311,7 +362,11 @@ static void call_write(struct translation *t, struct json_writer *w, size_t *i) 
   const struct said *s = &t->all[(*i)++];
   struct span input = SPAN("{}");
   struct arena scratch = { 0 };
-  if (*i < t->all_count && t->all[*i].kind == SAID_ARGUMENTS) {
+  if (s->custom) {
+    struct json v = *i < t->all_count && t->all[*i].kind == SAID_ARGUMENTS ? t->all[(*i)++].v : json_absent;
+    input = arena_printf(&t->arena, "{\"input\":\"%.*s\"}", SPAN_FMT(string_raw(v)));
+    said_lose(t, SPAN("custom"));
+  } else if (*i < t->all_count && t->all[*i].kind == SAID_ARGUMENTS) {
     struct json v = t->all[(*i)++].v;
     if (v.type == JSON_OBJECT) input = v.text;
     else if (!said_object(t, string_raw(v), &input)) said_fault(t, FAULT_INVALID, "the arguments of a tool call are no JSON object");
@@ -333,17 +388,6 @@ static void redacted_whole(struct json_writer *w, struct json data) {
   json_end(w, '}');
 }
 
-static void notes_whole(struct translation *t, struct json_writer *w) {
-  bool any = false;
-  for (size_t i = 0; i < t->all_count; i++) {
-    if (t->all[i].kind != SAID_CITATION) continue;
-    if (!any) field_object(w, SPAN("weir")), field_array(w, SPAN("annotations"));
-    any = true;
-    json_raw(w, t->all[i].v.text);
-  }
-  if (any) json_end(w, ']'), json_end(w, '}');
-}
-
 void tell_messages_whole(struct translation *t) {
   struct json_writer w = { .out = t->out };
   enum finish finish = FINISH_STOP;
@@ -360,12 +404,13 @@ void tell_messages_whole(struct translation *t) {
       finish = t->all[i].finish;
       t->reason = own_reason(t->all[i].v), t->stop = string_raw(t->all[i++].stop);
       break;
+    case SAID_CITATION: case SAID_OTHER: object_tell(t, &t->all[i++]); break;
     default: i++; break;
     }
   }
   json_end(&w, ']');
   finish_write(t, &w, finish);
   usage_write(&w, &t->usage);
-  notes_whole(t, &w);
+  kept_write(t, &w);
   json_end(&w, '}');
 }

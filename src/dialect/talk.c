@@ -2,7 +2,7 @@
 #include "talk.h"
 
 const char *const translate_words[] = {
-  "allowed_tools", "audio", "cache_control", "citations", "container", "context", "context_management", "custom", "defer_loading", "description", "detail", "display",
+  "allowed_tools", "annotations", "audio", "cache_control", "citations", "container", "context", "context_management", "custom", "defer_loading", "description", "detail", "display",
   "document", "eager_input_streaming", "file_id", "frequency_penalty", "function_call", "functions", "image", "inference_geo", "input_audio", "is_error",
   "logit_bias", "logprobs", "max_tokens", "mcp_servers", "metadata", "modalities", "n", "name", "parallel_tool_calls", "prediction", "prefill", "presence_penalty",
   "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning_effort", "refusal", "response_format", "safety_identifier",
@@ -14,9 +14,8 @@ const size_t translate_word_count = sizeof translate_words / sizeof *translate_w
 static bool is_translated(const struct operation_info *o) { return o->operation == OP_CHAT || o->operation == OP_MESSAGES || o->operation == OP_GENERATE || o->operation == OP_CONVERSE; }
 
 const struct operation_info *operation_at(const struct operation_info *o, enum dialect provider) {
-  if (operation_served(o, provider)) return o;
-  const struct operation_info *own = operation_own(dialect_family(provider));
-  return is_translated(o) && is_translated(own) ? own : NULL;
+  if (is_translated(o) && o->dialect != provider) return operation_own(provider);
+  return operation_served(o, provider) ? o : NULL;
 }
 
 /* ---- places */
@@ -58,16 +57,18 @@ static bool allowed(const struct talk *t, struct span word) {
 }
 
 /* Words that may not stand in a header are the client's own keys. */
-static void note(struct talk *t, struct span word) {
-  struct span left = buf_span(&t->losses), one;
+void loss_add(struct buf *words, struct span word) {
+  struct span left = buf_span(words), one;
   if (!word.n || word.n > 64 || !http_value_ok(word) || memchr(word.p, ',', word.n)) word = SPAN("unknown");
   while (left.n) {
     left = span_cut(left, ',', &one);
     if (span_eq(span_trim(one), word)) return;
   }
-  if (buf_size(&t->losses)) buf_add(&t->losses, SPAN(", "));
-  buf_add(&t->losses, word);
+  if (buf_size(words)) buf_add(words, SPAN(", "));
+  buf_add(words, word);
 }
+
+static void note(struct talk *t, struct span word) { loss_add(&t->losses, word); }
 
 void talk_lose(struct talk *t, const struct place *place, struct span word) {
   if (t->how->strict && !allowed(t, word)) fail(t, place, SPAN("cannot be said exactly in the provider's dialect, and loss = \"strict\" asks for that: leave it out, or allow its loss in a policy"));
@@ -213,6 +214,14 @@ struct json talk_joined(struct talk *t, struct span before, struct json string, 
   return kept(t, &b);
 }
 
+bool talk_unseal(struct talk *t, struct json *value, struct json text, const struct place *place) {
+  struct span plain = talk_string(t, *value);
+  if (!t->how->provider.n || value->type != JSON_STRING) return true;
+  if (!seal_open(t->arena, talk_string(t, text), t->how->provider, &plain)) return talk_lose(t, place, SPAN("thinking")), false;
+  *value = talk_quoted(t, plain);
+  return true;
+}
+
 /* ---- ids */
 static const char marked[] = "weirx_";
 
@@ -272,42 +281,47 @@ static bool lone_surrogate(struct span json) {
   return false;
 }
 
-static void talk_read(struct talk *t, enum dialect d, struct object *body) {
-  switch (d) {
-  case DIALECT_MESSAGES: talk_read_messages(t, body); break;
-  default: talk_read_chat(t, body); break;
-  }
-}
-
-static void talk_write(struct talk *t, enum dialect d, struct buf *out) {
-  switch (d) {
-  case DIALECT_MESSAGES: talk_write_messages(t, out); break;
-  case DIALECT_GEMINI: talk_write_gemini(t, out); break;
-  case DIALECT_CONVERSE: talk_write_converse(t, out); break;
-  default: talk_write_chat(t, out); break;
-  }
+/* Of tools that take free text and stood as functions, whose calls are told as what they are (said_write_chat.c). */
+static void customs_tell(struct talk *t) {
+  size_t n = 0;
+  for (const struct tool *tool = t->tools; tool; tool = tool->next) n += tool->wrapped;
+  if (!n) return;
+  t->how->customs = arena_alloc(t->arena, n * sizeof *t->how->customs);
+  t->how->custom_count = 0;
+  for (const struct tool *tool = t->tools; tool; tool = tool->next)
+    if (tool->wrapped) t->how->customs[t->how->custom_count++] = talk_string(t, tool->name);
 }
 
 bool translate_request(const struct operation_info *from, const struct operation_info *to, const struct json_member *members, size_t count,
                        struct translating *how, struct buf *out) {
-  struct talk t = { .how = how, .arena = how->arena };
+  static void (*const readers[DIALECT_COUNT])(struct talk *, struct object *) = { [DIALECT_CHAT] = talk_read_chat, [DIALECT_MESSAGES] = talk_read_messages };
+  static void (*const writers[DIALECT_COUNT])(struct talk *, struct buf *) = {
+    [DIALECT_CHAT] = talk_write_chat, [DIALECT_MESSAGES] = talk_write_messages, [DIALECT_RESPONSES] = talk_write_responses, [DIALECT_GEMINI] = talk_write_gemini,
+    [DIALECT_CONVERSE] = talk_write_converse,
+  };
+  static const uint32_t can[DIALECT_COUNT] = {
+    [DIALECT_RESPONSES] = CAN_DETAIL | CAN_CUSTOM | CAN_FILES | CAN_ARGUMENTS | CAN_ALLOWED | CAN_DISPLAY | CAN_FORMAT_NOTE,
+    [DIALECT_GEMINI] = CAN_ALLOWED,
+  };
+  struct talk t = { .how = how, .arena = how->arena, .from = from->dialect, .to = to->dialect, .can = can[to->dialect] };
   struct object body = { &t, NULL, (struct json_member *)members, count, arena_zero(how->arena, count + 1) };
   t.body = &body;
   t.claude = to->dialect == DIALECT_CONVERSE && converse_is_claude(how->model);
   t.turns_end = &t.turns, t.system_end = &t.system, t.tools_end = &t.tools;
   how->losses = how->field = how->why = (struct span){ NULL, 0 };
   how->limit = 0;
+  how->customs = NULL, how->custom_count = 0;
   for (size_t i = 0; i < count; i++) {
     if (!lone_surrogate(members[i].value.text) && !lone_surrogate(members[i].key.text)) continue;
     struct place where = { NULL, talk_string(&t, members[i].key), 0 };
     talk_wrong(&t, &where, "holds half of a character (a lone surrogate escape)");
   }
-  if (!t.failed) talk_read(&t, from->dialect, &body);
-  if (!t.failed && t.narrowed && to->dialect != DIALECT_GEMINI) tools_narrow(&t);
-  if (!t.failed) talk_write(&t, to->dialect, out);
+  if (!t.failed) readers[from->dialect](&t, &body);
+  if (!t.failed && t.narrowed && !(t.can & CAN_ALLOWED)) tools_narrow(&t);
+  if (!t.failed) writers[to->dialect](&t, out);
   if (!t.failed) extras_settle(&t);
   if (t.failed) buf_clear(out);
-  else how->losses = arena_copy(how->arena, buf_span(&t.losses));
+  else how->losses = arena_copy(how->arena, buf_span(&t.losses)), customs_tell(&t);
   buf_free(&t.losses);
   return !t.failed;
 }

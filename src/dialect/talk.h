@@ -16,6 +16,7 @@ struct place {
 
 enum part_kind {
   PART_TEXT, PART_REFUSAL, PART_IMAGE, PART_PDF, PART_AUDIO, PART_THINKING, PART_REDACTED, PART_CALL, PART_RESULT,
+  PART_FILE,                          /* CAN_FILES: other files, documents at an address, files that were uploaded */
 };
 struct part {
   struct part *next;
@@ -24,13 +25,16 @@ struct part {
   bool plain;                         /* it was the whole content, as a string */
   bool error;                         /* RESULT: the tool failed */
   bool titled;                        /* PDF: the model is shown the title */
-  struct json text;                   /* TEXT, REFUSAL, THINKING: string. REDACTED: its data. PDF: its title */
+  bool custom;                        /* CALL, RESULT: of a tool that takes free text; arguments are that text, plain (CAN_CUSTOM) */
+  struct json text;                   /* TEXT, REFUSAL, THINKING: string. REDACTED: its data. PDF, FILE: its title */
   struct json signature;              /* THINKING: string, NONE when nobody signed it */
-  struct json url;                    /* IMAGE at an address: string */
-  struct span mime, data;             /* IMAGE, PDF, AUDIO inline: raw content of JSON strings */
+  struct json url;                    /* IMAGE, FILE at an address: string */
+  struct json file;                   /* IMAGE, FILE that was uploaded: its id */
+  struct json detail;                 /* IMAGE: string (CAN_DETAIL) */
+  struct span mime, data;             /* IMAGE, PDF, AUDIO, FILE inline: raw content of JSON strings */
   struct span id;                     /* CALL, RESULT: plain */
   struct json name;                   /* CALL: string */
-  struct span arguments;              /* CALL: a JSON object */
+  struct span arguments;              /* CALL: a JSON object; with CAN_ARGUMENTS any text */
   struct json cache;                  /* cache_control: object */
   struct part *inner, **inner_end;    /* RESULT */
 };
@@ -45,6 +49,8 @@ struct tool {
   struct tool *next;
   struct json name, description, schema, strict, cache;
   bool aside;                         /* it is told, and may not be called now */
+  bool custom, wrapped;               /* it takes free text (CAN_CUSTOM); it does, and stands as a function of one string here */
+  struct json grammar;                /* custom: { syntax, definition } */
 };
 /* A field without a place of its own here. The writer takes those that its dialect has; of the others some are a loss, and some cannot
    be left out. */
@@ -56,8 +62,14 @@ struct extra {
 };
 enum effort { EFFORT_UNTOLD, EFFORT_NONE, EFFORT_MINIMAL, EFFORT_LOW, EFFORT_MEDIUM, EFFORT_HIGH, EFFORT_XHIGH, EFFORT_MAX };
 enum choice { CHOICE_UNTOLD, CHOICE_AUTO, CHOICE_NONE, CHOICE_ANY, CHOICE_ONE };
+/* What only some writers say. A reader gives it to those alone; for the others it is a loss or a refusal at once, or said otherwise. */
+enum {
+  CAN_DETAIL = 1, CAN_CUSTOM = 2, CAN_FILES = 4, CAN_ARGUMENTS = 8, CAN_ALLOWED = 16, CAN_DISPLAY = 32, CAN_FORMAT_NOTE = 64,
+};
 struct talk {
   struct translating *how;
+  enum dialect from, to;
+  uint32_t can;                       /* CAN_… of the writer */
   struct arena *arena;
   bool failed;
   struct buf losses;
@@ -75,12 +87,13 @@ struct talk {
   struct json stops;                  /* a string or a list of them */
   enum effort effort;
   int64_t budget;                     /* of thinking; 0 untold */
+  bool shown;                         /* thinking is to be told (CAN_DISPLAY) */
   const struct place *effort_place;
   bool effort_named, effort_counted;  /* messages: the effort was a word beside `thinking`; it was made of a budget */
   bool claude;                        /* converse: the model takes `thinking` as messages have it */
   struct json thinking;               /* then: the object */
   enum { FORMAT_TEXT, FORMAT_JSON, FORMAT_SCHEMA } format;
-  struct json format_name, schema, format_strict;
+  struct json format_name, schema, format_strict, format_note;
   const struct place *format_place;
   struct json user;                   /* who asks: string */
   const struct place *user_place;
@@ -122,6 +135,10 @@ struct span talk_string(struct talk *t, struct json v);                  /* a st
 struct json talk_quoted(struct talk *t, struct span plain);              /* a JSON string of it, made */
 struct json talk_joined(struct talk *t, struct span before, struct json string, struct span behind);   /* the same around one */
 
+/* A signature, or redacted thinking, back from a client: *value as its provider gave it. False: told as a loss, since it is another
+   provider's, or it or the thinking (text) was changed. */
+bool talk_unseal(struct talk *t, struct json *value, struct json text, const struct place *place);
+
 /* Ids of calls: messages takes letters, digits, _ and - alone. Others are written so that they can be read back. */
 struct span id_narrow(struct arena *a, struct span id);
 struct span id_widen(struct arena *a, struct span id);
@@ -140,5 +157,6 @@ bool part_says_nothing(const struct part *p);
 int64_t effort_budget(enum effort e);                                    /* tokens of thinking */
 /* talk_write_converse.c */
 bool converse_is_claude(struct span model);
+void talk_write_responses(struct talk *t, struct buf *out);
 
 #endif

@@ -28,10 +28,11 @@ static void read_image(struct talk *t, struct object *part, const struct place *
   }
   if (!object_open(t, holder, object_place(part, "image_url"), &image)) return;
   struct json url = object_take_type(&image, "url", JSON_STRING), detail = object_take(&image, "detail");
-  if (json_given(detail) && !is(detail, "auto")) talk_lose(t, object_place(&image, "detail"), SPAN("detail"));
+  if (json_given(detail) && !is(detail, "auto") && !(t->can & CAN_DETAIL)) talk_lose(t, object_place(&image, "detail"), SPAN("detail"));
   object_rest(&image);
   struct span raw = plain_raw(t, url);
   struct part *p = part_add(t, end, PART_IMAGE, place);
+  if (detail.type == JSON_STRING) p->detail = detail;
   if (span_istarts(raw, SPAN("data:"))) {
     if (!data_url(raw, &p->mime, &p->data)) talk_wrong(t, object_place(&image, "url"), "must be an address or data:image/…;base64,…");
   } else if (span_istarts(raw, SPAN("https://")) || span_istarts(raw, SPAN("http://"))) {
@@ -46,18 +47,26 @@ static void read_file(struct talk *t, struct object *part, const struct place *p
   if (!object_open(t, object_take(part, "file"), object_place(part, "file"), &file)) return;
   struct json id = object_take(&file, "file_id"), data = object_take(&file, "file_data"), name = object_take(&file, "filename");
   object_rest(&file);
+  if (json_given(id) && t->can & CAN_FILES) {
+    if (id.type != JSON_STRING) talk_wrong(t, object_place(&file, "file_id"), "must be a string");
+    else part_add(t, end, PART_FILE, place)->file = id;
+    return;
+  }
   if (json_given(id)) {
     talk_refuse(t, object_place(&file, "file_id"), SPAN("file_id"), "a file lives where it was uploaded; send its bytes as file_data");
     return;
   }
   struct span mime = { 0 }, bytes = { 0 };
   if (!data_url(plain_raw(t, data), &mime, &bytes)) { talk_wrong(t, object_place(&file, "file_data"), "must be data:application/pdf;base64,…"); return; }
-  if (!span_ieq(mime, SPAN("application/pdf"))) {
+  bool pdf = span_ieq(mime, SPAN("application/pdf"));
+  if (!pdf && !(t->can & CAN_FILES)) {
     talk_refuse(t, object_place(&file, "file_data"), SPAN("document"), "only application/pdf can be sent as a file; send its text as a text part");
     return;
   }
-  struct part *p = part_add(t, end, PART_PDF, place);
-  *p = (struct part){ .kind = PART_PDF, .place = place, .mime = SPAN("application/pdf"), .data = bytes, .text = name, .inner_end = &p->inner };
+  struct part *p = part_add(t, end, pdf ? PART_PDF : PART_FILE, place);
+  p->mime = pdf ? SPAN("application/pdf") : mime;
+  p->data = bytes;
+  p->text = name;
 }
 
 static void read_audio(struct talk *t, struct object *part, struct part ***end) {
@@ -128,9 +137,11 @@ static void signed_thinking(struct talk *t, struct object *block, struct span *l
     text = talk_quoted(t, span_of(left->p, (size_t)bytes));
     *left = span_from(*left, (size_t)bytes);
   }
+  signature = string_full(signature) ? signature : json_absent;
+  if (!talk_unseal(t, &signature, text, place)) return;
   struct part *p = part_add(t, end, PART_THINKING, place);
   p->text = text;
-  p->signature = string_full(signature) ? signature : json_absent;
+  p->signature = signature;
 }
 
 static void thinking_blocks(struct talk *t, struct json blocks, struct span *left, const struct place *place, struct part ***end) {
@@ -141,8 +152,9 @@ static void thinking_blocks(struct talk *t, struct json blocks, struct span *lef
     struct object block;
     if (!object_open(t, item, at, &block)) return;
     struct json data = object_take(&block, "data");
-    if (is(object_take(&block, "type"), "redacted_thinking") && data.type == JSON_STRING) part_add(t, end, PART_REDACTED, at)->text = data;
-    else signed_thinking(t, &block, left, at, end);
+    bool redacted = is(object_take(&block, "type"), "redacted_thinking") && data.type == JSON_STRING;
+    if (!redacted) signed_thinking(t, &block, left, at, end);
+    else if (talk_unseal(t, &data, json_absent, at)) part_add(t, end, PART_REDACTED, at)->text = data;
   }
 }
 
@@ -159,9 +171,10 @@ static void read_thinking(struct talk *t, struct object *m, struct turn *turn) {
 /* ---- calls */
 static void read_arguments(struct talk *t, struct json arguments, const struct place *place, struct part *p) {
   struct json document;
-  struct span text = span_trim(talk_string(t, arguments));
-  if (!text.n) text = SPAN("{}");
-  p->arguments = text;
+  struct span whole = talk_string(t, arguments), text = span_trim(whole);
+  if (!text.n) text = whole = SPAN("{}");
+  p->arguments = t->can & CAN_ARGUMENTS ? whole : text;
+  if (t->can & CAN_ARGUMENTS) return;
   if (!json_read(text, &document, NULL) || document.type != JSON_OBJECT)
     talk_refuse(t, place, (struct span){ 0 }, "arguments must be a JSON object; say what the model wrote as text instead");
 }
@@ -178,7 +191,10 @@ static void read_call(struct talk *t, struct json v, const struct place *place, 
   p->id = talk_string(t, id);
   p->name = object_take_type(&about, "name", JSON_STRING);
   if (p->name.type != JSON_STRING) talk_wrong(t, object_place(&about, "name"), "is missing");
-  if (custom) {
+  if (custom && t->can & CAN_CUSTOM) {
+    p->custom = true;
+    p->arguments = talk_string(t, object_take_type(&about, "input", JSON_STRING));
+  } else if (custom) {
     p->arguments = talk_joined(t, SPAN(""), object_take_type(&about, "input", JSON_STRING), SPAN("")).text;
     p->arguments = arena_printf(t->arena, "{\"input\":%.*s}", SPAN_FMT(p->arguments));
     talk_lose(t, place, SPAN("custom"));
@@ -206,6 +222,9 @@ static void read_result(struct talk *t, struct object *m, struct turn *turn) {
   struct part *p = part_add(t, &turn->end, PART_RESULT, m->place);
   struct json id = object_take_type(m, "tool_call_id", JSON_STRING);
   p->id = talk_string(t, id);
+  for (const struct turn *turns = t->turns; turns; turns = turns->next)
+    for (const struct part *call = turns->parts; call; call = call->next)
+      if (call->kind == PART_CALL && span_eq(call->id, p->id)) p->custom = call->custom;
   if (id.type != JSON_STRING) talk_wrong(t, object_place(m, "tool_call_id"), "is missing");
   read_content(t, object_take(m, "content"), object_place(m, "content"), &p->inner_end);
 }
@@ -233,6 +252,21 @@ static void read_message(struct talk *t, struct json v, const struct place *plac
 }
 
 /* ---- tools */
+/* "format": { "type": "grammar", "grammar": { "syntax": …, "definition": … } }, or { "type": "text" } */
+static void read_custom(struct talk *t, struct object *about, const struct place *place, struct tool *tool) {
+  struct json format = object_take_type(about, "format", JSON_OBJECT), grammar = json_in(format, SPAN("grammar"));
+  if (json_given(format) && !is(json_in(format, SPAN("type")), "text") && grammar.type != JSON_OBJECT)
+    talk_wrong(t, object_place(about, "format"), "must be of type text, or grammar with a grammar");
+  tool->custom = true;
+  tool->grammar = grammar;
+  if (t->can & CAN_CUSTOM) return;
+  if (grammar.type == JSON_OBJECT) talk_refuse(t, object_place(about, "format"), SPAN("custom"), "no grammar can be asked for; describe it in the tool's description, or use a function tool");
+  else talk_lose(t, place, SPAN("custom"));
+  tool->custom = false;
+  tool->wrapped = true;
+  tool->schema = (struct json){ JSON_OBJECT, SPAN("{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},\"required\":[\"input\"],\"additionalProperties\":false}") };
+}
+
 static void read_tool(struct talk *t, struct json v, const struct place *place) {
   struct object holder, about;
   if (!object_open(t, v, place, &holder)) return;
@@ -249,9 +283,7 @@ static void read_tool(struct talk *t, struct json v, const struct place *place) 
   *tool = (struct tool){ .name = object_take_type(&about, "name", JSON_STRING), .description = object_take_type(&about, "description", JSON_STRING), .cache = cache };
   if (tool->name.type != JSON_STRING) talk_wrong(t, object_place(&about, "name"), "is missing");
   if (custom) {
-    talk_refuse(t, place, SPAN("custom"), "use a function tool with one string parameter");
-    object_take(&about, "format");
-    tool->schema = (struct json){ JSON_OBJECT, SPAN("{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},\"required\":[\"input\"]}") };
+    read_custom(t, &about, place, tool);
   } else {
     tool->schema = object_take_type(&about, "parameters", JSON_OBJECT);
     tool->strict = object_take_type(&about, "strict", JSON_TRUE);
@@ -267,7 +299,7 @@ static void keep_tools(struct talk *t, struct json names) {
     struct json key, item;
     tool->aside = true;
     while (names.type == JSON_ARRAY && json_next(&i, &key, &item)) {
-      struct span name = talk_string(t, json_under(item, "function.name"));
+      struct span name = talk_string(t, json_under(item, is(json_in(item, SPAN("type")), "custom") ? "custom.name" : "function.name"));
       if (name.n && json_string_is(tool->name, name)) tool->aside = false;
     }
   }
@@ -314,6 +346,7 @@ static void read_format(struct talk *t, struct object *b) {
   t->format_name = object_take(&about, "name");
   t->schema = object_take_type(&about, "schema", JSON_OBJECT);
   t->format_strict = object_take_type(&about, "strict", JSON_TRUE);
+  if (t->can & CAN_FORMAT_NOTE) t->format_note = object_take_type(&about, "description", JSON_STRING);
   if (t->schema.type != JSON_OBJECT) talk_wrong(t, object_place(&about, "schema"), "is missing");
   object_rest(&about);
   object_rest(&holder);
@@ -333,7 +366,7 @@ static void read_user(struct talk *t, struct object *b) {
   bool newer = string_full(safety);
   t->user = newer ? safety : user;
   t->user_place = object_place(b, newer ? "safety_identifier" : "user");
-  if (newer && string_full(user)) talk_lose(t, object_place(b, "user"), SPAN("user"));
+  if (newer && string_full(user)) extra_add(t, object_place(b, "user"), SPAN("user"), NULL);
   struct json tier = object_take(b, "service_tier");
   if (is(tier, "auto")) t->tier = TIER_FIELD_AUTO;
   else if (is(tier, "default")) t->tier = TIER_FIELD_STANDARD;

@@ -53,6 +53,12 @@ static void document_read(struct talk *t, struct object *block, const struct pla
   } else if (is(type, "file")) {
     object_take(&source, "file_id");
     talk_refuse(t, object_place(&source, "file_id"), SPAN("file_id"), "a file lives where it was uploaded; send its bytes as base64");
+  } else if (is(type, "url") && t->can & CAN_FILES) {
+    struct part *p = part_add(t, end, PART_FILE, place);
+    p->url = object_take_type(&source, "url", JSON_STRING);
+    p->text = title;
+    if (p->url.type != JSON_STRING) talk_wrong(t, object_place(&source, "url"), "is missing");
+    if (string_full(context)) talk_lose(t, object_place(block, "context"), SPAN("context"));
   } else {
     object_take(&source, "url");
     talk_refuse(t, object_place(block, "source"), SPAN("document"), "send the document's bytes as base64, or its text");
@@ -90,11 +96,13 @@ static void result_read(struct talk *t, struct object *block, const struct place
 
 static void thinking_read(struct object *block, struct json type, const struct place *place, struct part ***end) {
   bool redacted = is(type, "redacted_thinking");
+  struct json signature = object_take(block, "signature"), text = object_take_type(block, redacted ? "data" : "thinking", JSON_STRING);
+  signature = string_full(signature) ? signature : json_absent;
+  if (text.type != JSON_STRING) text = (struct json){ JSON_STRING, SPAN("\"\"") };
+  if (!talk_unseal(block->talk, redacted ? &text : &signature, redacted ? json_absent : text, place)) return;
   struct part *p = part_add(block->talk, end, redacted ? PART_REDACTED : PART_THINKING, place);
-  struct json signature = object_take(block, "signature");
-  p->text = object_take_type(block, redacted ? "data" : "thinking", JSON_STRING);
-  p->signature = string_full(signature) ? signature : json_absent;
-  if (p->text.type != JSON_STRING) p->text = (struct json){ JSON_STRING, SPAN("\"\"") };
+  p->text = text;
+  p->signature = signature;
 }
 
 static void block_read(struct talk *t, struct json v, const struct place *place, struct turn *turn, struct part ***end) {
@@ -197,8 +205,9 @@ static void thinking_option_read(struct talk *t, struct object *b) {
   if (t->claude) { t->thinking = thinking; return; }
   struct json type = object_take(&o, "type"), display = object_take(&o, "display");
   int64_t budget = json_count(object_take(&o, "budget_tokens"));
-  if (json_given(display)) talk_lose(t, object_place(&o, "display"), SPAN("display"));
+  if (json_given(display) && !(t->can & CAN_DISPLAY)) talk_lose(t, object_place(&o, "display"), SPAN("display"));
   object_rest(&o);
+  t->shown = !is(type, "disabled") && !is(display, "omitted");
   if (is(type, "disabled")) t->effort = EFFORT_NONE;
   else if (is(type, "enabled")) t->effort = effort_of_budget(budget), t->budget = budget, t->effort_counted = true;
   else if (is(type, "adaptive")) talk_lose(t, t->effort_place, SPAN("thinking"));

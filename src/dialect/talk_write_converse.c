@@ -173,6 +173,7 @@ static void part_write(struct talk *t, struct json_writer *w, const struct part 
   case PART_IMAGE: image_write(t, w, p); break;
   case PART_PDF: pdf_write(t, w, p); break;
   case PART_AUDIO: talk_refuse(t, p->place, SPAN("input_audio"), "send a transcript as a text part"); break;
+  case PART_FILE: break;                                 /* CAN_FILES */
   case PART_THINKING: case PART_REDACTED: thinking_write(t, w, p); break;
   case PART_CALL: call_write(t, w, p); break;
   case PART_RESULT: result_write(t, w, p); return;

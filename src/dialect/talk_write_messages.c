@@ -116,6 +116,7 @@ static void part_write(struct talk *t, struct json_writer *w, const struct part 
   case PART_THINKING: case PART_REDACTED: thinking_write(t, w, p); break;
   case PART_CALL: call_write(t, w, p); break;
   case PART_RESULT: result_write(t, w, p); break;
+  case PART_FILE: break;                                 /* CAN_FILES */
   }
 }
 

@@ -14,16 +14,27 @@ struct foreign {
   struct event_source source;
   struct event_state events;
   struct buf window;                                     /* the unfinished event */
+  struct span *customs;                                  /* tools that take free text and went as functions */
+  size_t custom_count;
+  struct span lost;                                      /* of the request */
+  struct buf losses;                                     /* of the answer, as far as it is known */
   enum fault silence;                                    /* what a stream without content is, as its provider said why it ended */
   bool over;                                             /* nothing more is read */
 };
 
 const struct operation_info *foreign_operation(const struct attempt *a) { return a->foreign ? a->foreign->operation : a->exchange->req.operation; }
 
+/* Of the model, where it is served in another one than the provider's others. */
+static enum dialect dialect_of(struct attempt *a) {
+  conf_model(a->exchange->gen->conf, a->target.provider, a->target.model, &a->facts);
+  a->model = &a->facts;
+  return a->facts.dialect;
+}
+
 void foreign_begin(struct attempt *a) {
   const struct operation_info *own = a->exchange->req.operation, *o;
   if (!own || a->exchange->raw) return;
-  o = operation_at(own, a->target.provider->dialect);
+  o = operation_at(own, dialect_of(a));
   if (!o || o == own) return;
   a->foreign = mem_zero(sizeof *a->foreign);
   a->foreign->operation = o;
@@ -33,6 +44,7 @@ void foreign_free(struct foreign *f) {
   if (!f) return;
   translation_free(f->translation);
   buf_free(&f->window);
+  buf_free(&f->losses);
   mem_free(f);
 }
 
@@ -53,7 +65,8 @@ bool foreign_translate(struct attempt *a, struct span body, struct translating *
   struct json_error e;
   struct buf out = { 0 };
   size_t n = 0;
-  *t = (struct translating){ .arena = &x->arena, .model = a->target.model, .max_output = a->model ? a->model->max_output : 0,
+  *t = (struct translating){ .arena = &x->arena, .model = a->target.model, .provider = p->name, .max_output = a->model ? a->model->max_output : 0,
+                             .reasoning = a->model ? a->model->reasoning : -1,
                              .old_limit_name = old_limit_name(p), .ask_usage = provider_takes_usage_option(p),
                              .strict = exchange_setting(x, SET_LOSS) > 0, .allowed = x->req.allowed, .allowed_count = x->req.allowed_count };
   if (!json_read_object(body, x->worker->members, MOST_MEMBERS, &n, &e)) {
@@ -63,7 +76,9 @@ bool foreign_translate(struct attempt *a, struct span body, struct translating *
   bool good = translate_request(x->req.operation, a->foreign->operation, x->worker->members, n, t, &out);
   if (good) {
     a->body = arena_copy(&x->arena, buf_span(&out));
-    x->loss = joined(x, x->lost, t->losses);
+    a->foreign->lost = x->loss = joined(x, x->lost, t->losses);
+    a->foreign->customs = t->customs;
+    a->foreign->custom_count = t->custom_count;
     if (t->limit) x->output_limit = t->limit;
   }
   buf_free(&out);
@@ -71,14 +86,34 @@ bool foreign_translate(struct attempt *a, struct span body, struct translating *
 }
 
 /* ---- whole answers */
-static struct translate_names names_of(const struct exchange *x) {
-  return (struct translate_names){ span_cstr(x->id), x->req.model, time(NULL), x->req.facts.wants_usage };
+static struct translate_names names_of(struct attempt *a) {
+  struct exchange *x = a->exchange;
+  struct foreign *f = a->foreign;
+  return (struct translate_names){ .id = span_cstr(x->id), .model = x->req.model, .provider = a->target.provider->name, .created = time(NULL),
+                                   .usage = x->req.facts.wants_usage, .customs = f->customs, .custom_count = f->custom_count, .losses = &f->losses };
+}
+
+/* What shows in the answer alone: in the head where that is not out yet, in the trace and the record always. */
+static void losses_tell(struct attempt *a, size_t had) {
+  struct exchange *x = a->exchange;
+  struct foreign *f = a->foreign;
+  if (buf_size(&f->losses) == had) return;
+  struct buf all = { 0 };
+  struct span lists[] = { f->lost, buf_span(&f->losses) }, one;
+  for (size_t i = 0; i < 2; i++)
+    for (struct span left = lists[i]; left.n;) {
+      left = span_cut(left, ',', &one);
+      loss_add(&all, span_trim(one));
+    }
+  x->loss = arena_copy(&x->arena, buf_span(&all));
+  buf_free(&all);
 }
 
 bool foreign_answer(struct attempt *a, const char **why) {
-  struct translate_names n = names_of(a->exchange);
+  struct translate_names n = names_of(a);
   struct buf out = { 0 };
   bool good = translate_answer(a->foreign->operation, a->exchange->req.operation, buf_span(&a->window), &n, &out, why);
+  losses_tell(a, 0);
   buf_free(&a->window);
   a->window = out;
   return good;
@@ -140,9 +175,10 @@ void foreign_feed(struct attempt *a, struct span data) {
   struct buf out = { 0 };
   struct sse_event e;
   struct step s = { 0 };
+  size_t had = buf_size(&f->losses);
   if (f->over) return;
   if (!f->translation) {
-    struct translate_names n = names_of(x);
+    struct translate_names n = names_of(a);
     f->translation = translation_new(f->operation, x->req.operation, &n, (size_t)exchange_setting(x, SET_MAX_ANSWER));
   }
   buf_add(&f->window, data);
@@ -155,6 +191,7 @@ void foreign_feed(struct attempt *a, struct span data) {
   buf_consume(&f->window, at);
   if (!buf_size(&f->window)) buf_free(&f->window);
   if (!f->over && s.kind == STEP_BAD) stop_here(a, FAULT_PROTOCOL, event_broken(f->operation, &f->source));
+  losses_tell(a, had);
   if (buf_size(&out)) relay_feed(a, buf_span(&out));     /* the attempt may be gone behind it */
   else if (f->over) relay_cut(a, a->cut);
   buf_free(&out);

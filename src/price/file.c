@@ -258,11 +258,12 @@ static bool entry_read(struct reader *r, struct json entry) {
   r->draft.count = r->draft.hours_count = 0;
   r->draft.fast = r->draft.us = 0;
   r->draft.overflow = false;
-  r->model = (struct price_model){ .name = r->name, .reasoning = -1 };
+  r->model = (struct price_model){ .name = r->name, .reasoning = -1, .responses = -1 };
   if (entry.type != JSON_OBJECT) return odd(r, SPAN(""), "it is no object; it is left out"), false;
   r->model.provider = plain(r, json_get(entry, SPAN("litellm_provider")));
   struct span mode = plain(r, json_get(entry, SPAN("mode")));
   r->talks = !mode.n || one_of(mode, talking, sizeof talking / sizeof *talking);
+  r->model.responses = !mode.n ? -1 : span_eq(mode, SPAN("responses"));
   r->inclusive = span_eq(r->model.provider, SPAN("xai"));
   while (json_next(&i, &key, &v)) field_read(r, plain(r, key), v);
   search_usual(r);

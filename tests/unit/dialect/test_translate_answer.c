@@ -7,7 +7,7 @@
 #include "stream.h"
 #include "weir/translate.h"
 
-static const struct translate_names names = { SPAN("req_1"), SPAN("asked"), 7, true };
+static const struct translate_names names = { .id = SPAN("req_1"), .model = SPAN("asked"), .created = 7, .usage = true };
 static const struct operation_info *other(enum operation o) { return operation_info(o == OP_CHAT ? OP_MESSAGES : OP_CHAT); }
 
 static int64_t usage_input_total_of(const struct usage *u) {

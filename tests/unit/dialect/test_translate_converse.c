@@ -81,7 +81,7 @@ static void paths(void **state) {
 }
 
 /* ---- answers */
-static const struct translate_names names = { SPAN("req_1"), SPAN("asked"), 7, true };
+static const struct translate_names names = { .id = SPAN("req_1"), .model = SPAN("asked"), .created = 7, .usage = true };
 
 static void same(const char *what, struct span got, const char *want) {
   if (!span_eq(got, span_cstr(want))) fail_msg("%s\n%.*s\nis not\n%s", what, SPAN_FMT(got), want);

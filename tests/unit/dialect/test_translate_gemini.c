@@ -100,7 +100,7 @@ static void each_row(void **state) {
 }
 
 /* ---- answers */
-static const struct translate_names names = { SPAN("req_1"), SPAN("asked"), 7, true };
+static const struct translate_names names = { .id = SPAN("req_1"), .model = SPAN("asked"), .created = 7, .usage = true };
 
 static void same(const struct buf *b, const char *want) {
   if (!span_eq(buf_span(b), span_cstr(want))) fail_msg("\n%.*s\nis not\n%s", SPAN_FMT(buf_span(b)), want);

@@ -41,7 +41,7 @@
   "\"mode\":\"auto\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"b\"}}]}}",
   GU ",\"tools\":[{\"functionDeclarations\":[{\"name\":\"a\"},{\"name\":\"b\"}]}],\"toolConfig\":{\"functionCallingConfig\":{\"mode\":\"VALIDATED\",\"allowedFunctionNames\":[\"b\"]}}", "" },
 { "one call at a time", C, G, NULL, CU TOOL ",\"parallel_tool_calls\":false", NULL, "parallel_tool_calls" },
-{ "custom tool", C, G, NULL, CU ",\"tools\":[{\"type\":\"custom\",\"custom\":{\"name\":\"sql\"}}]", NULL, "tools[0]" },
+{ "custom tool", C, G, NULL, CU ",\"tools\":[{\"type\":\"custom\",\"custom\":{\"name\":\"sql\"}}]", "\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"hi\"}]}],\"tools\":[{\"functionDeclarations\":[{\"name\":\"sql\",\"parametersJsonSchema\":{\"type\":\"object\",\"properties\":{\"input\":{\"type\":\"string\"}},\"required\":[\"input\"],\"additionalProperties\":false}}]}]", "custom" },
 { "hosted tool", C, G, NULL, CU ",\"tools\":[{\"type\":\"web_search\"}]", NULL, "tools[0].type" },
 { "call and result", C, G, THREE, "\"messages\":[" U ",{\"role\":\"assistant\",\"content\":\"so\",\"tool_calls\":[" CALL("a", "f", "{\\\"n\\\":12345678901234567890}") "," CALL("b", "g", "") "]},"
   "{\"role\":\"tool\",\"tool_call_id\":\"a\",\"content\":\"3\"},{\"role\":\"tool\",\"tool_call_id\":\"b\",\"content\":[{\"type\":\"text\",\"text\":\"x\"},{\"type\":\"text\",\"text\":\"y\"}]}," U "]",
