@@ -284,6 +284,7 @@ void failure_read(enum dialect d, int status, const struct http_head *head, stru
 double retry_after_read(const struct http_head *head, double now);
 /* What the head of an answer says is left of the limits of the account that asked; -1: it does not say. Of several counts of tokens
    the scarcest. false: it says nothing that can be used, which is a count and when it is whole again. now: unix time. */
+enum { LIMITS_LONGEST = 31 * 86400 };                     /* seconds: what is told to last longer is not believed */
 struct limits_told {
   int64_t requests, tokens;                              /* left */
   double requests_reset, tokens_reset;                   /* seconds until they are whole again */

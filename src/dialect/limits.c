@@ -52,8 +52,8 @@ static double instant(struct span s) {
   return (double)timegm(&tm) - (offset && zone.p[0] == '-' ? -seconds : seconds);
 }
 
-/* Seconds from now; -1: it cannot be read. Bare numbers are seconds, or times: Unix ones in seconds or milliseconds. */
-static double reset_read(struct span s, double now) {
+/* Bare numbers are seconds, or times: Unix ones in seconds or milliseconds. */
+static double seconds_read(struct span s, double now) {
   double n;
   s = span_trim(s);
   if (span_double(s, &n)) {
@@ -64,6 +64,12 @@ static double reset_read(struct span s, double now) {
   if ((n = duration(s)) >= 0) return n;
   n = instant(s);
   return n < 0 ? -1 : n > now ? n - now : 0;
+}
+
+/* Seconds from now; -1: it cannot be read. */
+static double reset_read(struct span s, double now) {
+  double n = seconds_read(s, now);
+  return n >= 0 && n <= LIMITS_LONGEST ? n : -1;
 }
 
 struct pair { int64_t left; double reset; };             /* -1: not told */

@@ -52,14 +52,16 @@ void story_generation(struct gateway *g, const struct conf *c) {
   arena_end(&a);
 }
 
-/* Of its beginning, by the wall clock; one of a kind, since each worker has some of the numbers and never goes back. */
+/* Of its beginning, by the wall clock; one of a kind, since each worker has some of the numbers and does not go back. Where the clock was
+   set back it does, to other numbers of a millisecond: else all would be of the time it was wrong. */
 int64_t story_sequence(struct exchange *x) {
+  const int64_t back = (int64_t)2000 << LEDGER_SEQUENCE_BITS;
   struct worker *w = x->worker;
   const unsigned shift = LEDGER_SEQUENCE_BITS;
   if (x->sequence) return x->sequence;
   int64_t ago = (int64_t)((w->loop->now_ns - x->begun_ns) / 1000000), begun = worker_wall_ms(w) - (x->begun_ns ? ago : 0);
   int64_t step = w->gateway->worker_count ? w->gateway->worker_count : 1, low = (begun << shift) + w->number;
-  if (low <= w->last_sequence) low = w->last_sequence + step;
+  if (low <= w->last_sequence) low = w->last_sequence - low > back ? low + (step << 12) : w->last_sequence + step;
   return x->sequence = w->last_sequence = low;
 }
 

@@ -161,7 +161,9 @@ static void text_write(struct buf *out, enum ledger_column c, struct span s, str
 static void field_write(struct buf *out, enum ledger_column c, bool is_text, int64_t *ms, struct reading *r) {
   add(out, columns[c].key, columns[c].key_size);
   if (is_text) {
-    text_write(out, c, take_bytes(r), r);
+    struct span s = take_bytes(r);
+    if (!r->bad && s.n) text_write(out, c, s, r);
+    else r->bad = true;                                  /* an empty one is not written */
     return;
   }
   uint64_t v = take_varint(r);

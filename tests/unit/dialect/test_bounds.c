@@ -161,6 +161,8 @@ static void test_limits(void **state) {
   assert_false(good);                                    /* nobody knows until when */
   told("x-ratelimit-remaining-requests: none\r\nx-ratelimit-reset-requests: soon\r\nanthropic-ratelimit-: 1\r\nx-ratelimit-: 2\r\n", &good);
   assert_false(good);
+  l = told("x-ratelimit-remaining-requests: 0\r\nx-ratelimit-reset-requests: 1e300\r\n", &good);
+  assert_true(!good && l.requests_reset == -1);          /* no account is avoided for ever */
   told("content-type: text/plain\r\n", &good);
   assert_false(good);
 }

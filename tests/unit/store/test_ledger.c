@@ -217,6 +217,35 @@ static void drained_twice(void **state) {
   assert_int_equal(seen.count, 5);
 }
 
+/* The clock is set forward by a day, and back: batches stay in order, records are found by the time they have. */
+static void clock_goes_back(void **state) {
+  struct base b;
+  const char *why = "";
+  const int64_t now = wall_ms(), day = 86400000, times[] = { now, now + day, now + 1, now + 2 };
+  (void)state;
+  assert_true(base_open(&b, dir, &why));
+  assert_true(base_begin(&b, false));
+  for (int i = 0; i < 4; i++) {
+    struct batch k = { 0 };
+    struct record r = begun(times[i] << LEDGER_SEQUENCE_BITS, "x");
+    assert_true(batch_add(&k, record_span(&r)) && batch_save(&b, &k, times[i]));
+    buf_free(&k.text);
+  }
+  assert_true(base_commit(&b));
+  base_close(&b);
+  struct ledger_reader *l = ledger_read_open(dir, &why);
+  seen.count = 0;
+  assert_true(ledger_read_range(l, now, now + 1000, see, &seen, &why));
+  assert_int_equal(seen.count, 3);
+  seen.count = 0;
+  assert_true(ledger_read_range(l, now + 1, now + 2, see, &seen, &why));
+  assert_int_equal(seen.count, 1);
+  seen.count = 0;
+  assert_true(ledger_read_range(l, now + 1000, INT64_MAX, see, &seen, &why));
+  assert_int_equal(seen.count, 1);
+  ledger_read_close(l);
+}
+
 /* ---- layout 1: a row of a table for each */
 static void older_layout(void **state) {
   (void)state;
@@ -465,7 +494,7 @@ static void sources_are_kept(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
   const struct CMUnitTest tests[] = {
-    TEST(records_become_rows), TEST(bad_records), TEST(drained_twice), TEST(older_layout), TEST(orphans_become_rows), TEST(promises_come_back), TEST(old_and_large_go),
+    TEST(records_become_rows), TEST(bad_records), TEST(drained_twice), TEST(clock_goes_back), TEST(older_layout), TEST(orphans_become_rows), TEST(promises_come_back), TEST(old_and_large_go),
     TEST(secrets_are_hidden), TEST(contents_are_bounded), TEST(another_writer_is_refused), TEST(sources_are_kept),
   };
   log_set_level(LOG_OFF);
