@@ -372,6 +372,41 @@ def test_streams_that_break(h):
             assert b"slow down" in a.body, (name, a)
 
 
+def test_every_cut(h):
+    """A stream that stops anywhere, its bytes well ended or not, has no end unless it had said why it ended."""
+    u, w = bedrock(h)
+    whole, at, places = b"".join(HELLO), 0, []
+    for f in HELLO:
+        places += [(at + n, n == 0) for n in (0, 1, 11, 13, len(f) // 2, len(f) - 1)]
+        at += len(f)
+    finished = len(b"".join(HELLO[:-1]))
+    for place, boundary in places:
+        for end in (True, False):
+            good = end and place == finished
+            u.handler = streams(whole[:place], end=end)
+            for a, last in ((chat(w, stream=True), b"[DONE]"), (messages(w, stream=True), b"message_stop")):
+                said = "Hello." if place >= len(b"".join(HELLO[:3])) else "Hel" if place >= len(b"".join(HELLO[:2])) else None
+                assert a.status == (200 if said else 502), (place, end, a)
+                assert (last in a.body) == good and (a.body.count(b'"error"') > 0) == (not good), (place, end, a)
+                assert not said or b"".join(re.findall(rb'"(?:content|text)": ?"(Hel|lo\.)"', a.body)).decode() == said, (place, end, a)
+                assert said or a.json()["error"]["weir"]["fault"] in ("protocol", "connection", "empty"), (place, end, a)
+
+
+def test_filters(h):
+    u, w = bedrock(h, streams(START, stop("guardrail_intervened"), METADATA))
+    a = chat(w, stream=True)
+    assert a.status == 200 and chunks(a)[-1]["choices"][0]["finish_reason"] == "content_filter" and a.body.endswith(b"[DONE]\n\n"), a
+    a = messages(w, stream=True)
+    assert events(a)[-2]["delta"]["stop_reason"] == "refusal" and events(a)[-1]["type"] == "message_stop", a
+    u.handler = streams(START, word("a"), BLOCK_STOP, stop("stop_sequence", additionalModelResponseFields={"delta": {"stop_sequence": "END"}}), METADATA)
+    a = messages(w, stream=True, model=f"bedrock/{CLAUDE}", stop_sequences=["END"])
+    assert events(a)[-2]["delta"] == {"stop_reason": "stop_sequence", "stop_sequence": "END"}, a
+    assert u.requests[-1].json()["additionalModelResponseFieldPaths"] == ["/delta/stop_sequence"]
+    u.handler = streams(START, stop("max_tokens"), METADATA)
+    a = chat(w, stream=True)
+    assert a.status == 502 and a.weir["fault"] == "empty", a
+
+
 def test_unseen_failures_go_to_the_next(h):
     b, c = h.upstream(streams(START, exception("throttlingException", message="slow down"))), h.upstream()
     w = h.weir(f'provider "bedrock" {{ url = "{b.url[:-3]}" }}\n' + messages_provider("claude", c.url) + 'model "smart" { "bedrock/a.b", "claude/c" }\n', env=ENV)
