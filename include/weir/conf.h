@@ -73,7 +73,7 @@ struct account {
   unsigned index;
   struct secret *key;                 /* NULL: none (a local server) */
   struct secret *auth_line;           /* "authorization: Bearer …\r\n" or "x-api-key: …\r\n", ready to send, as it was loaded */
-  struct secret *id, *session;        /* of an account that signs (SigV4): its key id, then auth_line is NULL; its token, or NULL */
+  bool signs;                         /* SigV4: auth_line is none to send, but what it signs with (account_signing) */
   struct renewal *renewal;            /* where its key came from, when that is a file or a program; else NULL */
 };
 struct endpoint {
@@ -253,9 +253,12 @@ bool conf_files_changed(const struct conf *c, uint64_t *fingerprint);
 const struct proxy *conf_proxy(const struct conf *c, const struct url *u);
 /* The header line to send now: that of the newest reading. It lives as long as the conf; NULL: none. */
 const struct secret *account_line(const struct account *a);
+/* Of an account that signs: the parts of its line. Lent by it. */
+struct signing { struct span id, key, session; };        /* session empty: none */
+struct signing account_signing(const struct secret *line);
 /* What is asked of an endpoint for a model, behind its base: "/chat/completions", "/deployments/MODEL/chat/completions". */
 void endpoint_path(const struct endpoint *e, const struct operation_info *o, struct span model, bool stream, struct buf *out);
-/* A provider refused it (401). Begin gives true to one caller a minute, who then has a thread call account_renew, which blocks
+/* A provider refused it (401; 403 where that is said of keys). Begin gives true to one caller a minute, who then has a thread call account_renew, which blocks
    and says whether the key is another one (else *why it could not be read, or NULL), or calls account_renew_end. */
 bool account_renew_begin(const struct account *a, uint64_t now_ms);
 bool account_renew(const struct account *a, const char **why);

@@ -6,7 +6,6 @@
 
 #include "weir/http.h"
 #include "weir/mem.h"
-#include "weir/secret.h"
 #include "weir/sha256.h"
 
 enum { SIGV4_DATE = 17, SIGV4_HEADERS_MOST = 64 };       /* "20260102T030405Z" and NUL */
@@ -14,7 +13,7 @@ void sigv4_date(int64_t unix_time, char out[SIGV4_DATE]);
 
 struct sigv4_key {
   struct span id;                     /* access key id: public */
-  const struct secret *key;           /* secret access key */
+  struct span key;                    /* secret access key: lent by a secret */
   struct span region, service;
 };
 struct sigv4_request {

@@ -1,4 +1,5 @@
 #include "weir/sigv4.h"
+#include "weir/secret.h"
 #include <stdio.h>
 #include <time.h>
 
@@ -107,7 +108,7 @@ void sigv4_canonical(const struct sigv4_request *r, struct buf *out, struct buf 
 static struct span digest_span(const unsigned char digest[SHA256_SIZE]) { return span_of((const char *)digest, SHA256_SIZE); }
 
 static void key_of(const struct sigv4_key *k, const char date[SIGV4_DATE], unsigned char out[SHA256_SIZE]) {
-  struct span secret = secret_use(k->key), steps[] = { k->region, k->service, SPAN("aws4_request") };
+  struct span secret = k->key, steps[] = { k->region, k->service, SPAN("aws4_request") };
   size_t n = secret.n + 4;
   char *first = mem_alloc(n);
   memcpy(first, "AWS4", 4);

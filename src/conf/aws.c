@@ -67,9 +67,11 @@ void aws_accounts(struct load *l, const struct endpoint_draft *e, struct account
     if (!id && holds("AWS_SECRET_ACCESS_KEY", e->accounts.keys[i])) id = variable_secret(l, "AWS_ACCESS_KEY_ID");
     if (!id) continue;
     if (!e->sessions.given && holds("AWS_ACCESS_KEY_ID", id)) session = variable_secret(l, "AWS_SESSION_TOKEN");
-    accounts[i].id = id;
-    accounts[i].session = session;
-    accounts[i].auth_line = NULL;
-    accounts[i].renewal = NULL;
+    struct span none = { NULL, 0 };
+    struct secret *key = e->accounts.keys[i], *line = signing_make(secret_use(id), secret_use(key), session ? secret_use(session) : none);
+    accounts[i].signs = true;
+    accounts[i].auth_line = secret_kept(l, line);
+    secret_drop(line);
+    accounts[i].renewal = renewal_of_signing(l, id, key, session);
   }
 }

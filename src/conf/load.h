@@ -283,6 +283,10 @@ struct origin {
 };
 void secret_origin(struct load *l, struct secret *secret, const char *path, char *const *arguments);
 struct renewal *renewal_of(struct load *l, struct secret *secret, const char *header);   /* NULL: of the environment, or a credential */
+/* The same of what signs, each from where it came; session may be NULL. */
+struct renewal *renewal_of_signing(struct load *l, struct secret *id, struct secret *key, struct secret *session);
+/* Them in one secret. */
+struct secret *signing_make(struct span id, struct span key, struct span session);
 /* target.c: "authorization: Bearer …\r\n", never outside of memory that is wiped. */
 struct secret *auth_line_make(const char *header, struct span key);
 

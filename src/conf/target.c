@@ -170,7 +170,7 @@ static void endpoint_build(struct load *l, struct provider_draft *d, const struc
 /* A signature names the region that it is good for. */
 static void regions_check(struct load *l, const struct endpoint *e) {
   for (size_t i = 0; i < e->account_count; i++) {
-    if (!e->accounts[i].id || e->region.n || !e->url.host.n) continue;
+    if (!e->accounts[i].signs || e->region.n || !e->url.host.n) continue;
     problem_add(l, "region is missing: region = \"us-east-1\", or set AWS_REGION");
     return;
   }

@@ -38,7 +38,8 @@ static bool begin(const struct exchange *x, const struct target *t) {
 
 bool renew_wanted(const struct exchange *x, const struct attempt *a) {
   const struct account *account = a->target.account;
-  if (a->status != 401 || a->fault != FAULT_AUTH || !account || !account->renewal || x->renewed || x->raw || x->worker->simulated) return false;
+  bool refused = a->status == 401 || (a->status == 403 && a->target.provider->dialect == DIALECT_CONVERSE);   /* AWS says so of keys that are old */
+  if (!refused || a->fault != FAULT_AUTH || !account || !account->renewal || x->renewed || x->raw || x->worker->simulated) return false;
   return account_line(account) != a->key_line || account_renews(account) || begin(x, &a->target);
 }
 

@@ -564,7 +564,7 @@ int request_compose(struct exchange *x, struct attempt *a, struct buf *head, str
   buf_add(head, SPAN("\r\n"));
   if (pool_absolute(p) && p->proxy_auth) buf_add(head, secret_use(p->proxy_auth));
   a->key_line = a->target.account ? account_line(a->target.account) : NULL;
-  if (a->key_line) buf_add(head, secret_use(a->key_line));
+  if (a->key_line && !a->target.account->signs) buf_add(head, secret_use(a->key_line));
   compose_headers(x, a, head);
   compose_framing(x, head, length);
   sign_head(x, a, path_at, path_end, parts, count, head);

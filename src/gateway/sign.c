@@ -34,15 +34,16 @@ void sign_head(struct exchange *x, const struct attempt *a, size_t path_at, size
   const struct account *account = a->target.account;
   struct http_header headers[SIGV4_HEADERS_MOST];
   char date[SIGV4_DATE], hash[SHA256_HEX];
-  if (!account || !account->id) return;
+  if (!account || !account->signs) return;
+  struct signing with = account_signing(a->key_line);
   body_hash(parts, count, hash);
   sigv4_date(worker_wall_ms(x->worker) / 1000, date);
   http_write_header(head, SPAN("x-amz-date"), span_cstr(date));
-  if (account->session) http_write_header(head, SPAN("x-amz-security-token"), secret_use(account->session));
+  if (with.session.n) http_write_header(head, SPAN("x-amz-security-token"), with.session);
   struct span all = buf_span(head), path, query = span_cut(span_of(all.p + path_at, path_end - path_at), '?', &path), none;
   struct span lines = span_cut(span_from(all, path_end), '\n', &none);
   struct sigv4_request r = { x->req.method, path, query, headers, lines_read(lines, headers), hash };
-  struct sigv4_key k = { secret_use(account->id), account->key, a->target.endpoint->region, SPAN("bedrock") };
+  struct sigv4_key k = { with.id, with.key, a->target.endpoint->region, SPAN("bedrock") };
   struct buf line = { 0 };
   sigv4_write(&r, &k, date, &line);                      /* headers lie in head, which may move */
   buf_add(head, buf_span(&line));

@@ -291,6 +291,34 @@ def test_who_signs(h):
     assert wire.post(w.port, "/model/x/converse", b"{}").status == 404
 
 
+def test_temporary_keys_change(h):
+    def write(name, text):
+        path = os.path.join(h.tmp, name)
+        with open(path + ".new", "w") as f:
+            f.write(text + "\n")
+        os.chmod(path + ".new", 0o600)
+        os.rename(path + ".new", path)
+        return path
+
+    def answers(request, peer):
+        good = f"Credential={now[0]}/" in request.header("authorization") and request.header("x-amz-security-token") == now[2]
+        return usual(request, peer) if good else error("ExpiredTokenException", "The security token included in the request is expired", 403)(request, peer)
+
+    now = ["AKONE", "one", "token-one"]
+    fields = {n: write(n, v) for n, v in zip(("key_id", "key", "session"), now)}
+    u, w = bedrock(h, answers, ", ".join(f'{n} = file "{p}"' for n, p in fields.items()) + ', region = "us-east-1"')
+    assert chat(w).status == 200
+    now[:] = ["AKTWO", "two", "token-two"]
+    for n, v in zip(("key_id", "key", "session"), now):
+        write(n, v)
+    a = chat(w, stream=True)
+    assert a.status == 200 and a.text() == "Hello." and a.header("x-weir-attempts") == "2", a
+    check_signature(u.requests[-1], "two", "AKTWO", token="token-two")
+    now[:] = ["AKTHREE", "three", "token-three"]  # and nobody has written that
+    a = chat(w)
+    assert a.status == 502 and a.weir["fault"] == "auth" and "two" not in w.err + w.out, a
+
+
 def test_large_bodies_are_signed_whole(h):
     u, w = bedrock(h)
     a = chat(w, messages=[{"role": "user", "content": "x" * 100000}])

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include "weir/secret.h"
 #include "weir/sigv4.h"
 
 static const char nothing[] = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -28,7 +29,7 @@ static const struct vector vectors[] = {
 static void published(void **state) {
   (void)state;
   struct secret *key = secret_new(SPAN("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"));
-  const struct sigv4_key k = { SPAN("AKIDEXAMPLE"), key, SPAN("us-east-1"), SPAN("service") };
+  const struct sigv4_key k = { SPAN("AKIDEXAMPLE"), secret_use(key), SPAN("us-east-1"), SPAN("service") };
   for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
     const struct vector *v = &vectors[i];
     struct http_header headers[6] = { { SPAN("X-Amz-Date"), SPAN("20150830T123600Z") } };
@@ -55,7 +56,7 @@ static const struct http_header bedrock[] = {
 static void bedrock_requests(void **state) {
   (void)state;
   struct secret *key = secret_new(SPAN("wEiRsEcReTkEyExAmPlE/0000000000000000000"));
-  const struct sigv4_key k = { SPAN("AKIDEXAMPLE0000WEIR"), key, SPAN("us-east-1"), SPAN("bedrock") };
+  const struct sigv4_key k = { SPAN("AKIDEXAMPLE0000WEIR"), secret_use(key), SPAN("us-east-1"), SPAN("bedrock") };
   struct sigv4_request r = { SPAN("POST"), SPAN("/model/acme.demo-v1%3A0/converse-stream"), SPAN(""), bedrock, 3,
                              "c3335e07d6e89650bf94cb98664be69f8774dbc3198df221f113db0a59ea14f0" };
   struct buf out = { 0 }, names = { 0 };
@@ -82,7 +83,7 @@ static void an_arn(void **state) {
     { SPAN("host"), SPAN("127.0.0.1:33249") }, { SPAN("x-amz-date"), SPAN("20261121T022815Z") }, { SPAN("content-type"), SPAN("application/json") },
   };
   struct secret *key = secret_new(SPAN("sec"));
-  const struct sigv4_key k = { SPAN("AKIDX"), key, SPAN("us-east-1"), SPAN("bedrock") };
+  const struct sigv4_key k = { SPAN("AKIDX"), secret_use(key), SPAN("us-east-1"), SPAN("bedrock") };
   struct sha256 h;
   unsigned char digest[SHA256_SIZE];
   char hex[SHA256_HEX];
