@@ -32,7 +32,8 @@ enum dialect dialect_family(enum dialect d);
 /* What a client can ask of a known route. A provider of dialect chat or responses is an OpenAI-like
    one and serves the first five; one of dialect messages the next two, one of gemini and one of converse one of the last. */
 enum operation {
-  OP_CHAT, OP_COMPLETIONS, OP_EMBEDDINGS, OP_RESPONSES, OP_MESSAGES, OP_COUNT_TOKENS, OP_GENERATE, OP_CONVERSE, OP_COUNT
+  OP_CHAT, OP_COMPLETIONS, OP_EMBEDDINGS, OP_RESPONSES, OP_MESSAGES, OP_COUNT_TOKENS, OP_GENERATE, OP_GENERATE_ARRAY,
+  OP_GEMINI_TOKENS, OP_GEMINI_EMBED, OP_GEMINI_EMBEDS, OP_CONVERSE, OP_COUNT
 };
 struct operation_info {
   enum operation operation;
@@ -42,8 +43,15 @@ struct operation_info {
   bool streams;                                          /* may be asked to stream */
 };
 const struct operation_info *operation_info(enum operation o);
-/* By exact client path, or NULL. */
+/* By exact client path, or NULL. Of a stream without alt=sse it is OP_GENERATE_ARRAY, whose answer is one list. */
 const struct operation_info *operation_by_path(struct span path);
+/* Gemini's paths name the model: raw, as it stands there. False: this path has none. */
+bool operation_path_model(struct span path, struct span *model);
+/* It asks how many tokens something is, which costs nothing; for vectors. */
+static inline bool operation_counts(const struct operation_info *o) { return o->operation == OP_COUNT_TOKENS || o->operation == OP_GEMINI_TOKENS; }
+static inline bool operation_embeds(const struct operation_info *o) {
+  return o->operation == OP_EMBEDDINGS || o->operation == OP_GEMINI_EMBED || o->operation == OP_GEMINI_EMBEDS;
+}
 bool operation_served(const struct operation_info *o, enum dialect provider);
 /* What a provider of that dialect is asked when the dialect of the question is free. */
 const struct operation_info *operation_own(enum dialect provider);
@@ -67,6 +75,10 @@ struct request_facts {
   struct span user, session;                             /* user (safety_identifier, metadata.user_id); metadata.session_id (user_id). Raw JSON
                                                             string content without escapes, else empty */
 };
+/* The members of a body as all of these functions take them. Gemini's stand in one level more than others': what is in its generationConfig
+   are members too, "generationConfig.topP"; and each name is in the first of its two spellings. Others are copied. False: *why. */
+bool request_flat(const struct operation_info *o, const struct json_member *members, size_t count, struct arena *a, struct json_member **out, size_t *out_count, const char **why);
+void request_nest(const struct json_member *members, size_t count, struct buf *out);     /* a gemini body of such members */
 /* members: of the body (json_read_object). false: *why says what is wrong, for a 400 ("'model' must be a string"). A missing
    model is not an error here. */
 bool request_read(const struct operation_info *o, const struct json_member *members, size_t count, struct request_facts *out, const char **why);
@@ -308,6 +320,7 @@ struct error {
   struct span param;
   struct span id;                                        /* request id */
   struct span hint;                                      /* what the caller can do; empty: chosen from word and fault */
+  double retry_after;                                    /* seconds, where a dialect tells it in the body; 0: none */
   const struct tried *tried;
   size_t tried_count;
 };

@@ -22,6 +22,7 @@ struct translating {
   bool old_limit_name;                                   /* chat: max_tokens, for servers that know nothing newer */
   bool ask_usage;                                        /* chat: a stream's usage is asked for */
   int8_t reasoning;                                      /* the model thinks: 1, 0, -1 nobody knows */
+  bool stream;                                           /* gemini as a client: its path asks for a stream */
   bool strict;                                           /* what would be a loss is refused */
   const struct span *allowed;                            /* words of fields that may be left out (weir.allow_loss) */
   size_t allowed_count;

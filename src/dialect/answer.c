@@ -7,14 +7,29 @@ static void answer_error(enum dialect d, struct json error, struct answer_facts 
   out->fault = f.fault;
 }
 
+/* A stream as one list: what counts of usage and model is what the last item with it says. */
+static void each_read(const struct operation_info *o, struct json list, struct answer_parts *parts, struct pieces *p) {
+  struct json_iter i = json_iter(list);
+  for (struct json key, item; json_next(&i, &key, &item);) {
+    struct answer_parts one = { 0 };
+    if (item.type == JSON_OBJECT) dialect_impl(o->dialect)->answer(o, item, &one, p);
+    parts->shaped |= one.shaped;
+    if (one.error.type != JSON_NONE) parts->error = one.error;
+    if (one.usage.type == JSON_OBJECT) parts->usage = one.usage;
+    if (one.model.type == JSON_STRING) parts->model = one.model;
+  }
+}
+
 void answer_read(const struct operation_info *o, struct span body, struct answer_facts *out) {
   const struct dialect_impl *d = dialect_impl(o->dialect);
   struct json document;
   struct answer_parts parts = { 0 };
   struct pieces p = { 0 };
   *out = (struct answer_facts){ .fault = FAULT_INVALID, .usage = USAGE_NONE };
-  if (!json_read(body, &document, NULL) || document.type != JSON_OBJECT) return;
-  d->answer(o, document, &parts, &p);
+  if (!json_read(body, &document, NULL)) return;
+  if (document.type == JSON_ARRAY && o->operation == OP_GENERATE_ARRAY) each_read(o, document, &parts, &p);
+  else if (document.type == JSON_OBJECT) d->answer(o, document, &parts, &p);
+  else return;
   out->finish = p.finish;
   out->has_tools = p.tools;
   out->model = string_raw(parts.model);
@@ -34,5 +49,6 @@ void answer_text(const struct operation_info *o, struct json document, bool thin
   struct answer_parts parts = { 0 };
   struct pieces p = { .text = out, .scratch = &scratch, .thinking = thinking, .last_choice = -1 };
   if (document.type == JSON_OBJECT) dialect_impl(o->dialect)->answer(o, document, &parts, &p);
+  else if (document.type == JSON_ARRAY && o->operation == OP_GENERATE_ARRAY) each_read(o, document, &parts, &p);
   arena_end(&scratch);
 }

@@ -14,10 +14,10 @@ enum {
 /* Keys that bring in what the body does not hold. */
 static const struct span brings[] = {
   SPAN("image_url"), SPAN("file_id"),          SPAN("file_url"), SPAN("video_url"), SPAN("image"), SPAN("cachePoint"), SPAN("file_data"),
-  SPAN("audio"),     SPAN("vector_store_ids"), SPAN("url"),
+  SPAN("audio"),     SPAN("vector_store_ids"), SPAN("url"),      SPAN("inlineData"), SPAN("inline_data"), SPAN("fileData"), SPAN("file_data"),
 };
 static const struct span stored[] = {
-  SPAN("previous_response_id"), SPAN("conversation"), SPAN("container"), SPAN("context_management"), SPAN("mcp_servers"), SPAN("data_sources"),
+  SPAN("previous_response_id"), SPAN("conversation"), SPAN("container"), SPAN("context_management"), SPAN("mcp_servers"), SPAN("data_sources"), SPAN("cachedContent"),
 };
 
 /* "name" in quotes stands somewhere in the text: a value that reads so makes the bound wider, never narrower. */
@@ -37,6 +37,15 @@ static bool brings_in(uint64_t keys, struct span text) {
   return has_key(keys, text, SPAN("source")) && quoted(text, SPAN("base64"));         /* messages: pictures and documents */
 }
 
+/* Gemini's tools are lists of functions, and what it runs itself. */
+static bool functions_alone(struct json tool) {
+  struct json_iter i = json_iter(tool);
+  struct json key, v;
+  while (tool.type == JSON_OBJECT && json_next(&i, &key, &v))
+    if (!json_string_is(key, SPAN("functionDeclarations")) && !json_string_is(key, SPAN("function_declarations"))) return false;
+  return true;
+}
+
 /* A tool that runs at the provider: whatever is neither a function nor a custom one. */
 static void bound_tools(struct json tools, enum dialect d, struct request_bounds *out) {
   struct json_iter i = json_iter(tools);
@@ -45,6 +54,7 @@ static void bound_tools(struct json tools, enum dialect d, struct request_bounds
   while (tools.type == JSON_ARRAY && json_next(&i, &key, &tool)) {
     struct json type = json_in(tool, SPAN("type"));
     any = true;
+    if (d == DIALECT_GEMINI && functions_alone(tool)) continue;
     if (json_string_is(type, SPAN("function")) || json_string_is(type, SPAN("custom")) || (d == DIALECT_MESSAGES && type.type != JSON_STRING)) continue;
     int64_t uses = json_count(json_in(tool, SPAN("max_uses")));
     out->beyond = true;
@@ -95,6 +105,9 @@ static void bound_member(const struct operation_info *o, struct json key, struct
   if (json_string_is(key, SPAN("service_tier"))) bound_tier(v, out);
   if (json_string_is(key, SPAN("speed"))) out->fast |= json_string_is(v, SPAN("fast"));
   if (json_string_is(key, SPAN("background"))) out->later |= v.type == JSON_TRUE;
+  if (json_string_is(key, SPAN("generationConfig.candidateCount"))) asked->n = larger(asked->n, count_of(v));
+  if (json_string_is(key, SPAN("generationConfig.responseModalities"))) out->audio_out |= quoted(v.text, SPAN("AUDIO"));
+  if (json_string_is(key, SPAN("serviceTier"))) bound_tier(v, out);
   if (chat && json_string_is(key, SPAN("n"))) asked->n = larger(asked->n, count_of(v));
   if (completions && json_string_is(key, SPAN("best_of"))) asked->best = larger(asked->best, count_of(v));
   if (completions && json_string_is(key, SPAN("prompt"))) asked->prompts = larger(asked->prompts, prompts_in(v));
@@ -105,7 +118,7 @@ static void bound_member(const struct operation_info *o, struct json key, struct
   out->caches_1h |= out->caches && quoted(v.text, SPAN("1h"));
   if (is_schema(key)) return;
   out->beyond |= brings_in(keys, v.text) || (responses && quoted(v.text, SPAN("item_reference")));
-  out->audio_in |= has_key(keys, v.text, SPAN("input_audio"));
+  out->audio_in |= has_key(keys, v.text, SPAN("input_audio")) || (o->dialect == DIALECT_GEMINI && span_search(v.text, SPAN("audio/")) < v.text.n);
 }
 
 void request_bounds(const struct operation_info *o, struct span body, const struct json_member *members, size_t count, uint64_t keys,
@@ -118,7 +131,7 @@ void request_bounds(const struct operation_info *o, struct span body, const stru
   }
   if (out->caches && !out->caches_1h) out->caches_1h = quoted(body, SPAN("1h"));
   out->choices = larger(asked.n, asked.best) * asked.prompts;
-  out->no_output = o->operation == OP_EMBEDDINGS || o->operation == OP_COUNT_TOKENS;
+  out->no_output = operation_embeds(o) || operation_counts(o);
   if (o->operation == OP_COMPLETIONS) out->output = COMPLETIONS_OUTPUT;
 }
 

@@ -1,6 +1,6 @@
 /* error.c: weir's own errors in the caller's dialect. The status decides the type field, the fault or
    weir's word the code, so that an SDK raises the class it would raise for the provider itself. */
-#include "dialect_impl.h"
+#include "gemini.h"
 
 static struct span word_of(const struct error *e, int status) {
   if (e->word.n) return e->word;
@@ -125,11 +125,22 @@ static void messages_error(struct json_writer *w, const struct error *e, int sta
   field_str(w, SPAN("request_id"), e->id);
 }
 
+static void gemini_error(struct json_writer *w, const struct error *e, int status) {
+  field_object(w, SPAN("error"));
+  field_int(w, SPAN("code"), status);
+  field_str(w, SPAN("message"), e->message);
+  field_str(w, SPAN("status"), gemini_status(status));
+  gemini_details(w, e->retry_after);
+  weir_write(w, e, status);
+  json_end(w, '}');
+}
+
 int error_write(enum dialect d, const struct error *e, struct buf *out) {
   struct json_writer w = { .out = out };
   int status = status_of(d, e);
   json_begin(&w, '{');
   if (d == DIALECT_MESSAGES) messages_error(&w, e, status);
+  else if (d == DIALECT_GEMINI) gemini_error(&w, e, status);
   else openai_error(&w, e, status);
   json_end(&w, '}');
   return status;
@@ -148,10 +159,11 @@ void error_write_event(const struct operation_info *o, const struct event_state 
                        struct buf *out) {
   struct json_writer w = { .out = out };
   int status = status_of(o->dialect, e);
-  event_begin(out, o->dialect == DIALECT_CHAT ? SPAN("") : SPAN("error"));
+  event_begin(out, o->dialect == DIALECT_CHAT || o->dialect == DIALECT_GEMINI ? SPAN("") : SPAN("error"));
   json_begin(&w, '{');
   switch (o->dialect) {
   case DIALECT_MESSAGES:  messages_error(&w, e, status); break;
+  case DIALECT_GEMINI:    gemini_error(&w, e, status); break;
   case DIALECT_RESPONSES: responses_error_event(&w, s, e, status); break;
   default:                openai_error(&w, e, status); break;
   }

@@ -170,7 +170,13 @@ static void gemini_pieces(const struct operation_info *o, struct span name, stru
 
 static void gemini_answer(const struct operation_info *o, struct json document, struct answer_parts *parts, struct pieces *p) {
   struct json candidates = json_in(document, SPAN("candidates"));
-  (void)o;
+  if (o->operation != OP_GENERATE && o->operation != OP_GENERATE_ARRAY) {
+    struct json vector = json_under(document, "embedding.values"), vectors = json_in(document, SPAN("embeddings"));
+    parts->shaped = true;
+    if (json_truthy(json_in(document, SPAN("error")))) parts->error = document;
+    p->real = o->operation == OP_GEMINI_TOKENS || json_under(vector, "0").type == JSON_NUMBER || json_under(vectors, "0").type == JSON_OBJECT;
+    return;
+  }
   parts->usage = json_in(document, SPAN("usageMetadata"));
   parts->model = json_in(document, SPAN("modelVersion"));
   if (json_truthy(json_in(document, SPAN("error")))) parts->error = document;

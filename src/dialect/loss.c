@@ -1,5 +1,5 @@
 /* loss.c: a request without the state that is valid only where it was made. What stays keeps its bytes. */
-#include "dialect_impl.h"
+#include "gemini.h"
 
 const char *const loss_words[LOSS_COUNT] = { "thinking", "previous_response_id", "conversation" };
 
@@ -58,9 +58,25 @@ void loss_messages(struct json list, struct buf *out) {
   buf_byte(out, ']');
 }
 
+static void gemini_write(const struct json_member *members, size_t count, uint32_t losses, struct buf *out) {
+  struct arena a = { 0 };
+  struct json_member *left = arena_alloc(&a, (count + 1) * sizeof *left);
+  struct buf contents = { 0 };
+  for (size_t i = 0; i < count; i++) {
+    left[i] = members[i];
+    if (!(losses >> LOSS_THINKING & 1) || !json_string_is(members[i].key, SPAN("contents"))) continue;
+    gemini_unsigned(members[i].value, &contents);
+    left[i].value.text = buf_span(&contents);
+  }
+  request_nest(left, count, out);
+  buf_free(&contents);
+  arena_end(&a);
+}
+
 void loss_write(const struct operation_info *o, const struct json_member *members, size_t count, uint32_t losses, struct buf *out) {
   const char *list = request_member(o, members, count, SPAN("messages"));
   bool first = true;
+  if (o->dialect == DIALECT_GEMINI) { gemini_write(members, count, losses, out); return; }
   buf_byte(out, '{');
   for (size_t i = 0; i < count; i++) {
     struct json key = members[i].key;

@@ -12,6 +12,10 @@ static const struct operation_info operations[OP_COUNT] = {
   { OP_MESSAGES,     DIALECT_MESSAGES,  "/v1/messages",              "/messages",              true },
   { OP_COUNT_TOKENS, DIALECT_MESSAGES,  "/v1/messages/count_tokens", "/messages/count_tokens", false },
   { OP_GENERATE,     DIALECT_GEMINI,    "/v1beta/models/{model}:generateContent", ":generateContent", true },
+  { OP_GENERATE_ARRAY, DIALECT_GEMINI,  "/v1beta/models/{model}:streamGenerateContent", ":streamGenerateContent", false },
+  { OP_GEMINI_TOKENS, DIALECT_GEMINI,   "/v1beta/models/{model}:countTokens", ":countTokens", false },
+  { OP_GEMINI_EMBED, DIALECT_GEMINI,    "/v1beta/models/{model}:embedContent", ":embedContent", false },
+  { OP_GEMINI_EMBEDS, DIALECT_GEMINI,   "/v1beta/models/{model}:batchEmbedContents", ":batchEmbedContents", false },
   { OP_CONVERSE,     DIALECT_CONVERSE,  "/model/{model}/converse",   "/converse",              true },
 };
 
@@ -32,7 +36,23 @@ const struct operation_info *operation_info(enum operation o) {
   return &operations[o];
 }
 
+bool operation_path_model(struct span path, struct span *model) {
+  static const struct span folders[] = { SPAN("/v1beta/models/"), SPAN("/v1/models/"), SPAN("/v1beta/tunedModels/"), SPAN("/v1beta/dynamic/") };
+  size_t colon = path.n;
+  while (colon && path.p[colon - 1] != ':') colon--;
+  for (size_t i = 0; colon && i < sizeof folders / sizeof *folders; i++) {
+    if (!span_starts(path, folders[i]) || colon - 1 <= folders[i].n) continue;
+    size_t from = i < 2 ? folders[i].n : SPAN("/v1beta/").n;
+    *model = span_of(path.p + from, colon - 1 - from);
+    return true;
+  }
+  return false;
+}
+
 const struct operation_info *operation_by_path(struct span path) {
+  struct span model;
+  for (unsigned o = OP_GENERATE; o < OP_COUNT; o++)
+    if (operations[o].dialect == DIALECT_GEMINI && span_ends(path, span_cstr(operations[o].suffix))) return operation_path_model(path, &model) ? &operations[o] : NULL;
   for (unsigned o = 0; o < OP_COUNT; o++)
     if (!strchr(operations[o].path, '{') && span_eq(path, span_cstr(operations[o].path))) return &operations[o];
   return NULL;

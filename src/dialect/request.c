@@ -1,6 +1,6 @@
 /* request.c: what a request asks, read where it stands. */
 #include "cursor.h"
-#include "dialect_impl.h"
+#include "gemini.h"
 
 /* The members that mean something, found in one pass over the body. */
 struct body {
@@ -201,6 +201,7 @@ bool request_read(const struct operation_info *o, const struct json_member *memb
 bool request_read_keys(const struct operation_info *o, const struct json_member *members, size_t count, uint64_t keys,
                        struct request_facts *out, const char **why) {
   struct body b = { .operation = o };
+  if (o->dialect == DIALECT_GEMINI) return gemini_request(members, count, out, why);
   body_read(&b, members, count);
   struct json stream = b.stream, model = b.model;
   *out = (struct request_facts){ .max_tokens = -1 };
@@ -224,19 +225,20 @@ bool request_read_keys(const struct operation_info *o, const struct json_member 
 }
 
 /* ---- names */
+#define CONFIG "generationConfig."
 struct member_name { struct span word; const char *names[OP_COUNT]; };
 
 const char *request_member(const struct operation_info *o, const struct json_member *members, size_t count,
                            struct span word) {
   static const struct member_name known[] = {
-    { SPAN("model"), { "model", "model", "model", "model", "model", "model" } },
-    { SPAN("messages"), { "messages", "prompt", "input", "input", "messages", "messages" } },
-    { SPAN("max_tokens"), { "max_completion_tokens", "max_tokens", NULL, "max_output_tokens", "max_tokens", NULL } },
-    { SPAN("temperature"), { "temperature", "temperature", NULL, "temperature", "temperature", NULL } },
-    { SPAN("top_p"), { "top_p", "top_p", NULL, "top_p", "top_p", NULL } },
-    { SPAN("stop"), { "stop", "stop", NULL, NULL, "stop_sequences", NULL } },
-    { SPAN("tools"), { "tools", NULL, NULL, "tools", "tools", "tools" } },
-    { SPAN("system"), { NULL, NULL, NULL, "instructions", "system", "system" } },
+    { SPAN("model"), { "model", "model", "model", "model", "model", "model", "model", "model", "model", "model", "model" } },
+    { SPAN("messages"), { "messages", "prompt", "input", "input", "messages", "messages", "contents", "contents", "contents", "content", "requests" } },
+    { SPAN("max_tokens"), { "max_completion_tokens", "max_tokens", NULL, "max_output_tokens", "max_tokens", NULL, CONFIG "maxOutputTokens", CONFIG "maxOutputTokens" } },
+    { SPAN("temperature"), { "temperature", "temperature", NULL, "temperature", "temperature", NULL, CONFIG "temperature", CONFIG "temperature" } },
+    { SPAN("top_p"), { "top_p", "top_p", NULL, "top_p", "top_p", NULL, CONFIG "topP", CONFIG "topP" } },
+    { SPAN("stop"), { "stop", "stop", NULL, NULL, "stop_sequences", NULL, CONFIG "stopSequences", CONFIG "stopSequences" } },
+    { SPAN("tools"), { "tools", NULL, NULL, "tools", "tools", "tools", "tools", "tools" } },
+    { SPAN("system"), { NULL, NULL, NULL, "instructions", "system", "system", "systemInstruction", "systemInstruction" } },
   };
   if (o->operation == OP_CHAT && span_eq(word, SPAN("max_tokens")) &&
       json_member_of(members, count, word).type != JSON_NONE &&
@@ -256,11 +258,16 @@ static struct json format_of(const struct operation_info *o, const struct json_m
 }
 
 bool request_wants_json(const struct operation_info *o, const struct json_member *members, size_t count) {
+  if (o->dialect == DIALECT_GEMINI) return json_string_is(json_member_of(members, count, SPAN(CONFIG "responseMimeType")), SPAN("application/json"));
   struct json type = json_in(format_of(o, members, count), SPAN("type"));
   return json_string_is(type, SPAN("json_object")) || json_string_is(type, SPAN("json_schema"));
 }
 
 struct json request_schema(const struct operation_info *o, const struct json_member *members, size_t count) {
+  if (o->dialect == DIALECT_GEMINI) {
+    struct json schema = json_member_of(members, count, SPAN(CONFIG "responseJsonSchema"));
+    return schema.type == JSON_OBJECT ? schema : json_absent;
+  }
   struct json format = format_of(o, members, count), none = { 0 };
   if (!json_string_is(json_in(format, SPAN("type")), SPAN("json_schema"))) return none;
   struct json schema = o->dialect == DIALECT_CHAT ? json_under(format, "json_schema.schema") : json_in(format, SPAN("schema"));

@@ -1,5 +1,5 @@
 /* request_text.c: the text a request carries, by role, for policies that look at it. */
-#include "dialect_impl.h"
+#include "gemini.h"
 
 enum role { ROLE_SYSTEM = 1, ROLE_USER = 2, ROLE_ASSISTANT = 4, ROLE_TOOL = 8, ROLE_ALL = 15 };
 
@@ -75,10 +75,20 @@ static void input_add(struct gather *g, struct json input) {
   }
 }
 
+static void gemini_add(void *arg, enum gemini_role role, struct json text) {
+  static const enum role roles[] = { [GEMINI_SYSTEM] = ROLE_SYSTEM, [GEMINI_USER] = ROLE_USER, [GEMINI_MODEL] = ROLE_ASSISTANT, [GEMINI_TOOL] = ROLE_TOOL };
+  text_add(arg, roles[role], text);
+}
+
 void request_text(const struct operation_info *o, const struct json_member *members, size_t count, struct span role,
                   struct buf *out) {
   struct gather g = { .out = out, .wanted = role.n ? role_of(role) : ROLE_ALL };
   if (role.n && g.wanted == ROLE_USER && !span_eq(role, SPAN("user"))) return;       /* no such role */
+  if (o->dialect == DIALECT_GEMINI) {
+    gemini_texts(members, count, gemini_add, &g);
+    arena_end(&g.scratch);
+    return;
+  }
   switch (o->operation) {
   case OP_COMPLETIONS: content_add(&g, ROLE_USER, json_member_of(members, count, SPAN("prompt"))); break;
   case OP_EMBEDDINGS:  content_add(&g, ROLE_USER, json_member_of(members, count, SPAN("input"))); break;

@@ -25,6 +25,7 @@ static const struct teller {
 } tellers[DIALECT_COUNT] = {
   [DIALECT_CHAT] = { tell_chat_start, tell_chat, tell_chat_whole },
   [DIALECT_MESSAGES] = { tell_messages_start, tell_messages, tell_messages_whole },
+  [DIALECT_GEMINI] = { tell_gemini_start, tell_gemini, tell_gemini_whole },
 };
 
 static void chat_event(struct translation *t, struct span name, struct json data) {

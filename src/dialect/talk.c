@@ -2,16 +2,17 @@
 #include "talk.h"
 
 const char *const translate_words[] = {
-  "allowed_tools", "annotations", "audio", "cache_control", "citations", "container", "context", "context_management", "custom", "defer_loading", "description", "detail", "display",
+  "allowed_tools", "annotations", "audio", "cache_control", "cached_content", "citations", "container", "context", "context_management", "custom", "defer_loading", "description", "detail", "display",
   "document", "eager_input_streaming", "file_id", "frequency_penalty", "function_call", "functions", "image", "inference_geo", "input_audio", "is_error",
   "logit_bias", "logprobs", "max_tokens", "mcp_servers", "metadata", "modalities", "n", "name", "parallel_tool_calls", "prediction", "prefill", "presence_penalty",
-  "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning_effort", "refusal", "response_format", "safety_identifier",
+  "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning_effort", "refusal", "response_format", "safety_identifier", "safety_settings",
   "search_result", "seed", "service_tier", "stop", "store", "strict", "system", "temperature", "title", "tool_choice", "tools", "top_k", "top_logprobs",
   "user", "user_id", "verbosity", "video_url", "web_search", "web_search_options",
 };
 const size_t translate_word_count = sizeof translate_words / sizeof *translate_words;
 
-static bool is_translated(const struct operation_info *o) { return o->operation == OP_CHAT || o->operation == OP_MESSAGES || o->operation == OP_GENERATE || o->operation == OP_CONVERSE; }
+static bool is_translated(const struct operation_info *o) { return o->operation == OP_CHAT || o->operation == OP_MESSAGES || o->operation == OP_GENERATE || o->operation == OP_GENERATE_ARRAY ||
+          o->operation == OP_CONVERSE; }
 
 const struct operation_info *operation_at(const struct operation_info *o, enum dialect provider) {
   if (is_translated(o) && o->dialect != provider) return operation_own(provider);
@@ -157,14 +158,21 @@ struct tool *tool_add(struct talk *t) {
 
 void extra_add(struct talk *t, const struct place *place, struct span word, const char *instead) {
   struct extra *e = arena_alloc(t->arena, sizeof *e);
-  *e = (struct extra){ t->extras, word, place, instead };
+  *e = (struct extra){ t->extras, word, place, instead, json_absent };
   t->extras = e;
+}
+
+void extra_value(struct talk *t, const struct place *place, struct span word, const char *instead, struct json v) {
+  extra_add(t, place, word, instead);
+  t->extras->v = v;
 }
 
 struct json extra_take(struct talk *t, const char *word) {
   for (struct extra **e = &t->extras; *e; e = &(*e)->next) {
     if (!span_eq((*e)->word, span_cstr(word))) continue;
+    struct json v = (*e)->v;
     *e = (*e)->next;
+    if (v.type != JSON_NONE) return v;
     return json_member_of(t->body->members, t->body->count, span_cstr(word));
   }
   return json_absent;
@@ -294,7 +302,8 @@ static void customs_tell(struct talk *t) {
 
 bool translate_request(const struct operation_info *from, const struct operation_info *to, const struct json_member *members, size_t count,
                        struct translating *how, struct buf *out) {
-  static void (*const readers[DIALECT_COUNT])(struct talk *, struct object *) = { [DIALECT_CHAT] = talk_read_chat, [DIALECT_MESSAGES] = talk_read_messages };
+  static void (*const readers[DIALECT_COUNT])(struct talk *, struct object *) = { [DIALECT_CHAT] = talk_read_chat, [DIALECT_MESSAGES] = talk_read_messages,
+                                                                               [DIALECT_GEMINI] = talk_read_gemini };
   static void (*const writers[DIALECT_COUNT])(struct talk *, struct buf *) = {
     [DIALECT_CHAT] = talk_write_chat, [DIALECT_MESSAGES] = talk_write_messages, [DIALECT_RESPONSES] = talk_write_responses, [DIALECT_GEMINI] = talk_write_gemini,
     [DIALECT_CONVERSE] = talk_write_converse,

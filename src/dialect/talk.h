@@ -24,6 +24,7 @@ struct part {
   const struct place *place;
   bool plain;                         /* it was the whole content, as a string */
   bool error;                         /* RESULT: the tool failed */
+  bool answered;                      /* CALL: a result of it was read */
   bool titled;                        /* PDF: the model is shown the title */
   bool custom;                        /* CALL, RESULT: of a tool that takes free text; arguments are that text, plain (CAN_CUSTOM) */
   struct json text;                   /* TEXT, REFUSAL, THINKING: string. REDACTED: its data. PDF, FILE: its title */
@@ -59,6 +60,7 @@ struct extra {
   struct span word;
   const struct place *place;
   const char *instead;                /* NULL: a loss; else refused, and what is nearest */
+  struct json v;                      /* NONE: the request's member of that word */
 };
 enum effort { EFFORT_UNTOLD, EFFORT_NONE, EFFORT_MINIMAL, EFFORT_LOW, EFFORT_MEDIUM, EFFORT_HIGH, EFFORT_XHIGH, EFFORT_MAX };
 enum choice { CHOICE_UNTOLD, CHOICE_AUTO, CHOICE_NONE, CHOICE_ANY, CHOICE_ONE };
@@ -129,6 +131,7 @@ struct turn *turn_add(struct talk *t, enum role role, const struct place *place)
 struct part *part_add(struct talk *t, struct part ***end, enum part_kind kind, const struct place *place);
 struct tool *tool_add(struct talk *t);
 void extra_add(struct talk *t, const struct place *place, struct span word, const char *instead);
+void extra_value(struct talk *t, const struct place *place, struct span word, const char *instead, struct json v);
 struct json extra_take(struct talk *t, const char *word);                /* the writer says it: its value, or NONE */
 void extras_settle(struct talk *t);                                      /* what no writer took */
 struct span talk_string(struct talk *t, struct json v);                  /* a string's plain content */
@@ -145,6 +148,7 @@ struct span id_widen(struct arena *a, struct span id);
 
 void talk_read_chat(struct talk *t, struct object *body);
 void talk_read_messages(struct talk *t, struct object *body);
+void talk_read_gemini(struct talk *t, struct object *body);
 void talk_write_chat(struct talk *t, struct buf *out);
 void talk_write_messages(struct talk *t, struct buf *out);
 void talk_write_gemini(struct talk *t, struct buf *out);

@@ -243,6 +243,7 @@ static void tools_write(struct talk *t, struct json_writer *w) {
 
 /* ---- the rest */
 static void format_write(struct talk *t, struct json_writer *w) {
+  if (t->format == FORMAT_JSON) field_raw(w, SPAN("response_format"), SPAN("{\"type\":\"json_object\"}"));
   if (t->format != FORMAT_SCHEMA) return;
   field_object(w, SPAN("response_format"));
   field_str(w, SPAN("type"), SPAN("json_schema"));
@@ -292,6 +293,12 @@ static void effort_write(struct talk *t, struct json_writer *w) {
   if (t->effort != EFFORT_NONE) talk_lose(t, t->effort_place, SPAN("reasoning_effort"));
 }
 
+/* What messages has no word for and gemini has. */
+static void number_write(struct talk *t, struct json_writer *w, const char *word) {
+  struct json v = extra_take(t, word);
+  if (v.type == JSON_NUMBER) field_raw(w, span_cstr(word), v.text);
+}
+
 void talk_write_chat(struct talk *t, struct buf *out) {
   struct json_writer w = { .out = out };
   json_begin(&w, '{');
@@ -301,10 +308,15 @@ void talk_write_chat(struct talk *t, struct buf *out) {
   if (t->max_tokens.type == JSON_NUMBER) field_raw(&w, t->how->old_limit_name ? SPAN("max_tokens") : SPAN("max_completion_tokens"), t->max_tokens.text);
   if (t->temperature.type == JSON_NUMBER) field_raw(&w, SPAN("temperature"), t->temperature.text);
   if (t->top_p.type == JSON_NUMBER) field_raw(&w, SPAN("top_p"), t->top_p.text);
+  number_write(t, &w, "seed");
+  number_write(t, &w, "presence_penalty");
+  number_write(t, &w, "frequency_penalty");
   stops_write(t, &w);
   format_write(t, &w);
   effort_write(t, &w);
   user_write_id(t, &w);
+  struct json tier = extra_take(t, "service_tier");
+  if (tier.type == JSON_STRING) field_raw(&w, SPAN("service_tier"), tier.text), talk_lose(t, place_in(t, NULL, "serviceTier"), SPAN("service_tier"));
   if (t->tier) field_str(&w, SPAN("service_tier"), t->tier == TIER_FIELD_AUTO ? SPAN("auto") : SPAN("default"));
   if (t->stream) field_bool(&w, SPAN("stream"), true);
   if (t->stream && t->how->ask_usage) field_raw(&w, SPAN("stream_options"), SPAN("{\"include_usage\":true}"));

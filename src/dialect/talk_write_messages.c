@@ -308,6 +308,10 @@ void talk_write_messages(struct talk *t, struct buf *out) {
   tools_write(t, &w);
   format_write(t, &w);
   sampling_write(t, &w, thinking_option_write(t, &w, limit));
+  struct json top_k = json_absent;
+  for (const struct extra *e = t->extras; e; e = e->next)
+    if (span_eq(e->word, SPAN("top_k")) && e->v.type == JSON_NUMBER) top_k = extra_take(t, "top_k");         /* gemini's */
+  if (top_k.type == JSON_NUMBER) field_raw(&w, SPAN("top_k"), top_k.text);
   stops_write(t, &w);
   who_write(t, &w);
   if (t->stream) field_bool(&w, SPAN("stream"), true);

@@ -143,6 +143,8 @@ size_t told_deltas(struct told *t, struct span name, struct json data, struct de
   *closed = -1;
   if (t->operation->dialect == DIALECT_RESPONSES) return told_responses_deltas(t, name, data, out, n, closed);
   if (!t->opened && t->operation->dialect == DIALECT_CHAT) chat_open(t, data);
+  for (size_t i = 0; i < n && t->operation->dialect == DIALECT_GEMINI; i++)
+    if (out[i].kind == DELTA_TOOL) out[i].tool_index = t->calls++;
   return n;
 }
 

@@ -39,6 +39,7 @@ struct told {
   bool opened;                        /* what the first event says of all of them is known */
   bool full;                          /* too much came: texts are not kept any more */
   bool changed;                       /* some text was */
+  int calls;                          /* gemini: so far, since an event numbers its own alone */
   struct span id, model, created;     /* chat: JSON values that stand in every chunk */
   struct span response;               /* responses: the object of the newest event that had it whole */
   struct told_part *parts;

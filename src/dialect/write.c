@@ -1,4 +1,5 @@
 /* write.c: answers, endings, heartbeats and model lists that weir writes itself. */
+#include "gemini.h"
 #include "write_impl.h"
 #include <time.h>
 
@@ -15,6 +16,7 @@ void answer_write(const struct operation_info *o, bool stream, struct span id, s
                   int64_t created, struct buf *out) {
   struct saying s = { o, id, model, text, created, NULL };
   bool streamed = stream && o->streams;
+  if (o->dialect == DIALECT_GEMINI) { (streamed ? gemini_stream : gemini_whole)(&s, out); return; }
   switch (o->operation) {
   case OP_EMBEDDINGS: embeddings_whole(&s, out); break;
   case OP_RESPONSES: (streamed ? responses_stream : responses_whole)(&s, out); break;
@@ -30,6 +32,7 @@ void stop_write(const struct operation_info *o, const struct event_state *s, con
   if (s->terminated) return;
   switch (o->dialect) {
   case DIALECT_RESPONSES: responses_stop(&saying, s, filter, out); break;
+  case DIALECT_GEMINI:    gemini_stop(&saying, s, filter, out); break;
   case DIALECT_MESSAGES:  messages_stop(&saying, s, filter, out); break;
   default:                chat_stop(&saying, s, filter, out); break;
   }
@@ -37,10 +40,11 @@ void stop_write(const struct operation_info *o, const struct event_state *s, con
 
 void heartbeat_write(enum dialect d, struct buf *out) {
   if (d == DIALECT_MESSAGES) sse_write(out, SPAN("ping"), SPAN("{\"type\":\"ping\"}"));
-  else buf_add(out, SPAN(": ping\n\n"));
+  else if (d != DIALECT_GEMINI) buf_add(out, SPAN(": ping\n\n"));       /* its clients read no comments */
 }
 
 static void model_write(struct json_writer *w, enum dialect d, struct span name, int64_t created) {
+  if (d == DIALECT_GEMINI) { gemini_model(w, name); return; }
   json_begin(w, '{');
   if (d == DIALECT_MESSAGES) {
     char when[32] = "1970-01-01T00:00:00Z";
@@ -64,8 +68,8 @@ static void model_write(struct json_writer *w, enum dialect d, struct span name,
 void models_write(enum dialect d, const struct span *names, size_t count, int64_t created, struct buf *out) {
   struct json_writer w = { .out = out };
   json_begin(&w, '{');
-  if (d != DIALECT_MESSAGES) field_str(&w, SPAN("object"), SPAN("list"));
-  field_array(&w, SPAN("data"));
+  if (d != DIALECT_MESSAGES && d != DIALECT_GEMINI) field_str(&w, SPAN("object"), SPAN("list"));
+  field_array(&w, d == DIALECT_GEMINI ? SPAN("models") : SPAN("data"));
   for (size_t i = 0; i < count; i++) model_write(&w, d, names[i], created);
   json_end(&w, ']');
   if (d == DIALECT_MESSAGES) {

@@ -28,6 +28,10 @@ void responses_bare(struct json_writer *w, const struct saying *s, struct span s
 
 void messages_whole(const struct saying *s, struct buf *out);
 void messages_stream(const struct saying *s, struct buf *out);
+void gemini_whole(const struct saying *s, struct buf *out);
+void gemini_stream(const struct saying *s, struct buf *out);
+void gemini_stop(const struct saying *s, const struct event_state *state, bool filter, struct buf *out);
+
 void messages_stop(const struct saying *s, const struct event_state *state, bool filter, struct buf *out);
 
 #endif

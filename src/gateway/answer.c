@@ -165,6 +165,7 @@ void answer_trace(struct exchange *x) {
 void answer_error(struct exchange *x, struct error *e, double retry_after) {
   struct buf body = { 0 };
   e->id = span_cstr(x->id);
+  e->retry_after = retry_after > 0 ? retry_after : 0;
   bool packed = x->committed && x->attempts[0] && x->attempts[0]->packed;      /* no event of weir's own can stand in what the provider has packed */
   bool streaming = x->started && x->req.stream && x->req.operation && !packed;
   if (streaming) {

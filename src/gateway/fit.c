@@ -87,7 +87,7 @@ bool fit_chain(struct exchange *x) {
   size_t count = x->route.count, members, n = 0;
   const struct json_member *m = members_of(r, &members);
   enum fits best = FITS_NEVER;
-  if (!r->operation || r->operation->operation == OP_EMBEDDINGS || r->operation->operation == OP_COUNT_TOKENS) return true;
+  if (!r->operation || operation_embeds(r->operation) || operation_counts(r->operation)) return true;
   f.needs = request_needs(r->operation, m, members, r->seen ? ~0ull : r->body_keys);
   if (!r->seen && x->body_size <= SMALL && count < 2) return true;
   for (size_t i = 0; i < count; i++) {

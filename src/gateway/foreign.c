@@ -65,7 +65,7 @@ bool foreign_translate(struct attempt *a, struct span body, struct translating *
   struct json_error e;
   struct buf out = { 0 };
   size_t n = 0;
-  *t = (struct translating){ .arena = &x->arena, .model = a->target.model, .provider = p->name, .max_output = a->model ? a->model->max_output : 0,
+  *t = (struct translating){ .arena = &x->arena, .model = a->target.model, .provider = p->name, .stream = x->req.stream, .max_output = a->model ? a->model->max_output : 0,
                              .reasoning = a->model ? a->model->reasoning : -1,
                              .old_limit_name = old_limit_name(p), .ask_usage = provider_takes_usage_option(p),
                              .strict = exchange_setting(x, SET_LOSS) > 0, .allowed = x->req.allowed, .allowed_count = x->req.allowed_count };

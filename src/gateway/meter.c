@@ -364,7 +364,7 @@ static bool used(struct exchange *x, struct attempt *a, struct usage *u) {
   const struct request_bounds *b = x->req.bounded ? &x->req.bounds : NULL;
   bool whole = !a->stopped && (a->ended || a->told_end), counted = a->stream || tap_counts(a->tap);
   *u = x->usage;
-  if (o && o->operation == OP_COUNT_TOKENS) { u->input = 0; return true; }
+  if (o && operation_counts(o)) { u->input = 0; return true; }
   if (x->usage_whole && whole) return true;
   if ((b && b->later) || !o) return false;               /* told elsewhere, later; not to be read */
   if (model_hides(a->model, x->req.facts.reasoning)) return false;

@@ -91,6 +91,27 @@ static void keep_names(struct exchange *x) {
   for (struct policy_note *n = x->req.tags; n; n = n->next) keep_span(x, &n->key), keep_span(x, &n->value);
 }
 
+/* Gemini's requests name the model in their path, and whether they ask for a stream. */
+static bool path_tells(const struct operation_info *o) { return o->dialect == DIALECT_GEMINI; }
+
+static int hex_digit(char c) { return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1; }
+
+static void read_path(struct exchange *x, const struct operation_info *o, struct span path) {
+  struct policy_req *r = &x->req;
+  struct span raw;
+  if (!path_tells(o)) return;
+  r->facts.stream = o->operation == OP_GENERATE && span_ends(path, SPAN(":streamGenerateContent"));
+  if (!operation_path_model(path, &raw)) return;
+  char *p = arena_alloc(&x->arena, raw.n + 1);
+  size_t n = 0;
+  for (size_t i = 0; i < raw.n; i++) {
+    bool escape = raw.p[i] == '%' && i + 2 < raw.n && hex_digit(raw.p[i + 1]) >= 0 && hex_digit(raw.p[i + 2]) >= 0;
+    p[n++] = escape ? (char)(hex_digit(raw.p[i + 1]) << 4 | hex_digit(raw.p[i + 2])) : raw.p[i];
+    if (escape) i += 2;
+  }
+  if (span_utf8(span_of(p, n))) r->model = span_of(p, n);
+}
+
 static bool read_body(struct exchange *x) {
   struct policy_req *r = &x->req;
   struct json_error e;
@@ -101,12 +122,12 @@ static bool read_body(struct exchange *x) {
     struct span why = arena_printf(&x->arena, "the request body is no JSON object: %s at byte %zu", e.why, e.at);
     return refuse(x, 400, "bad_request", "", why.p);
   }
-  r->members = arena_alloc(&x->arena, n * sizeof *r->members);
-  memcpy(r->members, x->worker->members, n * sizeof *r->members);
-  r->member_count = n;
   r->body_keys = keys;
   const char *why = NULL;
-  if (!request_read_keys(r->operation, r->members, n, keys, &r->facts, &why)) return refuse(x, 400, "bad_request", "", why);
+  if (!request_flat(r->operation, x->worker->members, n, &x->arena, &r->members, &r->member_count, &why) ||
+      !request_read_keys(r->operation, r->members, r->member_count, keys, &r->facts, &why))
+    return refuse(x, 400, "bad_request", "", why);
+  read_path(x, r->operation, x->path);
   r->stream = r->facts.stream;
   who_of_body(x);
   if (r->facts.model.type == JSON_STRING) json_unescape(r->facts.model, &x->arena, &r->model);
@@ -163,10 +184,9 @@ static void read_metered(struct exchange *x, const struct provider *p) {
   const char *why;
   size_t n;
   if (!o || !x->body_done || !json_read_object_keys(x->body, x->worker->members, MOST_MEMBERS, &n, NULL, &r->body_keys)) return;
-  r->members = arena_alloc(&x->arena, n * sizeof *r->members);
-  memcpy(r->members, x->worker->members, n * sizeof *r->members);
-  r->member_count = n;
-  if (!request_read(o, r->members, n, &r->facts, &why)) return;
+  if (!request_flat(o, x->worker->members, n, &x->arena, &r->members, &r->member_count, &why)) return;
+  if (!request_read(o, r->members, r->member_count, &r->facts, &why)) return;
+  read_path(x, o, x->raw_path);
   if (r->facts.model.type == JSON_STRING) json_unescape(r->facts.model, &x->arena, &r->model);
   who_of_body(x);
   if (x->body_memory) keep_names(x);
@@ -175,7 +195,7 @@ static void read_metered(struct exchange *x, const struct provider *p) {
 
 static bool default_raw(struct exchange *x) {
   struct provider *p = route_provider(x->gen->conf, x->dialect);
-  if (!p) return refuse(x, 404, "not_found", "", x->dialect == DIALECT_MESSAGES ? "no provider of dialect messages is configured" : "no provider of dialect chat is configured");
+  if (!p) return refuse(x, 404, "not_found", "", arena_printf(&x->arena, "no provider of dialect %s is configured", dialect_word(x->dialect)).p);
   x->scanning = is_multipart(x) && !x->body_done;
   if (!x->scanning && !admit_unread(x, p)) return false;
   return go_raw(x, p);
@@ -191,7 +211,7 @@ static bool named_raw(struct exchange *x) {
     read_metered(x, p);
     return admit_unread(x, p) && go_raw(x, p);
   }
-  static const char *const later[] = { "v1beta", "v2", "model" };
+  static const char *const later[] = { "v2", "model" };
   for (size_t i = 0; i < sizeof later / sizeof *later; i++)
     if (span_eq(name, span_cstr(later[i]))) return refuse(x, 404, "not_found", "", arena_printf(&x->arena, "/%s/… is not in this version", later[i]).p);
   return refuse(x, 404, "not_found", "", "no such path: weir serves /v1/… and /{provider}/…");
@@ -202,7 +222,8 @@ enum dialect request_dialect(const struct http_head *h) {
   span_cut(h->target, '?', &path);
   const struct operation_info *o = span_eq(h->method, SPAN("POST")) ? operation_by_path(path) : NULL;
   if (o) return o->dialect;
-  return http_header(h, SPAN("anthropic-version")).p ? DIALECT_MESSAGES : DIALECT_CHAT;
+  if (http_header(h, SPAN("anthropic-version")).p) return DIALECT_MESSAGES;
+  return span_starts(path, SPAN("/v1beta/")) || http_header(h, SPAN("x-goog-api-key")).p ? DIALECT_GEMINI : DIALECT_CHAT;
 }
 
 bool request_understand(struct exchange *x) {
@@ -217,9 +238,11 @@ bool request_understand(struct exchange *x) {
   if (!who_of_head(x)) return refuse(x, 400, "bad_request", "", "x-weir-timeout must be a number of seconds above 0");
   bool post = span_eq(r->method, SPAN("POST"));
   r->operation = post ? operation_by_path(x->path) : NULL;
+  if (r->operation && r->operation->operation == OP_GENERATE_ARRAY && span_eq(query_value(x->query, SPAN("alt")), SPAN("sse"))) r->operation = operation_info(OP_GENERATE);
   if (r->operation) return read_body(x);
-  if (span_eq(x->path, SPAN("/v1/models")) && span_eq(r->method, SPAN("GET"))) return answer_models(x);
-  if (span_starts(x->path, SPAN("/v1/"))) return default_raw(x);
+  bool list = span_eq(x->path, SPAN("/v1/models")) || span_eq(x->path, SPAN("/v1beta/models"));
+  if (list && span_eq(r->method, SPAN("GET"))) return answer_models(x);
+  if (span_starts(x->path, SPAN("/v1/")) || span_starts(x->path, SPAN("/v1beta/"))) return default_raw(x);
   if (x->path.n > 1 && x->path.p[0] == '/') return named_raw(x);
   return refuse(x, 404, "not_found", "", "no such path: weir serves /v1/… and /{provider}/…");
 }
@@ -396,7 +419,12 @@ static bool read_members(struct exchange *x, struct span body, struct request_fa
   const struct operation_info *o = x->req.operation;
   struct json_error e;
   const char *why;
-  return json_read_object(body, x->worker->members, MOST_MEMBERS, count, &e) && request_read(o, x->worker->members, *count, facts, &why);
+  struct json_member *flat;
+  if (!json_read_object(body, x->worker->members, MOST_MEMBERS, count, &e) || !request_flat(o, x->worker->members, *count, &x->arena, &flat, count, &why)) return false;
+  bool good = *count <= MOST_MEMBERS && request_read(o, flat, *count, facts, &why);
+  if (good) memcpy(x->worker->members, flat, *count * sizeof *flat);
+  facts->stream |= path_tells(o) && x->req.stream;
+  return good;
 }
 
 bool request_may_lose(struct exchange *x) {
@@ -458,6 +486,14 @@ static void add_missing(struct exchange *x, struct attempt *a, const struct poli
   }
 }
 
+static void nest(struct exchange *x, struct buf *flat) {
+  struct buf out = { 0 };
+  size_t n = 0;
+  if (json_read_object(buf_span(flat), x->worker->members, MOST_MEMBERS, &n, NULL)) request_nest(x->worker->members, n, &out);
+  buf_free(flat);
+  *flat = out;
+}
+
 /* The body with its edits: each member's bytes as they came unless it was changed. */
 static struct span edited_body(struct exchange *x, struct attempt *a) {
   struct buf out = { 0 };
@@ -477,7 +513,7 @@ static struct span edited_body(struct exchange *x, struct attempt *a) {
     if (model) json_write_string(&out, a->target.model);
     else buf_add(&out, e ? e->json : m->value.text);
   }
-  if (!has_model) {
+  if (!has_model && !path_tells(x->req.operation)) {
     buf_add(&out, first ? SPAN("\"model\":") : SPAN(",\"model\":"));
     json_write_string(&out, a->target.model);
     first = false;
@@ -486,13 +522,15 @@ static struct span edited_body(struct exchange *x, struct attempt *a) {
   add_missing(x, a, a->view.edits, &out, &first);
   add_missing(x, a, x->req.edits, &out, &first);
   buf_byte(&out, '}');
+  if (path_tells(x->req.operation)) nest(x, &out);
   struct span body = arena_copy(&x->arena, buf_span(&out));   /* the exchange's: the kernel may read it after the attempt */
   buf_free(&out);
   return body;
 }
 
 static bool edited(const struct exchange *x, const struct attempt *a) {
-  if (a->view.edits || x->req.facts.model.type != JSON_STRING) return true;
+  bool in_path = path_tells(x->req.operation);
+  if (a->view.edits || (in_path ? a->own != NULL : x->req.facts.model.type != JSON_STRING)) return true;
   for (const struct policy_edit *e = x->req.edits; e; e = e->next)
     if (!span_eq(e->word, SPAN("model"))) return true;
   for (const struct policy_edit *e = a->own; e; e = e->next)
@@ -526,7 +564,7 @@ static int compose_body(struct exchange *x, struct attempt *a, struct iovec *par
     body = a->body;
   } else if (edited(x, a)) {
     body = edited_body(x, a);
-  } else if (a->own || !json_string_is(x->req.facts.model, a->target.model)) {
+  } else if (!path_tells(x->req.operation) && (a->own || !json_string_is(x->req.facts.model, a->target.model))) {
     struct span fresh = model_and_own(x, a);
     size_t before = (size_t)(model.p - body.p), behind = before + model.n;
     parts[0] = (struct iovec){ (void *)body.p, before };

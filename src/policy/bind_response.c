@@ -106,6 +106,14 @@ static void messages_tools(lua_State *L, struct json document) {
       tool_add(L, json_get(block, SPAN("id")), json_get(block, SPAN("name")), json_get(block, SPAN("input")));
 }
 
+static void gemini_tools(lua_State *L, struct json document) {
+  struct json_iter parts = json_iter(json_at(document, "candidates.0.content.parts"));
+  for (struct json key, part; json_next(&parts, &key, &part);) {
+    struct json call = json_get(part, SPAN("functionCall"));
+    if (call.type == JSON_OBJECT) tool_add(L, json_get(call, SPAN("id")), json_get(call, SPAN("name")), json_get(call, SPAN("args")));
+  }
+}
+
 static void set_span(lua_State *L, const char *name, struct span s) {
   if (!s.n) return;
   push_span(L, s);
@@ -128,6 +136,7 @@ static int stream_tools(lua_State *L, const struct policy_response *r) {
 static int get_tools(lua_State *L, struct frame *f) {
   static void (*const by_dialect[DIALECT_COUNT])(lua_State *, struct json) = {
     [DIALECT_CHAT] = chat_tools, [DIALECT_RESPONSES] = responses_tools, [DIALECT_MESSAGES] = messages_tools,
+    [DIALECT_GEMINI] = gemini_tools,
   };
   const struct operation_info *o = operation_of(L, f);
   if (response_of(L, f)->stream) return stream_tools(L, response_of(L, f));

@@ -33,7 +33,7 @@ void estimate_make(const struct estimate_of *of, const struct model_facts *m, st
   if (b->beyond) out->input = m->window > 0 ? m->window : b->input + ESTIMATE_UNKNOWN_WINDOW;
   else if (m->window > 0) out->input = least(b->input, m->window);
   out->hidden = model_hides(m, of->reasoning);
-  if (of->operation->operation == OP_COUNT_TOKENS) out->input = 0;
+  if (operation_counts(of->operation)) out->input = 0;
   if (!b->no_output) {
     bool step = of->stream && !out->hidden && !of->bills_cancelled && b->choices == 1 && !b->later;
     int64_t asked = of->asked >= 0 ? of->asked : b->output;

@@ -3,8 +3,8 @@
 import json
 
 import wire
-from harness import chat_provider
-from upstream import chat_answer
+from harness import chat_provider, messages_provider
+from upstream import DONE, ROLE, START, chat_answer, chat_events, chunk, event, messages_answer, word
 
 LIMIT = 60
 PRICES = 'models = { ["gemini-2.5-flash"] = { price = { input = usd(1), output = usd(10), cache_read = usd(0.1) }, max_output = 9000 } }'
@@ -119,7 +119,7 @@ def test_what_is_no_answer(h):
         assert b"event: error" in a.body and b"message_stop" not in a.body, (stream, a)
     for stream in ([], [b": hello\r\n\r\n"], [b'data: {"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}\r\n\r\n'], [frame(finish="STOP")]):
         u.handler = streams(*stream)
-        l.handler = lambda request, peer: peer.stream(*__import__("upstream").chat_events("fine")) or True
+        l.handler = lambda request, peer: peer.stream(*chat_events("fine")) or True
         a = chat(w, model="smart", stream=True)
         assert a.text() == "fine" and a.header("x-weir-attempts") == "2", (stream, a)
 
@@ -176,3 +176,171 @@ return p
     u, w = google(h, says(answer({"text": "good"})), config='use "ask"\n', policies={"ask": ask})
     a = chat(w)
     assert a.text() == "good" and u.requests[0].json()["generationConfig"] == {"maxOutputTokens": 9}, (a, u.requests[0].body)
+
+
+# ---- clients of gemini
+def ask(w, method, model="gemini/g", query="", headers=(), **body):
+    return wire.post(w.port, f"/v1beta/models/{model}:{method}{query}", json.dumps({"contents": [{"role": "user", "parts": [{"text": "Hi"}]}], **body}).encode(), headers)
+
+
+def test_client_bytes(h):
+    sent = b'{ "contents":[{"parts":[{"text":"Hi \\u00e9"}]}] , "generation_config":{"max_output_tokens":5,"x":1e400},"odd":[1.0] }'
+    said = b'{\n "candidates": [ {"content":{"parts":[{"text":"Yes \\u00e9"}],"role":"model"},"finishReason":"STOP","odd":1e400}],\r\n "usageMetadata":{"promptTokenCount":3,"totalTokenCount":3}}\n'
+    u, w = google(h, says(said), config='model "smart" { "gemini/gemini-2.5-flash" }\n')
+    for path, target in (("/v1beta/models/smart:generateContent?key=stolen&x=%20", "/v1beta/models/gemini-2.5-flash:generateContent?x=%20"),
+                         ("/v1beta/models/gemini%2Fabc:generateContent", "/v1beta/models/abc:generateContent"), ("/v1/models/abc:generateContent", "/v1beta/models/abc:generateContent"),
+                         ("/v1beta/tunedModels/abc:generateContent", "/v1beta/tunedModels/abc:generateContent")):
+        a = wire.post(w.port, path, sent, [("x-goog-api-key", "client"), ("x-goog-api-client", "genai")])
+        r = u.requests[-1]
+        assert a.status == 200 and a.body == said and r.target == target and r.body == sent, (a, r.target, r.body)
+        assert r.header("x-goog-api-key") != "client" and r.header("x-goog-api-client") == "genai" and b"stolen" not in r.head and b"client" not in r.head.replace(b"api-client", b""), r.head
+    assert a.header("x-weir-target") == "gemini/tunedModels/abc", a.headers
+    stream = [frame({"text": "a"}), b": odd\r\n\r\n", frame({"text": "b"}, finish="STOP", usageMetadata=USAGE), b'data: {"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":1,"totalTokenCount":10}}\r\n\r\n']
+    u.handler = streams(*stream)
+    a = ask(w, "streamGenerateContent", "smart", "?alt=sse")
+    assert a.status == 200 and a.body == b"".join(stream) and u.requests[-1].target == "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", a
+    record = w.record(a.header("x-request-id"))
+    assert record["end"] == "done" and record["output"] == 1, record
+    listed = b'[{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}\n,\r\n{"candidates":[{"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":2,"totalTokenCount":11}}]'
+    u.handler = says(listed)
+    a = ask(w, "streamGenerateContent", "smart")
+    assert a.status == 200 and a.body == listed and u.requests[-1].target == "/v1beta/models/gemini-2.5-flash:streamGenerateContent", a
+    assert w.record(a.header("x-request-id"))["output"] == 2
+    for method, body in (("countTokens", b'{"totalTokens":31}'), ("embedContent", b'{"embedding":{"values":[1.5]}}'), ("batchEmbedContents", b'{"embeddings":[{"values":[1.5]}]}')):
+        u.handler = says(body)
+        a = ask(w, method)
+        assert a.status == 200 and a.body == body and u.requests[-1].target == f"/v1beta/models/g:{method}", (method, a)
+    u.handler = says(b'{"files":[]}')
+    a = wire.get(w.port, "/v1beta/files?key=stolen&pageSize=5")
+    assert a.status == 200 and a.body == b'{"files":[]}' and u.requests[-1].target == "/v1beta/files?pageSize=5", (a, u.requests[-1].target)
+    a = wire.get(w.port, "/v1beta/models")
+    assert a.json()["models"][0]["name"] == "models/smart", a
+
+
+def test_client_errors(h):
+    l = h.upstream(says(chat_answer("lab")))
+    u, w = google(h, None, config=chat_provider("lab", l.url) + 'model "twice" { "gemini/a", "gemini/b" }\n')
+    own = b'{"error":{"code":400,"message":"bad","status":"INVALID_ARGUMENT"}}'
+    u.handler = says(own, status=400)
+    a = ask(w, "generateContent")
+    assert a.status == 400 and a.body == own, a
+    u.handler = says(b'{"error":{"code":401,"message":"key","status":"UNAUTHENTICATED"}}', status=401)
+    a = ask(w, "generateContent")
+    assert a.status == 502 and a.error["status"] == "INTERNAL" and a.error["code"] == 502 and a.weir["fault"] == "auth" and "details" in a.error, a
+    u.handler = says(b'{"error":{"code":429,"message":"slow","status":"RESOURCE_EXHAUSTED","details":[{"retryDelay":"33s"}]}}', status=429)
+    a = ask(w, "generateContent", "twice")
+    assert a.status == 429 and a.error["status"] == "RESOURCE_EXHAUSTED" and a.error["details"][0]["retryDelay"] == "33s" and a.header("retry-after") == "33", a
+    a = wire.post(w.port, "/v1beta/models/nothing%20here/x:generateContent", b"[]")
+    assert a.status == 400 and a.error["status"] == "INVALID_ARGUMENT", a
+    for body in (b'{"generationConfig":3}', b'{"generationConfig":{},"generation_config":{"topP":1}}', b'{"generationConfig":{"topP":1,"top_p":1}}', b'{"generationConfig":{"maxOutputTokens":"x"}}'):
+        assert wire.post(w.port, "/v1beta/models/gemini/g:generateContent", body).status == 400, body
+    for stream in ([frame({"text": "Hel"})], [frame({"text": "Hel"}), b"data: {broken\r\n\r\n"]):
+        u.handler = streams(*stream)
+        a = ask(w, "streamGenerateContent", query="?alt=sse")
+        last = a.body.strip().split(b"data: ")[-1]
+        assert a.body.startswith(stream[0]) and json.loads(last)["error"]["status"] == "INTERNAL" and a.body.endswith(b"\n\n"), (stream, a)
+    u.handler = streams(frame({"text": "Hel"}), b'data: {"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}\r\n\r\n')
+    a = ask(w, "streamGenerateContent", query="?alt=sse")
+    assert a.body.count(b'"error"') == 1 and b"busy" in a.body, a
+    u.handler = lambda request, peer: (peer.answer(b"{}") if b"/a:" in request.head else peer.answer(answer({"text": "second"}))) or True
+    a = ask(w, "generateContent", "twice")
+    assert a.status == 200 and b"second" in a.body and a.header("x-weir-attempts") == "2", a
+
+
+def test_client_policies(h):
+    rules = """local p = {}
+function p.on_request(req)
+  req:note("said", req:text("user") .. "|" .. req:text("system") .. "|" .. req:text("tool") .. "|" .. req.dialect .. "|" .. tostring(req.max_tokens))
+  req.max_tokens, req.temperature, req.model = 77, 0.5, "gemini/other"
+end
+function p.on_response(req, response) req:note("answer", (response.text or "?") .. "|" .. (response.tools and response.tools[1] and response.tools[1].name or "")) end
+function p.on_chunk(req, chunk)
+  if chunk.kind == "text" and chunk.text:find("stop") then return weir.stop("enough", "length") end
+  if chunk.kind == "text" then return weir.replace((chunk.text:gsub("secret", "xxx"))) end
+end
+return p
+"""
+    u, w = google(h, says(answer({"text": "Yes."}, {"functionCall": {"name": "f", "args": {}}})), config='use "rules"\n', policies={"rules": rules})
+    talk = [{"role": "user", "parts": [{"text": "one"}]}, {"role": "model", "parts": [{"functionCall": {"name": "f"}}]}, {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"output": "two"}}}]}]
+    a = ask(w, "generateContent", contents=talk, system_instruction={"parts": [{"text": "be brief"}]}, generation_config={"top_p": 0.9, "max_output_tokens": 5})
+    notes = w.record(a.header("x-request-id"))["notes"]
+    assert a.status == 200 and notes == {"said": "one|be brief|two|gemini|5", "answer": "Yes.|f"}, (a, notes)
+    r = u.requests[0]
+    assert r.target == "/v1beta/models/other:generateContent" and r.json() == {"contents": talk, "systemInstruction": {"parts": [{"text": "be brief"}]},
+                                                                               "generationConfig": {"topP": 0.9, "maxOutputTokens": 77, "temperature": 0.5}}, r.body
+    u.handler = streams(frame({"text": "a secret"}), frame({"text": " here"}), frame(finish="STOP", usageMetadata=USAGE))
+    a = ask(w, "streamGenerateContent", query="?alt=sse")
+    assert b'"text": "a xxx"' in a.body.replace(b'"text":"', b'"text": "') and b"secret" not in a.body and a.body.endswith(b"\r\n\r\n"), a
+    u.handler = streams(frame({"text": "a"}), frame({"text": "stop"}), frame({"text": "never"}, finish="STOP"))
+    a = ask(w, "streamGenerateContent", query="?alt=sse")
+    last = json.loads(a.body.strip().split(b"data: ")[-1])
+    assert last["candidates"][0]["finishReason"] == "MAX_TOKENS" and b"never" not in a.body, a
+
+
+WEATHER = [{"functionDeclarations": [{"name": "weather", "parameters": {"type": "OBJECT", "properties": {"city": {"type": "STRING", "nullable": True}}, "required": ["city"]}}]}]
+
+
+def events_of(a):
+    return [json.loads(e[6:]) for e in a.body.decode().split("\r\n\r\n") if e.startswith("data: ")]
+
+
+def test_clients_elsewhere(h):
+    l, c = h.upstream(says(chat_answer("Yes.", usage={"prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14, "prompt_tokens_details": {"cached_tokens": 4}, "completion_tokens_details": {"reasoning_tokens": 2}}))), h.upstream(None)
+    w = h.weir(chat_provider("lab", l.url) + messages_provider("claude", c.url) + 'model "strict" { "lab/x", loss = "strict" }\n')
+    a = ask(w, "generateContent", "lab/small", generationConfig={"temperature": 0.5, "seed": 3, "maxOutputTokens": 9}, safetySettings=[{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}],
+            tools=WEATHER, toolConfig={"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["weather"]}}, headers=[("x-goog-api-client", "c")])
+    d = a.json()
+    assert a.status == 200 and d["candidates"][0]["content"]["parts"] == [{"text": "Yes."}] and d["candidates"][0]["finishReason"] == "STOP" and a.header("x-weir-loss") == "safety_settings", a
+    assert d["usageMetadata"] == {"promptTokenCount": 9, "cachedContentTokenCount": 4, "candidatesTokenCount": 3, "thoughtsTokenCount": 2, "totalTokenCount": 14}, d
+    r = l.requests[0]
+    assert r.target == "/v1/chat/completions" and not r.header("x-goog-api-client") and r.json() == {
+        "model": "small", "messages": [{"role": "user", "content": "Hi"}], "tools": [{"type": "function", "function": {"name": "weather", "parameters": {
+            "type": "object", "properties": {"city": {"type": ["string", "null"]}}, "required": ["city"]}}}],
+        "tool_choice": {"type": "function", "function": {"name": "weather"}}, "max_tokens": 9, "temperature": 0.5, "seed": 3}, r.body
+    a = ask(w, "generateContent", "strict", safetySettings=[{"category": "x", "threshold": "y"}])
+    assert a.status == 400 and "safetySettings" in a.error["message"] and a.error["status"] == "INVALID_ARGUMENT", a
+    a = ask(w, "streamGenerateContent", "lab/small")
+    assert isinstance(a.json(), list) and a.json()[0]["candidates"][0]["finishReason"] == "STOP", a
+    l.handler = says(b'{"error":{"message":"full","type":"server_error","code":"overloaded"}}', status=503)
+    a = ask(w, "generateContent", "lab/small")
+    assert a.status == 503 and a.error["status"] == "UNAVAILABLE", a
+    l.handler = says(chat_answer(None, choices=[{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": None, "refusal": "I will not."}}]))
+    d = ask(w, "generateContent", "lab/small").json()
+    assert d["candidates"][0]["finishReason"] == "SAFETY" and d["candidates"][0]["content"]["parts"] == [{"text": "I will not."}], d
+
+
+def test_client_streams_elsewhere(h):
+    args = [{"index": i, "function": {"arguments": p}} for i, p in ((0, '{"city"'), (1, '{}'), (0, ':"Rome"}'))]
+    begin = [ROLE, chunk({"reasoning_content": "hm"}), word("So:"), chunk({"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "weather", "arguments": ""}}]}),
+             chunk({"tool_calls": [{"index": 1, "id": "b", "type": "function", "function": {"name": "now", "arguments": ""}}]}), *(chunk({"tool_calls": [x]}) for x in args)]
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":8,"completion_tokens":6,"total_tokens":14}}\n\n'
+    l = h.upstream(streams(*begin, chunk({}, "tool_calls"), usage, DONE))
+    c = h.upstream(None)
+    w = h.weir(chat_provider("lab", l.url, "usage_option = true") + messages_provider("claude", c.url))
+    a = ask(w, "streamGenerateContent", "lab/x", "?alt=sse")
+    parts = [p for e in events_of(a) for p in e["candidates"][0]["content"]["parts"]]
+    assert parts == [{"text": "hm", "thought": True}, {"text": "So:"}, {"functionCall": {"id": "a", "name": "weather", "args": {"city": "Rome"}}}, {"functionCall": {"id": "b", "name": "now", "args": {}}}, {"text": ""}], parts
+    last = events_of(a)[-1]
+    assert last["candidates"][0]["finishReason"] == "STOP" and last["usageMetadata"]["totalTokenCount"] == 14 and a.body.endswith(b"\r\n\r\n"), last
+    assert not any("finishReason" in e["candidates"][0] for e in events_of(a)[:-1]), a
+    assert w.record(a.header("x-request-id"))["end"] == "done"
+    for broken in ([*begin], [*begin, DONE], [*begin, chunk({}, "tool_calls")], [ROLE, word("a"), chunk({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{br"}}]}), chunk({}, "tool_calls"), DONE]):
+        l.handler = streams(*broken)
+        a = ask(w, "streamGenerateContent", "lab/x", "?alt=sse")
+        assert "error" in events_of(a)[-1] and b"finishReason" not in a.body, (broken, a)
+    thought = [event(type="content_block_start", index=0, content_block={"type": "thinking", "thinking": "", "signature": ""}), event(type="content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": "hm"}),
+               event(type="content_block_delta", index=0, delta={"type": "signature_delta", "signature": "c2ln"}), event(type="content_block_stop", index=0)]
+    tool = [event(type="content_block_start", index=1, content_block={"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {}}), event(type="content_block_delta", index=1, delta={"type": "input_json_delta", "partial_json": '{"n":12345678901234567890}'}),
+            event(type="content_block_stop", index=1)]
+    end = [event(type="message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 30}), event(type="message_stop")]
+    c.handler = streams(START.split(b"event: content_block_start")[0], *thought, *tool, *end)
+    a = ask(w, "streamGenerateContent", "claude/x", "?alt=sse")
+    parts = [p for e in events_of(a) for p in e["candidates"][0]["content"]["parts"]]
+    assert parts[0] == {"text": "hm", "thought": True} and parts[2]["functionCall"]["args"] == {"n": 12345678901234567890} and events_of(a)[-1]["usageMetadata"]["candidatesTokenCount"] == 30, parts
+    c.handler = says(messages_answer("Yes."))
+    talk = [{"role": "user", "parts": [{"text": "Hi"}]}, {"role": "model", "parts": parts[:3]}, {"role": "user", "parts": [{"functionResponse": {"id": "toolu_1", "name": "weather", "response": {"output": "3"}}}]}]
+    a = ask(w, "generateContent", "claude/x", contents=talk, generationConfig={"maxOutputTokens": 50, "topK": 5})
+    sent = c.requests[-1].json()
+    assert a.status == 200 and a.header("x-weir-loss") is None and sent["top_k"] == 5, a
+    assert sent["messages"][1]["content"] == [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}, {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"n": 12345678901234567890}}], sent
+    assert sent["messages"][2]["content"] == [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "3"}], sent

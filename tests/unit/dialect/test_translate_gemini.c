@@ -26,6 +26,9 @@ struct row {
 #define GU "\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"hi\"}]}]"
 #define TALK(parts) "\"messages\":[{\"role\":\"user\",\"content\":[" parts "]}]"
 #define SAYS(parts) "\"contents\":[{\"role\":\"user\",\"parts\":[" parts "]}]"
+#define GMORE(config) GU ",\"generationConfig\":{" config "}"
+#define GTOOLS(list) GU ",\"tools\":[{\"functionDeclarations\":[" list "]}]"
+#define GTALK(content, behind) "\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"hi\"}]},{\"role\":\"model\",\"parts\":[" content "]},{\"role\":\"user\",\"parts\":[" behind "]}]"
 #define CONFIG(c) ",\"generationConfig\":{" c "}"
 #define CALL(id, name, arguments) "{\"id\":\"" id "\",\"type\":\"function\",\"function\":{\"name\":\"" name "\",\"arguments\":\"" arguments "\"}}"
 #define STAND_IN ",\"thoughtSignature\":\"c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=\""
@@ -143,6 +146,22 @@ static void answers_of_gemini(void **state) {
   whole(G, C, ANSWER("{\"text\":\"a\"}", "SAFETY"), CHAT("\"content\":\"a\",\"refusal\":null,\"annotations\":[],\"weir\":{\"stop_reason\":\"SAFETY\"}", "content_filter", ""));
   whole(G, C, ANSWER("{\"text\":\"a\"}", "ODD"), CHAT("\"content\":\"a\",\"refusal\":null,\"annotations\":[],\"weir\":{\"stop_reason\":\"ODD\"}", "stop", ""));
   whole(G, C, ANSWER("{\"text\":\"a\"}", "MALFORMED_FUNCTION_CALL"), NULL);
+}
+
+static void answers_for_gemini(void **state) {
+  (void)state;
+#define GANSWER(parts, finish, usage) "{\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[" parts "]},\"finishReason\":\"" finish "\",\"index\":0}]" usage ",\"modelVersion\":\"c\",\"responseId\":\"req_1\"}"
+#define CSAYS(message, finish, more) "{\"id\":\"x\",\"model\":\"c\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\"," message "},\"finish_reason\":\"" finish "\"}]" more "}"
+  whole(C, G, CSAYS("\"content\":\"a\\u00e9\",\"reasoning_content\":\"hm\"", "length", ",\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":7,\"total_tokens\":16,\"completion_tokens_details\":{\"reasoning_tokens\":3}}"),
+        GANSWER("{\"text\":\"hm\",\"thought\":true},{\"text\":\"a\\u00e9\"}", "MAX_TOKENS", ",\"usageMetadata\":{\"promptTokenCount\":9,\"candidatesTokenCount\":4,\"thoughtsTokenCount\":3,\"totalTokenCount\":16}"));
+  whole(C, G, CSAYS("\"content\":null,\"tool_calls\":[{\"id\":\"f:0\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}},"
+        "{\"id\":\"b\",\"type\":\"function\",\"function\":{\"name\":\"g\",\"arguments\":\"{\\\"a\\\":1.0}\"}}]", "tool_calls", ""),
+        GANSWER("{\"functionCall\":{\"id\":\"f:0\",\"name\":\"f\",\"args\":{}}},{\"functionCall\":{\"id\":\"b\",\"name\":\"g\",\"args\":{\"a\":1.0}}}", "STOP", ""));
+  whole(C, G, CSAYS("\"content\":\"\"", "content_filter", ""), GANSWER("", "SAFETY", ""));
+  whole(C, G, CSAYS("\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{broken\"}}]", "tool_calls", ""), NULL);
+  whole(M, G, "{\"type\":\"message\",\"model\":\"c\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":\"c2ln\"},{\"type\":\"text\",\"text\":\"a\"},"
+        "{\"type\":\"tool_use\",\"id\":\"t\",\"name\":\"f\",\"input\":{\"n\": 12345678901234567890}}],\"stop_reason\":\"tool_use\"}",
+        GANSWER("{\"text\":\"hm\",\"thought\":true,\"thoughtSignature\":\"d2Vpci1tZXNzYWdlcy10aGlua2luZzpjMmxu\"},{\"text\":\"a\"},{\"functionCall\":{\"id\":\"t\",\"name\":\"f\",\"args\":{\"n\": 12345678901234567890}}}", "STOP", ""));
 }
 
 /* ---- streams */
@@ -275,7 +294,7 @@ static void recorded(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(each_row), cmocka_unit_test(answers_of_gemini), cmocka_unit_test(partial_arguments), cmocka_unit_test(streams_in_pieces),
+    cmocka_unit_test(each_row), cmocka_unit_test(answers_of_gemini), cmocka_unit_test(answers_for_gemini), cmocka_unit_test(partial_arguments), cmocka_unit_test(streams_in_pieces),
     cmocka_unit_test(streams_that_fail), cmocka_unit_test(recorded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,6 +73,10 @@ static void operations(void **state) {
     { OP_MESSAGES, "/v1/messages", "/messages", DIALECT_MESSAGES, true },
     { OP_COUNT_TOKENS, "/v1/messages/count_tokens", "/messages/count_tokens", DIALECT_MESSAGES, false },
     { OP_GENERATE, "/v1beta/models/{model}:generateContent", ":generateContent", DIALECT_GEMINI, true },
+    { OP_GENERATE_ARRAY, "/v1beta/models/{model}:streamGenerateContent", ":streamGenerateContent", DIALECT_GEMINI, false },
+    { OP_GEMINI_TOKENS, "/v1beta/models/{model}:countTokens", ":countTokens", DIALECT_GEMINI, false },
+    { OP_GEMINI_EMBED, "/v1beta/models/{model}:embedContent", ":embedContent", DIALECT_GEMINI, false },
+    { OP_GEMINI_EMBEDS, "/v1beta/models/{model}:batchEmbedContents", ":batchEmbedContents", DIALECT_GEMINI, false },
     { OP_CONVERSE, "/model/{model}/converse", "/converse", DIALECT_CONVERSE, true },
   };
   (void)state;
@@ -83,7 +87,7 @@ static void operations(void **state) {
     assert_string_equal(o->suffix, known[i].suffix);
     assert_int_equal(o->dialect, known[i].dialect);
     assert_int_equal(o->streams, known[i].streams);
-    assert_ptr_equal(operation_by_path(span_cstr(known[i].path)), strchr(known[i].path, '{') ? NULL : o);   /* no path of clients */
+    assert_ptr_equal(operation_by_path(span_cstr(known[i].path)), o->dialect == DIALECT_CONVERSE ? NULL : o);   /* no path of clients */
     bool openai = o->dialect == DIALECT_CHAT || o->dialect == DIALECT_RESPONSES;
     assert_int_equal(operation_served(o, DIALECT_CHAT), openai);
     assert_int_equal(operation_served(o, DIALECT_RESPONSES), openai);
@@ -92,6 +96,12 @@ static void operations(void **state) {
   }
   assert_null(operation_by_path(SPAN("/v1/chat/completions/")));
   assert_null(operation_by_path(SPAN("/v1/files")));
+  struct span model;
+  assert_ptr_equal(operation_by_path(SPAN("/v1/models/a:b:countTokens")), operation_info(OP_GEMINI_TOKENS));
+  assert_true(operation_path_model(SPAN("/v1/models/a:b:countTokens"), &model) && span_eq(model, SPAN("a:b")));
+  assert_true(operation_path_model(SPAN("/v1beta/tunedModels/a:generateContent"), &model) && span_eq(model, SPAN("tunedModels/a")));
+  assert_null(operation_by_path(SPAN("/v1beta/models/:generateContent")));
+  assert_null(operation_by_path(SPAN("/v1beta/files:generateContent")));
 }
 
 int main(void) {

@@ -227,6 +227,7 @@ static void heartbeats(void **state) {
 static void models(void **state) {
   static const char *const openai[] = { "object", "data.1.id", "data.1.object", "data.1.created", "data.1.owned_by", NULL };
   static const char *const anthropic[] = { "data.1.id", "data.1.type", "data.1.display_name", "data.1.created_at", "data.1.lifecycle", "has_more", "first_id", "last_id", NULL };
+  static const char *const google[] = { "models.1.displayName", "models.1.supportedGenerationMethods.0", NULL };
   const struct span names[] = { SPAN("smart"), SPAN("openai/gpt-\"5\"") };
   (void)state;
   for (enum dialect d = 0; d < DIALECT_COUNT; d++) {
@@ -234,12 +235,13 @@ static void models(void **state) {
     struct json v;
     models_write(d, names, 2, 1700000000, &b);
     assert_true(json_read(buf_span(&b), &v, NULL));
-    has_fields(v, d == DIALECT_MESSAGES ? anthropic : openai);
-    assert_true(json_string_is(json_at(v, "data.1.id"), names[1]));
+    has_fields(v, d == DIALECT_GEMINI ? google : d == DIALECT_MESSAGES ? anthropic : openai);
+    if (d == DIALECT_GEMINI) assert_true(json_string_is(json_at(v, "models.1.name"), SPAN("models/openai/gpt-\"5\"")));
+    else assert_true(json_string_is(json_at(v, "data.1.id"), names[1]));
     if (d == DIALECT_MESSAGES) assert_true(json_string_is(json_at(v, "data.0.created_at"), SPAN("2023-11-14T22:13:20Z")));
     buf_clear(&b);
     models_write(d, NULL, 0, 0, &b);
-    assert_true(json_read(buf_span(&b), &v, NULL) && json_at(v, "data").type == JSON_ARRAY);
+    assert_true(json_read(buf_span(&b), &v, NULL) && json_at(v, d == DIALECT_GEMINI ? "models" : "data").type == JSON_ARRAY);
     buf_free(&b);
   }
 }
