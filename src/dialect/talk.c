@@ -297,7 +297,7 @@ static void customs_tell(struct talk *t) {
   t->how->customs = arena_alloc(t->arena, n * sizeof *t->how->customs);
   t->how->custom_count = 0;
   for (const struct tool *tool = t->tools; tool; tool = tool->next)
-    if (tool->wrapped) t->how->customs[t->how->custom_count++] = talk_string(t, tool->name);
+    if (tool->wrapped) t->how->customs[t->how->custom_count++] = arena_copy(t->arena, talk_string(t, tool->name));      /* the body goes first */
 }
 
 bool translate_request(const struct operation_info *from, const struct operation_info *to, const struct json_member *members, size_t count,
