@@ -8,7 +8,7 @@
 #include "weir/translate.h"
 
 enum { MEMBERS = 64 };
-static const struct translate_names names = { SPAN("req_1"), SPAN("m"), 1, true };
+static const struct translate_names names = { .id = SPAN("req_1"), .model = SPAN("m"), .provider = SPAN("bedrock"), .created = 1, .usage = true };
 
 static void request(const struct operation_info *from, struct span body, bool strict, struct span model) {
   struct json_member members[MEMBERS];

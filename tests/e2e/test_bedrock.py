@@ -331,12 +331,15 @@ def error(kind, message="no", status=400, **more):
 
 
 def test_counting_and_what_is_not_served(h):
-    u, w = bedrock(h, config='prices { unpriced = "refuse" }\nuse "cost_caps" { per = "all", day = usd(5) }\n', policies={"cost_caps": shipped("cost_caps")})
+    u, w = bedrock(h, config='default_provider "bedrock"\nprices { unpriced = "refuse" }\nuse "cost_caps" { per = "all", day = usd(5) }\n', policies={"cost_caps": shipped("cost_caps")})
     a = wire.post(w.port, "/v1/messages/count_tokens", json.dumps({"model": f"bedrock/{CLAUDE}", "messages": [{"role": "user", "content": "Hi"}]}).encode())
     assert a.status == 200 and a.json()["input_tokens"] > 0 and not u.requests, a
     for path in ("/v1/embeddings", "/v1/completions"):
         a = wire.post(w.port, path, b'{"model":"bedrock/x","input":"a","prompt":"a"}')
         assert a.status == 400 and "not in this version" in a.error["message"], (path, a)
+    form = b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nbedrock/x\r\n--b--\r\n'
+    for a in (wire.get(w.port, "/v1/files"), wire.post(w.port, "/v1/audio/transcriptions", form, [("content-type", "multipart/form-data; boundary=b")])):
+        assert a.status == 404 and "not in this version" in a.error["message"] and not u.requests, a
     a = chat(w, model=f"bedrock/{CLAUDE}")  # the shipped table: 100 input, 1000 read, 10 written, 20 output
     assert a.header("x-weir-cost-usd") == "0.00103125", a.headers
     assert u.requests[0].json()["inferenceConfig"]["maxTokens"] == 64000, u.requests[0].body
