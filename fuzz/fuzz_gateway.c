@@ -3,6 +3,7 @@
    HTTP or a closed connection, and nothing is left in flight. */
 #include <stdlib.h>
 #include "../src/cmd/scene.h"
+#include "../src/gateway/worker.h"
 #include "weir/vm.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
