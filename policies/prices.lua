@@ -243,6 +243,11 @@ know("anthropic", "claude-opus-4-5 claude-opus-4-1 claude-sonnet-4-6 claude-sonn
 know("anthropic", "claude-opus-5 claude-fable-5 claude-sonnet-5 claude-opus-4-8 claude-opus-4-7 claude-opus-4-6", { prefill = false })
 know("anthropic", "claude-opus-5 claude-fable-5 claude-sonnet-5 claude-opus-4-8 claude-opus-4-7", { temperature = false })
 know("anthropic", "claude-sonnet-4", { deprecated = "2026-05-14" })
+know("gemini", "gemini-3.6-flash gemini-3.5-flash gemini-3.5-flash-lite gemini-3.1-pro-preview gemini-3.1-flash-lite gemini-3-pro-preview gemini-2.5-pro",
+  { images = true, pdf = true, audio = true, tools = true, json_schema = true })
+know("gemini", "gemini-3-flash-preview gemini-2.5-flash gemini-2.5-flash-lite", { images = true, pdf = true, tools = true, json_schema = true })
+know("gemini", "gemini-2.0-flash gemini-2.0-flash-lite", { images = true, tools = true, json_schema = true, deprecated = "2026-06-01" })
+know("gemini", "gemini-3-pro-preview", { deprecated = "2026-03-09" })
 know("deepseek", "deepseek-v4-pro deepseek-v4-flash deepseek-chat deepseek-reasoner", { images = false, audio = false, prefill = true })
 know("deepseek", "deepseek-v4-pro deepseek-v4-flash deepseek-chat", { tools = true, parallel_tools = true })
 know("deepseek", "deepseek-reasoner", { tools = false })

@@ -33,7 +33,9 @@ enum dialect dialect_family(enum dialect d);
    one and serves the first five; one of dialect messages the next two, one of gemini and one of converse one of the last. */
 enum operation {
   OP_CHAT, OP_COMPLETIONS, OP_EMBEDDINGS, OP_RESPONSES, OP_MESSAGES, OP_COUNT_TOKENS, OP_GENERATE, OP_GENERATE_ARRAY,
-  OP_GEMINI_TOKENS, OP_GEMINI_EMBED, OP_GEMINI_EMBEDS, OP_CONVERSE, OP_COUNT
+  OP_GEMINI_TOKENS, OP_GEMINI_EMBED, OP_GEMINI_EMBEDS, OP_CONVERSE,
+  OP_INPUT_TOKENS,                                       /* of a responses request: what count_tokens is to messages */
+  OP_COUNT
 };
 struct operation_info {
   enum operation operation;
@@ -48,7 +50,7 @@ const struct operation_info *operation_by_path(struct span path);
 /* Gemini's paths name the model: raw, as it stands there. False: this path has none. */
 bool operation_path_model(struct span path, struct span *model);
 /* It asks how many tokens something is, which costs nothing; for vectors. */
-static inline bool operation_counts(const struct operation_info *o) { return o->operation == OP_COUNT_TOKENS || o->operation == OP_GEMINI_TOKENS; }
+static inline bool operation_counts(const struct operation_info *o) { return o->operation == OP_COUNT_TOKENS || o->operation == OP_GEMINI_TOKENS || o->operation == OP_INPUT_TOKENS; }
 static inline bool operation_embeds(const struct operation_info *o) {
   return o->operation == OP_EMBEDDINGS || o->operation == OP_GEMINI_EMBED || o->operation == OP_GEMINI_EMBEDS;
 }

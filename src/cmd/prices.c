@@ -75,9 +75,24 @@ void explain_price(const struct conf *c, const struct provider *p, struct span m
   if (m.price.us != PRICE_PPM && m.price.count) printf("      times %.6g when kept in the US\n", m.price.us / (double)PRICE_PPM);
 }
 
+/* Of what chains name: models whose provider has said when it ends them. */
+static void check_endings(const struct conf *c) {
+  for (size_t i = 0; i < c->alias_count; i++)
+    for (size_t k = 0; k < c->aliases[i].target_count; k++) {
+      struct span head, model = span_cut(c->aliases[i].targets[k], '/', &head);
+      const struct provider *p = conf_provider(c, head);
+      struct model_facts m;
+      if (!p) continue;
+      conf_model(c, p, model, &m);
+      if (m.deprecated) printf("model \"%.*s\": the provider of %.*s ends it on %04d-%02d-%02d\n", SPAN_FMT(c->aliases[i].name), SPAN_FMT(c->aliases[i].targets[k]),
+                               m.deprecated / 10000, m.deprecated / 100 % 100, m.deprecated % 100);
+    }
+}
+
 void check_prices(const struct conf *c) {
   static const char *const words[] = { "refuse", "worst", "pass" };
   const struct prices *p = &c->prices;
+  check_endings(c);
   printf("prices: shipped table of %.*s (%.*s), %zu models; unpriced = \"%s\"\n", SPAN_FMT(p->dated), SPAN_FMT(p->shipped_from), p->shipped.count, words[p->unpriced]);
   if (!p->path.n) return;
   printf("prices: %.*s: %zu models, %zu with a price, %.1f days old", SPAN_FMT(p->path), p->file.count, p->priced, days_old(p));

@@ -97,7 +97,7 @@ static bool is_schema(struct json key) {
 }
 
 static void bound_member(const struct operation_info *o, struct json key, struct json v, uint64_t keys, struct answers *asked, struct request_bounds *out) {
-  bool chat = o->dialect == DIALECT_CHAT, completions = o->operation == OP_COMPLETIONS, responses = o->operation == OP_RESPONSES;
+  bool chat = o->dialect == DIALECT_CHAT, completions = o->operation == OP_COMPLETIONS, responses = o->dialect == DIALECT_RESPONSES;
   if (v.type == JSON_NONE || v.type == JSON_NULL) return;
   for (size_t i = 0; i < sizeof stored / sizeof *stored; i++) out->beyond |= json_string_is(key, stored[i]);
   if (json_string_is(key, SPAN("tools"))) bound_tools(v, o->dialect, out);

@@ -17,6 +17,7 @@ static const struct operation_info operations[OP_COUNT] = {
   { OP_GEMINI_EMBED, DIALECT_GEMINI,    "/v1beta/models/{model}:embedContent", ":embedContent", false },
   { OP_GEMINI_EMBEDS, DIALECT_GEMINI,   "/v1beta/models/{model}:batchEmbedContents", ":batchEmbedContents", false },
   { OP_CONVERSE,     DIALECT_CONVERSE,  "/model/{model}/converse",   "/converse",              true },
+  { OP_INPUT_TOKENS, DIALECT_RESPONSES, "/v1/responses/input_tokens", "/responses/input_tokens", false },
 };
 
 const char *dialect_word(enum dialect d) { return (unsigned)d < DIALECT_COUNT ? dialects[d] : ""; }

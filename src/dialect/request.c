@@ -171,9 +171,9 @@ static bool may_be_bound(uint64_t keys) {
 }
 
 static bool bound_read(const struct body *b, uint64_t keys) {
-  bool deep = b->operation->operation == OP_RESPONSES || may_be_bound(keys);
+  bool deep = b->operation->dialect == DIALECT_RESPONSES || may_be_bound(keys);
   switch (b->operation->operation) {
-  case OP_RESPONSES:
+  case OP_RESPONSES: case OP_INPUT_TOKENS:
     return given(b->previous_response_id) || given(b->conversation) ||
            given(b->prompt) || list_bound(b->input, item_bound) ||
            list_bound(b->tools, tool_bound);
@@ -244,8 +244,10 @@ const char *request_member(const struct operation_info *o, const struct json_mem
       json_member_of(members, count, word).type != JSON_NONE &&
       json_member_of(members, count, SPAN("max_completion_tokens")).type == JSON_NONE)
     return "max_tokens";
+  bool counts = o->operation == OP_INPUT_TOKENS;          /* a responses request that has no answer */
+  if (counts && (span_eq(word, SPAN("max_tokens")) || span_eq(word, SPAN("temperature")) || span_eq(word, SPAN("top_p")))) return NULL;
   for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-    if (span_eq(word, known[i].word)) return known[i].names[o->operation];
+    if (span_eq(word, known[i].word)) return known[i].names[counts ? OP_RESPONSES : o->operation];
   return NULL;
 }
 

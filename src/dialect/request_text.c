@@ -92,7 +92,7 @@ void request_text(const struct operation_info *o, const struct json_member *memb
   switch (o->operation) {
   case OP_COMPLETIONS: content_add(&g, ROLE_USER, json_member_of(members, count, SPAN("prompt"))); break;
   case OP_EMBEDDINGS:  content_add(&g, ROLE_USER, json_member_of(members, count, SPAN("input"))); break;
-  case OP_RESPONSES:
+  case OP_RESPONSES: case OP_INPUT_TOKENS:
     content_add(&g, ROLE_SYSTEM, json_member_of(members, count, SPAN("instructions")));
     input_add(&g, json_member_of(members, count, SPAN("input")));
     break;

@@ -246,7 +246,10 @@ static void responses_pieces(const struct operation_info *o, struct span name, s
 static void responses_answer(const struct operation_info *o, struct json document, struct answer_parts *parts,
                              struct pieces *p) {
   struct json output = json_in(document, SPAN("output")), status = json_in(document, SPAN("status"));
-  (void)o;
+  if (o->operation == OP_INPUT_TOKENS) {
+    parts->shaped = p->real = json_count(json_in(document, SPAN("input_tokens"))) >= 0;
+    return;
+  }
   parts->shaped = output.type == JSON_ARRAY;
   parts->pending = json_string_is(status, SPAN("queued")) || json_string_is(status, SPAN("in_progress"));
   parts->usage = json_in(document, SPAN("usage"));

@@ -246,7 +246,7 @@ bool view_messages(const struct operation_info *o, const struct json_member *mem
   struct json list = json_member_of(members, count, span_cstr(name));
   switch (o->operation) {
   case OP_MESSAGES: case OP_COUNT_TOKENS: return messages_view(&m, json_member_of(members, count, SPAN("system")), list), true;
-  case OP_RESPONSES: return responses_view(&m, json_member_of(members, count, SPAN("instructions")), list), true;
+  case OP_RESPONSES: case OP_INPUT_TOKENS: return responses_view(&m, json_member_of(members, count, SPAN("instructions")), list), true;
   case OP_COMPLETIONS: return prompts_view(&m, list);
   default: return false;
   }

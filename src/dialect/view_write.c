@@ -175,7 +175,7 @@ static bool prompts_add(struct writing *w, struct json message) {
 
 /* ---- instructions */
 static bool takes_system(const struct writing *w) {
-  bool messages = w->operation->dialect == DIALECT_MESSAGES, responses = w->operation->operation == OP_RESPONSES;
+  bool messages = w->operation->dialect == DIALECT_MESSAGES, responses = w->operation->dialect == DIALECT_RESPONSES;
   const struct view_new *n = &w->now[w->at];
   if (!is_system(n->value) || (!messages && !responses)) return false;
   if (n->same >= 0 && w->was->items[n->same].from >= 0) return false;    /* it stands in the list itself */
@@ -213,7 +213,7 @@ static bool add_one(struct writing *w) {
   struct json message = w->now[w->at++].value;
   if (message.type != JSON_OBJECT) return w->why = "a message is a table with a role", false;
   switch (w->operation->operation) {
-  case OP_RESPONSES: return responses_add(w, message);
+  case OP_RESPONSES: case OP_INPUT_TOKENS: return responses_add(w, message);
   case OP_COMPLETIONS: return prompts_add(w, message);
   default: return messages_add(w, message);
   }

@@ -21,6 +21,7 @@ void answer_write(const struct operation_info *o, bool stream, struct span id, s
   case OP_EMBEDDINGS: embeddings_whole(&s, out); break;
   case OP_RESPONSES: (streamed ? responses_stream : responses_whole)(&s, out); break;
   case OP_MESSAGES: case OP_COUNT_TOKENS: (streamed ? messages_stream : messages_whole)(&s, out); break;
+  case OP_INPUT_TOKENS: buf_add(out, SPAN("{\"object\":\"response.input_tokens\",\"input_tokens\":0}")); break;
   default: (streamed ? chat_stream : chat_whole)(&s, out); break;
   }
 }

@@ -49,7 +49,7 @@ bool chain_find(struct exchange *x) {
       exchange_fail(x, 400, SPAN("bad_request"), SPAN("missing_required_parameter"), "'model' is missing from the request", NULL);
       return false;
     }
-    if (r->operation->operation == OP_COUNT_TOKENS && fit_count(x)) return false;
+    if (operation_counts(r->operation) && fit_count(x)) return false;
     struct route found = { 0 };
     const char *why = r->target_count ? route_names(x->gen->conf, r->operation, r->targets, r->target_count, &x->arena, &found, &status)
                                       : route_model(x->gen->conf, r->operation, r->model, &x->arena, &found, &status);

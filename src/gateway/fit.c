@@ -4,6 +4,7 @@
 #include "fit.h"
 #include "worker.h"
 #include "weir/models.h"
+#include <stdio.h>
 
 enum {
   SMALL = 256,                        /* bytes of a body that fits everywhere */
@@ -107,23 +108,49 @@ bool fit_chain(struct exchange *x) {
 }
 
 /* ---- counting for those who ask */
+/* What would be asked of whom: where that provider has no count of its own, weir's is the answer. */
+static const struct operation_info *counted_for(const struct operation_info *o) {
+  switch (o->operation) {
+  case OP_INPUT_TOKENS: return operation_info(OP_CHAT);
+  case OP_GEMINI_TOKENS: return operation_info(OP_GENERATE);
+  default: return operation_info(OP_MESSAGES);
+  }
+}
+
+static const char *count_form(const struct operation_info *o) {
+  switch (o->operation) {
+  case OP_INPUT_TOKENS: return "{\"object\":\"response.input_tokens\",\"input_tokens\":%lld}";
+  case OP_GEMINI_TOKENS: return "{\"totalTokens\":%lld}";
+  default: return "{\"input_tokens\":%lld}";
+  }
+}
+
+/* Gemini takes what is to be counted as it is, or as the whole request it would be. */
+static void measure_counted(struct exchange *x, struct request_measure *m) {
+  size_t count;
+  const struct json_member *members = members_of(&x->req, &count);
+  struct json whole = json_member_of(members, count, SPAN("generateContentRequest"));
+  if (whole.type == JSON_OBJECT && json_read_object(whole.text, x->worker->members, MOST_MEMBERS, &count, NULL)) members = x->worker->members;
+  request_measure(members, count, m);
+}
+
 bool fit_count(struct exchange *x) {
   struct policy_req *r = &x->req;
-  const struct operation_info *messages = operation_info(OP_MESSAGES);
+  const struct operation_info *asked = counted_for(r->operation);
   struct route found = { 0 };
   struct request_measure m;
   struct token_count n;
-  size_t count;
+  char text[96];
   int status;
-  const char *why = r->target_count ? route_names(x->gen->conf, messages, r->targets, r->target_count, &x->arena, &found, &status)
-                                    : route_model(x->gen->conf, messages, r->model, &x->arena, &found, &status);
+  const char *why = r->target_count ? route_names(x->gen->conf, asked, r->targets, r->target_count, &x->arena, &found, &status)
+                                    : route_model(x->gen->conf, asked, r->model, &x->arena, &found, &status);
   if (why || operation_at(r->operation, found.candidates[0].provider->dialect)) return false;
-  const struct json_member *members = members_of(r, &count);
-  request_measure(members, count, &m);
+  measure_counted(x, &m);
   models_count(found.candidates[0].name, &m, &n);
   x->target_name = found.candidates[0].name;
   x->estimated = true;
-  answer_text_of_weir(x, (struct span){ 0 }, arena_printf(&x->arena, "{\"input_tokens\":%lld}", (long long)n.tokens));
+  int size = snprintf(text, sizeof text, count_form(r->operation), (long long)n.tokens);
+  answer_text_of_weir(x, (struct span){ 0 }, arena_copy(&x->arena, span_of(text, (size_t)size)));
   exchange_end(x, SPAN("done"));
   return true;
 }

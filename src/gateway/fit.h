@@ -7,7 +7,7 @@
 /* Of the chain, those that lack nothing that the request needs, as far as is known, go first; where there are none the providers
    decide, but of those whose window it is surely beyond. False: of all of them; refused and ended. */
 bool fit_chain(struct exchange *x);
-/* count_tokens for a model whose provider has no such route: answered by weir's own count. False: it has, or the model is not known. */
+/* count_tokens, or input_tokens, for a model whose provider has no such route: answered by weir's own count. False: it has, or the model is not known. */
 bool fit_count(struct exchange *x);
 void fit_begin(struct attempt *a);                       /* about to be sent: measured, where there is something to learn */
 void fit_told(struct attempt *a, const struct usage *u); /* it has ended, and the provider told its usage */

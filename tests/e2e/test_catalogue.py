@@ -152,6 +152,8 @@ def test_models_that_are_gone_or_ending(h):
     assert w.metric("weir_model_state", model="old/m", state="gone") == 1 and w.metric("weir_model_state", model="new/m", state="deprecated") == 1
     r = h.run("check", "--explain", "new/m", "--config", w.file, env=w.env)
     assert "its provider ends it on 2026-02-03" in r.stdout, r.stdout + r.stderr
+    r = h.run("check", "--config", w.file, env=w.env)
+    assert r.returncode == 0 and 'model "chain": the provider of new/m ends it on 2026-02-03' in r.stdout, r.stdout + r.stderr
 
 
 def test_counts_learn(h):
@@ -192,5 +194,16 @@ def test_count_tokens_passes_through(h):
     a = wire.post(w.port, "/v1/messages/count_tokens", json.dumps({"model": "claude/m", "messages": [{"role": "user", "content": "Hi"}]}).encode())
     assert a.status == 200 and a.body == b'{"input_tokens": 14}' and a.header("x-weir-estimated") is None, a
     assert u.requests[0].target == "/v1/messages/count_tokens"
-    a = wire.post(w.port, "/v1/messages/count_tokens", json.dumps({"model": "nobody/m", "messages": []}).encode())
-    assert a.status in (200, 404), a
+
+
+def test_input_tokens(h):
+    """The same of a responses request: asked of a provider that speaks it, else counted."""
+    u = h.upstream(lambda request, peer: peer.answer(b'{"object": "response.input_tokens", "input_tokens": 14}') or True)
+    w = h.weir(chat_provider("lab", u.url) + messages_provider("claude", u.url) + 'model "alias" { "claude/m" }\n')
+    body = {"model": "lab/m", "input": [{"role": "user", "content": [{"type": "input_text", "text": WORDS * 4}]}], "instructions": "Be brief."}
+    a = wire.post(w.port, "/v1/responses/input_tokens", json.dumps(body).encode())
+    assert a.status == 200 and a.json()["input_tokens"] == 14 and a.header("x-weir-estimated") is None, a
+    assert u.requests[0].target == "/v1/responses/input_tokens" and u.requests[0].json() == {**body, "model": "m"}, u.requests[0].head
+    a = wire.post(w.port, "/v1/responses/input_tokens", json.dumps({**body, "model": "alias"}).encode())
+    assert a.status == 200 and a.header("x-weir-estimated") == "input_tokens" and len(u.requests) == 1, a
+    assert a.json()["object"] == "response.input_tokens" and 45 < a.json()["input_tokens"] < 90, a

@@ -78,6 +78,7 @@ static void operations(void **state) {
     { OP_GEMINI_EMBED, "/v1beta/models/{model}:embedContent", ":embedContent", DIALECT_GEMINI, false },
     { OP_GEMINI_EMBEDS, "/v1beta/models/{model}:batchEmbedContents", ":batchEmbedContents", DIALECT_GEMINI, false },
     { OP_CONVERSE, "/model/{model}/converse", "/converse", DIALECT_CONVERSE, true },
+    { OP_INPUT_TOKENS, "/v1/responses/input_tokens", "/responses/input_tokens", DIALECT_RESPONSES, false },
   };
   (void)state;
   for (size_t i = 0; i < OP_COUNT; i++) {
