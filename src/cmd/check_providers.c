@@ -77,8 +77,9 @@ static void print_provider(const struct provider *p) {
   else printf("not in the catalogue\n");
   print_operations(p->dialect, "  as it is: ", true);
   print_operations(p->dialect, "  translated: ", false);
-  printf("  streams; %s; %s after a cancel; takes %s", usage_words(p), cancel_words(p),
-         p->quirks->old_limit_name ? "max_tokens alone" : p->quirks->new_limit_name ? "max_completion_tokens" : "either name of the output limit");
+  printf("  streams; %s; %s after a cancel", usage_words(p), cancel_words(p));
+  if (p->dialect == DIALECT_CHAT)
+    printf("; takes %s", p->quirks->old_limit_name ? "max_tokens alone" : p->quirks->new_limit_name ? "max_completion_tokens" : "either name of the output limit");
   printf("; key in %s\n", p->auth_header);
 }
 

@@ -216,7 +216,7 @@ def test_the_map_is_the_territory(h):
     for folder in sorted(os.listdir(os.path.join(ROOT, "src"))):
         if glob.glob(os.path.join(ROOT, "src", folder, "*.c")):
             assert f"`src/{folder}`" in page, f"src/{folder} has no row"
-    states = re.search(r"enum exchange_state \{(.*?)\n\};", text_of("src/gateway/gateway.h"), re.S)[1]
+    states = re.search(r"enum exchange_state \{(.*?)\n\};", text_of("src/gateway/exchange.h"), re.S)[1]
     for state in re.findall(r"\bX_[A-Z_]+", states):
         assert re.search(rf"^\| `{state}` \|", page, re.M), f"{state} has no row"
     for state in re.findall(r"\bX_[A-Z_]+", page):
