@@ -207,3 +207,6 @@ def test_input_tokens(h):
     a = wire.post(w.port, "/v1/responses/input_tokens", json.dumps({**body, "model": "alias"}).encode())
     assert a.status == 200 and a.header("x-weir-estimated") == "input_tokens" and len(u.requests) == 1, a
     assert a.json()["object"] == "response.input_tokens" and 45 < a.json()["input_tokens"] < 90, a
+    for told in ({"contents": [{"role": "user", "parts": [{"text": WORDS * 4}]}]}, {"generateContentRequest": {"model": "x", "contents": [{"parts": [{"text": WORDS * 4}]}]}}):
+        a = wire.post(w.port, "/v1beta/models/claude/m:countTokens", json.dumps(told).encode())
+        assert a.status == 200 and a.header("x-weir-estimated") and 45 < a.json()["totalTokens"] < 90, a
