@@ -217,7 +217,7 @@ static void came_of(struct exchange *x, struct record *r) {
   record_number(r, L_OVERHEAD_US, (int64_t)(x->overhead_ns / 1000));
   record_number(r, L_BYTES, (int64_t)x->answer_bytes);
   record_number(r, L_GENERATION, x->gen->number);
-  record_text(r, L_CONF, span_cstr(x->gen->conf->hash));
+  record_text(r, L_CONF, span_of(x->gen->conf->hash, x->gen->conf->hash[0] ? sizeof x->gen->conf->hash - 1 : 0));
 }
 
 static void reads_of(struct exchange *x, struct record *r) {

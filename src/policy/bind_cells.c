@@ -191,36 +191,43 @@ static struct span check_scope(lua_State *L, int at, const char *call, struct ar
   return arena_copy(a, s);
 }
 
+static const char *const cap_words[CELL_KINDS] = { [CELL_MONEY] = "budget", [CELL_TOKENS] = "tokens", [CELL_REQUESTS] = "requests", [CELL_CONCURRENT] = "concurrent" };
+
 static bool look_now(struct policy_vm *pv, const struct policy_cap *cap, struct span scope, struct cell_state *out) {
   struct cell_id id = { cap->name, scope, cap->kind, cap->window };
-  *out = (struct cell_state){ 0 };
   return !cap->one_request && pv->cells && cells_read(pv->cells, &id, (int64_t)(policy_now(pv) * 1000), out) == CELLS_OK;
 }
 
-/* On the tape: [spent, reserved, end of the window], or null. */
-static bool look(struct policy_vm *pv, const struct policy_cap *cap, struct span scope, struct cell_state *out) {
-  static const char *const kinds[CELL_KINDS] = { [CELL_MONEY] = "budget", [CELL_TOKENS] = "tokens", [CELL_REQUESTS] = "requests", [CELL_CONCURRENT] = "concurrent" };
+/* On the tape: [spent, reserved, end of the window]. */
+static void keep(struct policy_vm *pv, const struct policy_cap *cap, struct span scope, const struct cell_state *s) {
   struct policy_tape *t = tape_of(pv);
-  if (!t || t->full || cap->one_request || (!pv->cells && !t->plays)) return look_now(pv, cap, scope, out);
   struct buf name = { 0 };
   char text[72];
+  if (!t || t->full || t->plays) return;
   buf_printf(&name, "%.*s/%.*s", SPAN_FMT(cap->name), SPAN_FMT(scope));
-  bool good = false;
-  if (t->plays) {
-    struct json v = tape_take(t, kinds[cap->kind], buf_span(&name)), key, figure;
-    int64_t *const figures[] = { &out->spent, &out->reserved, &out->end_ms };
-    size_t n = 0;
-    *out = (struct cell_state){ 0 };
-    for (struct json_iter i = json_iter(v); v.type == JSON_ARRAY && n < 3 && json_next(&i, &key, &figure);) json_i64(figure, figures[n++]);
-    good = n == 3;
-  } else {
-    good = look_now(pv, cap, scope, out);
-    int size = good ? snprintf(text, sizeof text, "[%lld,%lld,%lld]", (long long)out->spent, (long long)out->reserved, (long long)out->end_ms)
-                    : snprintf(text, sizeof text, "null");
-    tape_keep(t, kinds[cap->kind], buf_span(&name), span_of(text, (size_t)size));
-  }
+  int n = snprintf(text, sizeof text, "[%lld,%lld,%lld]", (long long)s->spent, (long long)s->reserved, (long long)s->end_ms);
+  tape_keep(t, cap_words[cap->kind], buf_span(&name), span_of(text, (size_t)n));
   buf_free(&name);
-  return good;
+}
+
+static bool play(struct policy_tape *t, const struct policy_cap *cap, struct span scope, struct cell_state *out) {
+  int64_t *const figures[] = { &out->spent, &out->reserved, &out->end_ms };
+  struct buf name = { 0 };
+  struct json key, figure;
+  size_t n = 0;
+  buf_printf(&name, "%.*s/%.*s", SPAN_FMT(cap->name), SPAN_FMT(scope));
+  struct json v = tape_take(t, cap_words[cap->kind], buf_span(&name));
+  buf_free(&name);
+  for (struct json_iter i = json_iter(v); v.type == JSON_ARRAY && n < 3 && json_next(&i, &key, &figure);) json_i64(figure, figures[n++]);
+  return n == 3;
+}
+
+/* False: it is not known, as of one that was never used. */
+static bool look(struct policy_vm *pv, const struct policy_cap *cap, struct span scope, struct cell_state *out) {
+  struct policy_tape *t = tape_of(pv);
+  *out = (struct cell_state){ 0 };
+  if (!t || !t->plays) return look_now(pv, cap, scope, out);
+  return !cap->one_request && play(t, cap, scope, out);
 }
 
 static double mark_of(const struct policy_cap *cap, const struct cell_state *s) {
@@ -249,7 +256,8 @@ static void attach(lua_State *L, struct policy_req *r, struct policy_attempt *a,
   *list = c;
 }
 
-/* Gives nil and the highest soft mark that is passed, or the refusal. */
+/* Gives nil and the highest soft mark that is passed, or the refusal. What lets it pass is not put on the tape: what is not there has
+   room. */
 static int take(lua_State *L, const char *call) {
   struct caps *caps = check_caps(L, call);
   struct frame *f = check_phase(L, call, IN_REQUEST | IN_ATTEMPT);
@@ -264,6 +272,8 @@ static int take(lua_State *L, const char *call) {
     struct cell_state s;
     attach(L, r, a, cap, scope, call);
     if (!look(pv, cap, scope, &s) && cap->cap > 0) continue;
+    double m = mark_of(cap, &s);
+    if (m > 0 || spent(cap, &s)) keep(pv, cap, scope, &s);
     if (spent(cap, &s)) {
       struct cells_refusal refusal = { .cap = cap->cap, .spent = s.spent, .reserved = s.reserved, .frees_ms = s.end_ms };
       struct buf *b = scratch_begin(pv);
@@ -272,7 +282,6 @@ static int take(lua_State *L, const char *call) {
       refusal_push(L, cap->kind == CELL_MONEY ? "capped" : "limited", arena_copy(r->arena, buf_span(b)), after);
       return 1;
     }
-    double m = mark_of(cap, &s);
     if (m > mark) mark = m;
   }
   lua_pushnil(L);
@@ -291,7 +300,9 @@ static int left_call(lua_State *L) {
   struct frame *f = check_phase(L, call, IN_HOOKS);
   const struct policy_cap *cap = &caps->of[0];
   struct cell_state s;
-  if (!look(pv, cap, check_scope(L, 2, call, f->subject->req->arena), &s)) return lua_pushnil(L), 1;
+  struct span scope = check_scope(L, 2, call, f->subject->req->arena);
+  if (!look(pv, cap, scope, &s)) return lua_pushnil(L), 1;
+  keep(pv, cap, scope, &s);
   int64_t left = cap->cap - s.spent - s.reserved;
   if (cap->kind == CELL_MONEY) amount_push(L, left > 0 ? left : 0);
   else lua_pushinteger(L, left > 0 ? left : 0);
