@@ -62,11 +62,13 @@ static bool lay_out(struct base *b, int64_t layout) {
               "CREATE INDEX IF NOT EXISTS contents_id ON contents(id);CREATE INDEX IF NOT EXISTS contents_seq ON contents(seq)")) return false;
   if (layout == BASE_LAYOUT) return true;
   buf_add(&sql, SPAN("BEGIN IMMEDIATE;"));
+  buf_add(&sql, SPAN("DROP TABLE IF EXISTS orphans;"));
+  if (layout == 2) buf_add(&sql, SPAN("DROP VIEW exchanges;"));
   if (layout == 1)
     buf_add(&sql, SPAN("DROP INDEX IF EXISTS exchanges_id;DROP INDEX IF EXISTS exchanges_parent;ALTER TABLE exchanges RENAME TO exchanges_1;"));
-  buf_add(&sql, SPAN("CREATE TABLE batches(n INTEGER PRIMARY KEY, first INTEGER, records TEXT);"
-                     "CREATE TABLE drained(one INTEGER PRIMARY KEY, ring INTEGER, place INTEGER);"
-                     "CREATE TABLE orphans(seq INTEGER PRIMARY KEY, id TEXT, \"key\" TEXT, target TEXT, model TEXT, cost INTEGER, ended INTEGER);"
+  buf_add(&sql, SPAN("CREATE TABLE IF NOT EXISTS batches(n INTEGER PRIMARY KEY, first INTEGER, records TEXT);"
+                     "CREATE TABLE IF NOT EXISTS drained(one INTEGER PRIMARY KEY, ring INTEGER, place INTEGER);"
+                     "CREATE TABLE orphans(seq INTEGER PRIMARY KEY, id TEXT, cost INTEGER, n INTEGER);"
                      "CREATE TABLE IF NOT EXISTS grants(name TEXT, value TEXT, kind INTEGER, window INTEGER, seconds INTEGER, epoch INTEGER, "
                      "ends INTEGER, total INTEGER, at INTEGER, PRIMARY KEY(name, value, kind, window, seconds, epoch)) WITHOUT ROWID;"));
   columns_view(&sql, older);
@@ -86,8 +88,9 @@ static bool prepare(struct base *b) {
   return prepare_one(b, &b->insert, "INSERT INTO batches(n,first,records) VALUES(?,?,?)") &&
     prepare_one(b, &b->content, "INSERT INTO contents(seq,id,request,answer,cut) VALUES(?,?,?,?,?)") &&
     prepare_one(b, &b->drained, "INSERT OR REPLACE INTO drained(one,ring,place) VALUES(1,?,?)") &&
-    prepare_one(b, &b->orphan, "INSERT INTO orphans(seq,id,\"key\",target,model,cost,ended) VALUES(?1,?2,?3,?4,?5,?6,?7) "
-                "ON CONFLICT(seq) DO UPDATE SET cost=excluded.cost WHERE id IS excluded.id AND coalesce(cost,-1)<excluded.cost") &&
+    prepare_one(b, &b->orphan_find, "SELECT n,cost,id FROM orphans WHERE seq=?") &&
+    prepare_one(b, &b->orphan, "INSERT OR REPLACE INTO orphans(seq,id,cost,n) VALUES(?,?,?,?)") &&
+    prepare_one(b, &b->orphan_more, "UPDATE batches SET records=? WHERE n=?") &&
     prepare_one(b, &b->promise, "INSERT INTO grants(name,value,kind,window,seconds,epoch,ends,total,at) VALUES(?,?,?,?,?,?,?,?,?) "
                 "ON CONFLICT DO UPDATE SET total=max(total,excluded.total),at=excluded.at,ends=excluded.ends");
 }
@@ -146,7 +149,9 @@ void base_close(struct base *b) {
   sqlite3_finalize(b->insert);
   sqlite3_finalize(b->content);
   sqlite3_finalize(b->drained);
+  sqlite3_finalize(b->orphan_find);
   sqlite3_finalize(b->orphan);
+  sqlite3_finalize(b->orphan_more);
   sqlite3_finalize(b->promise);
   sqlite3_close(b->db);
   if (b->lock_fd >= 0) close(b->lock_fd);

@@ -88,8 +88,82 @@ void recent_free(struct recent *r) {
   *r = (struct recent){ 0 };
 }
 
-/* A slot that reserved no money says nothing of the cost; another one of the same exchange may. A name that was cut in the middle of a
-   character is cut before it. */
+/* ---- orphans: a batch of one, with a note of where it is */
+static struct span orphan_json(struct arena *a, int64_t sequence, const struct span part[5], int64_t cost, int64_t now_ms) {
+  static const enum ledger_column of[] = { L_SEQUENCE, L_ID, L_KEY, L_TARGET, L_MODEL };
+  struct buf out = { 0 };
+  struct json_writer w = { .out = &out };
+  json_begin(&w, '[');
+  json_begin(&w, '{');
+  json_key(&w, SPAN("seq")), json_int(&w, sequence);
+  for (int i = 1; i < 5; i++)
+    if (part[i].n) json_key(&w, span_cstr(columns[of[i]].name)), json_str(&w, part[i]);
+  json_key(&w, SPAN("end")), json_str(&w, SPAN("internal"));
+  json_key(&w, SPAN("orphan")), json_int(&w, 1);
+  if (cost > 0) json_key(&w, SPAN("cost")), json_int(&w, cost);
+  if (cost > 0) json_key(&w, SPAN("estimate")), json_int(&w, cost);
+  json_key(&w, SPAN("ended")), json_int(&w, now_ms);
+  json_end(&w, '}');
+  json_end(&w, ']');
+  struct span json = arena_copy(a, buf_span(&out));
+  buf_free(&out);
+  return json;
+}
+
+static bool done(sqlite3_stmt *s) {
+  int r = sqlite3_step(s);
+  sqlite3_reset(s);
+  return r == SQLITE_DONE;
+}
+
+/* Where it stands already: its batch; 0: nowhere. *cost: what it was said to have cost; INT64_MAX: of another exchange. */
+static int64_t orphan_find(struct base *b, int64_t sequence, struct span id, int64_t *cost) {
+  int64_t n = 0;
+  *cost = -1;
+  sqlite3_bind_int64(b->orphan_find, 1, sequence);
+  if (sqlite3_step(b->orphan_find) == SQLITE_ROW) {
+    n = sqlite3_column_int64(b->orphan_find, 0);
+    if (sqlite3_column_type(b->orphan_find, 1) == SQLITE_INTEGER) *cost = sqlite3_column_int64(b->orphan_find, 1);
+    struct span was = span_of((const char *)sqlite3_column_text(b->orphan_find, 2), (size_t)sqlite3_column_bytes(b->orphan_find, 2));
+    if (!span_eq(was, id)) *cost = INT64_MAX;
+  }
+  sqlite3_reset(b->orphan_find);
+  return n;
+}
+
+static bool orphan_put(struct base *b, int64_t sequence, struct span id, int64_t cost, int64_t n) {
+  sqlite3_bind_int64(b->orphan, 1, sequence);
+  sqlite3_bind_text(b->orphan, 2, id.p, (int)id.n, SQLITE_STATIC);
+  if (cost > 0) sqlite3_bind_int64(b->orphan, 3, cost);
+  else sqlite3_bind_null(b->orphan, 3);
+  sqlite3_bind_int64(b->orphan, 4, n);
+  return done(b->orphan);
+}
+
+/* A slot that reserved no money says nothing of the cost; another one of the same exchange may. */
+static bool orphan_write(struct base *b, int64_t sequence, const struct span part[5], int64_t cost, int64_t now_ms, struct recent *recent, bool *fresh) {
+  struct arena a = { 0 };
+  int64_t before, n = orphan_find(b, sequence, part[1], &before);
+  bool good = true;
+  if (!n && recent_has(recent, b, sequence)) return true;
+  if (!n && !recent->loaded) return false;
+  struct span json = orphan_json(&a, sequence, part, cost, now_ms);
+  if (!n) {
+    struct batch k = { .first = sequence, .last = sequence };
+    buf_add(&k.text, span_of(json.p, json.n - 1));       /* batch_save ends it */
+    good = batch_save(b, &k, now_ms) && orphan_put(b, sequence, part[1], cost, b->newest);
+    buf_free(&k.text);
+    *fresh = good;
+  } else if (cost > before) {
+    sqlite3_bind_text(b->orphan_more, 1, json.p, (int)json.n, SQLITE_STATIC);
+    sqlite3_bind_int64(b->orphan_more, 2, n);
+    good = done(b->orphan_more) && orphan_put(b, sequence, part[1], cost, n);
+  }
+  arena_end(&a);
+  return good;
+}
+
+/* A name that was cut in the middle of a character is cut before it. */
 bool orphan_save(struct base *b, const struct cells_orphan *o, int64_t now_ms, struct recent *recent, bool *fresh) {
   struct span rest = span_of(o->note, o->note_size), part[5];
   char number[24];
@@ -104,18 +178,6 @@ bool orphan_save(struct base *b, const struct cells_orphan *o, int64_t now_ms, s
     snprintf(number, sizeof number, "%llu", (unsigned long long)o->slot);
     sequence = (uint64_t)now_ms << LEDGER_SEQUENCE_BITS;
     part[1] = span_cstr(number);
-  } else if (recent_has(recent, b, (int64_t)sequence)) {
-    return true;
   }
-  if (!recent->loaded) return false;
-  sqlite3_clear_bindings(b->orphan);
-  sqlite3_bind_int64(b->orphan, 1, (int64_t)sequence);
-  for (int i = 1; i < 5; i++)
-    if (part[i].n) sqlite3_bind_text(b->orphan, i + 1, part[i].p, (int)part[i].n, SQLITE_STATIC);
-  if (o->amount.of[CELL_MONEY] > 0) sqlite3_bind_int64(b->orphan, 6, o->amount.of[CELL_MONEY]);
-  sqlite3_bind_int64(b->orphan, 7, now_ms);
-  int r = sqlite3_step(b->orphan);
-  sqlite3_reset(b->orphan);
-  *fresh = sqlite3_changes(b->db);
-  return r == SQLITE_DONE;
+  return orphan_write(b, (int64_t)sequence, part, o->amount.of[CELL_MONEY], now_ms, recent, fresh);
 }

@@ -62,16 +62,11 @@ const char *ledger_column_name(enum ledger_column c) { return columns[c].name; }
 
 bool ledger_column_is_text(enum ledger_column c) { return columns[c].kind == COLUMN_TEXT || columns[c].kind == COLUMN_JSON; }
 
+/* Of one part alone unless there are older rows: of several SQLite works out all columns of each row, whatever is asked for. */
 void columns_view(struct buf *sql, bool older) {
   buf_add(sql, SPAN("CREATE VIEW exchanges AS SELECT "));
   for (int i = 0; i < L_COLUMNS; i++) buf_printf(sql, "%sjson_extract(value,'$.%s') AS \"%s\"", i ? "," : "", columns[i].name, columns[i].name);
-  buf_add(sql, SPAN(" FROM batches,json_each(batches.records) UNION ALL SELECT "));
-  for (int i = 0; i < L_COLUMNS; i++) {
-    const char *value = i == L_END ? "'internal'" : i == L_ORPHAN ? "1" : i == L_ESTIMATE ? "cost" : "NULL";
-    bool own = i == L_SEQUENCE || i == L_ID || i == L_KEY || i == L_TARGET || i == L_MODEL || i == L_COST || i == L_ENDED;
-    buf_printf(sql, own ? "%s\"%s\"" : "%s%s", i ? "," : "", own ? columns[i].name : value);
-  }
-  buf_add(sql, SPAN(" FROM orphans"));
+  buf_add(sql, SPAN(" FROM batches,json_each(batches.records)"));
   if (!older) return;
   buf_add(sql, SPAN(" UNION ALL SELECT "));
   columns_older(sql);

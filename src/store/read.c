@@ -125,27 +125,24 @@ static bool batches_read(struct ledger_reader *r, const struct want *w, each_row
   return step == SQLITE_ROW || step == SQLITE_DONE;
 }
 
-/* ---- tables: orphans, and the rows of layout 1 */
-static void row_of_table(sqlite3_stmt *s, const int *columns_at, int count, struct ledger_row *row) {
+/* ---- the rows of layout 1 */
+static void row_of_table(sqlite3_stmt *s, struct ledger_row *row) {
   row_clear(row);
-  for (int i = 0; i < count; i++) {
-    int type = sqlite3_column_type(s, i), c = columns_at ? columns_at[i] : i;
-    if (type == SQLITE_INTEGER) row->number[c] = sqlite3_column_int64(s, i);
-    if (type == SQLITE_TEXT) row->text[c] = span_of((const char *)sqlite3_column_text(s, i), (size_t)sqlite3_column_bytes(s, i));
+  for (int i = 0; i <= L_ORPHAN; i++) {
+    int type = sqlite3_column_type(s, i);
+    if (type == SQLITE_INTEGER) row->number[i] = sqlite3_column_int64(s, i);
+    if (type == SQLITE_TEXT) row->text[i] = span_of((const char *)sqlite3_column_text(s, i), (size_t)sqlite3_column_bytes(s, i));
   }
 }
 
-static bool table_read(struct ledger_reader *r, const char *table, const struct want *w, each_row *each, void *arg, bool *on) {
-  static const int orphan_columns[] = { L_SEQUENCE, L_ID, L_KEY, L_TARGET, L_MODEL, L_COST, L_ENDED };
-  bool orphans = !strcmp(table, "orphans");
+static bool older_read(struct ledger_reader *r, const struct want *w, each_row *each, void *arg, bool *on) {
   struct ledger_row row;
   struct buf sql = { 0 };
   sqlite3_stmt *s = NULL;
   int step = SQLITE_DONE;
   buf_add(&sql, SPAN("SELECT "));
-  if (orphans) buf_add(&sql, SPAN("seq,id,\"key\",target,model,cost,ended"));
-  else columns_older(&sql);
-  buf_printf(&sql, " FROM %s WHERE seq>=? AND seq<? ORDER BY seq", table);
+  columns_older(&sql);
+  buf_printf(&sql, " FROM %s WHERE seq>=? AND seq<? ORDER BY seq", r->older);
   struct span words = buf_span(&sql);
   int prepared = sqlite3_prepare_v2(r->db, words.p, (int)words.n, &s, NULL);
   buf_free(&sql);
@@ -153,8 +150,7 @@ static bool table_read(struct ledger_reader *r, const char *table, const struct 
   sqlite3_bind_int64(s, 1, w->from);
   sqlite3_bind_int64(s, 2, w->to);
   while (*on && (step = sqlite3_step(s)) == SQLITE_ROW) {
-    row_of_table(s, orphans ? orphan_columns : NULL, orphans ? (int)(sizeof orphan_columns / sizeof *orphan_columns) : L_ORPHAN + 1, &row);
-    if (orphans) row.text[L_END] = SPAN("internal"), row.number[L_ORPHAN] = 1, row.number[L_ESTIMATE] = row.number[L_COST];
+    row_of_table(s, &row);
     if (wanted(w, &row)) *on = each(arg, &row);
   }
   sqlite3_finalize(s);
@@ -177,9 +173,8 @@ bool ledger_read_contents(struct ledger_reader *r, struct span id, int64_t seque
 }
 
 static bool read_all(struct ledger_reader *r, const struct want *w, each_row *each, void *arg, const char **why) {
-  bool on = true, good = !r->older || table_read(r, r->older, w, each, arg, &on);
+  bool on = true, good = !r->older || older_read(r, w, each, arg, &on);
   good = good && (!on || !r->batches || batches_read(r, w, each, arg, &on));
-  good = good && (!on || !r->batches || table_read(r, "orphans", w, each, arg, &on));
   if (!good) *why = explain(r->db, LEDGER_FILE);
   return good;
 }

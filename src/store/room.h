@@ -10,14 +10,14 @@
 /* ---- base.c: the database, opened for writing */
 struct base {
   sqlite3 *db;
-  sqlite3_stmt *insert, *drained, *orphan, *promise, *content;
+  sqlite3_stmt *insert, *drained, *orphan_find, *orphan, *orphan_more, *promise, *content;
   bool full;                          /* the transaction under way */
   int lock_fd;                        /* of ledger.lock: one weir writes */
   bool older;                         /* there is a table exchanges_1 */
   int64_t newest;                     /* batch */
   int64_t ring, place;                /* how far which ring is in here: cells_ring_name, cells_drain_place */
 };
-enum { BASE_LAYOUT = 2 };             /* PRAGMA user_version. 1: a table `exchanges` instead of batches; it stays, as exchanges_1 */
+enum { BASE_LAYOUT = 3 };             /* PRAGMA user_version. 1: a table `exchanges` instead of batches; it stays, as exchanges_1. 2: never released */
 /* False: *why, in a text that lives until the next call. */
 bool base_open(struct base *b, const char *dir, const char **why);
 void base_close(struct base *b);
