@@ -292,10 +292,12 @@ static enum meter_result reserve(struct exchange *x) {
     conf_model(c, a->target.provider, a->target.model, facts);
     a->model = facts;
   }
-  if (!x->req.charges && !a->view.charges && !x->reservation) return METER_GO;
+  bool counted = x->req.charges || a->view.charges || x->reservation;
+  bool told = x->worker->gateway->ledger && c->ledger.mode == LEDGER_ON;           /* the ledger was asked for: it shall know, not guess */
+  if ((counted || told) && operation_of(x) && !x->raw && !a->foreign) ask_usage(x, a);
+  if (!counted) return METER_GO;
   struct reservation *m = reservation_of(x, a);
   if (!operation_of(x)) return reserve_unread(x, a, m);
-  if (!x->raw && !a->foreign) ask_usage(x, a);
   if (!a->model->price.count && counts_money(x) && c->prices.unpriced == UNPRICED_REFUSE) return refuse_unpriced(x, a);
   policy_estimate(&x->req, operation_of(x), a->view.edits, a->target.provider, a->model, &m->estimate);
   fit_widen(a, &m->estimate);
