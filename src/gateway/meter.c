@@ -409,6 +409,7 @@ void meter_settle(struct attempt *a) {
   else if (known && named_later(x, a)) a->cost = conf_cost(a->target.provider, a->model, &u, worker_wall_ms(x->worker) / 1000);
   else a->cost = PRICE_UNKNOWN;
   if (known) fit_told(a, &u);
+  if (known && operation_of(x) && !operation_counts(operation_of(x))) x->usage = u;            /* as told, or as weir counted it */
   if (a->cost > 0) x->cost = money_sum(x->cost, a->cost);
   x->cost_unknown |= a->cost == PRICE_UNKNOWN;
   if (!m || !m->slot) return;
