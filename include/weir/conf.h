@@ -10,6 +10,7 @@
 #include "weir/log.h"
 #include "weir/price.h"
 #include "weir/secret.h"
+#include "weir/translate.h"
 #include "weir/url.h"
 
 struct tls_trust;
@@ -22,6 +23,8 @@ enum setting {
   SET_HOLD_HEAD, SET_IDLE_POOL, SET_QUEUE, SET_DRAIN, SET_HEADER_TIME, SET_CLIENT_IDLE, SET_MAX_HEAD, SET_MAX_BODY,
   SET_HOLD_ANSWER, SET_MAX_ANSWER, SET_WARM,
   SET_LOSS,                           /* loss: 0 "tell", 1 "strict" */
+  SET_BUDGET,                         /* budgets: tokens of thinking for each effort, from minimal to max */
+  SET_BUDGET_LAST = SET_BUDGET + TRANSLATE_BUDGETS - 1,
   SET_COUNT
 };
 struct settings {

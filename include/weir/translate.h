@@ -13,7 +13,14 @@
 const struct operation_info *operation_at(const struct operation_info *o, enum dialect provider);
 
 /* ---- requests */
-enum { TRANSLATE_LIMIT = 4096 };                         /* messages' max_tokens, where nobody knows the model's own */
+enum {
+  TRANSLATE_LIMIT = 4096,                                /* messages' max_tokens, where nobody knows the model's own */
+  TRANSLATE_LEAST = 16,                                  /* the least output that responses takes as a limit */
+};
+/* Tokens of thinking for an effort (minimal, low, medium, high, xhigh, max), where one dialect names it and the other counts. */
+enum { TRANSLATE_BUDGETS = 6 };
+extern const int64_t translate_budgets[TRANSLATE_BUDGETS];
+extern const char *const translate_efforts[TRANSLATE_BUDGETS];
 struct translating {
   struct arena *arena;                                   /* of all that is told below, and of what is made on the way */
   struct span model;                                     /* as the provider knows it */
@@ -21,6 +28,7 @@ struct translating {
   int64_t max_output;                                    /* the model's limit; 0 unknown */
   bool old_limit_name;                                   /* chat: max_tokens, for servers that know nothing newer */
   bool ask_usage;                                        /* chat: a stream's usage is asked for */
+  const int64_t *budgets;                                /* NULL: translate_budgets */
   int8_t reasoning;                                      /* the model thinks: 1, 0, -1 nobody knows */
   bool stream;                                           /* gemini as a client: its path asks for a stream */
   bool strict;                                           /* what would be a loss is refused */
@@ -41,6 +49,8 @@ void loss_add(struct buf *words, struct span word);
 /* The words that weir.allow_loss takes, beside those of loss_words. */
 extern const char *const translate_words[];
 extern const size_t translate_word_count;
+
+#define TRANSLATE_SEAL "weir1:"                          /* begins signatures of thinking on their way through a client of another dialect */
 
 /* ---- answers. Usage is written as weir counted it (usage_read), so that no count is told twice or left out. */
 struct translate_names {

@@ -10,10 +10,10 @@ enum { DAY = 86400, YEAR = 365 * DAY };
   "connect", "tls", "head", "first_event", "first_event_reasoning", "between_events", "total", "hold_head", \
   "idle_pool", "queue", "drain", "header_time", "client_idle", "max_head", "max_body", "hold_answer", \
   "max_answer", "warm"
-const char *const setting_words[SET_COUNT] = { NUMBERS, "loss" };
+const char *const setting_words[SET_COUNT] = { NUMBERS, "loss", "minimal", "low", "medium", "high", "xhigh", "max" };
 
 static const char seconds[] = "seconds", bytes[] = "bytes", count[] = "";
-static const struct spec { const char *unit; double low, high, usual; } specs[SET_COUNT] = {
+static const struct spec { const char *unit; double low, high, usual; } specs[SET_BUDGET] = {
   [SET_CONNECT] = { seconds, 0.001, DAY, 3 },
   [SET_TLS] = { seconds, 0.001, DAY, 5 },
   [SET_HEAD] = { seconds, 0.001, YEAR, 600 },
@@ -47,14 +47,41 @@ static const struct choice { const char *word, *usual, *other; int setting; } ch
 };
 enum { CHOICES = sizeof choices / sizeof *choices };
 
+/* budgets = { low = 2048, … } */
+static bool budgets_read(struct load *l, struct settings *s) {
+  lua_State *L = l->lua;
+  size_t given;
+  if (sink_is(L, -1)) return false;
+  if (!lua_istable(L, -1)) return problem_type(l, "budgets", "a table such as { low = 2048, medium = 8192 }"), false;
+  struct span *names = keys_sorted(l, lua_gettop(L), &given);
+  struct place at = l->at;
+  for (size_t i = 0; i < given; i++, l->at = at) {
+    int effort = 0;
+    uint64_t tokens;
+    l->at = place_of_key(l, names[i]);
+    while (effort < TRANSLATE_BUDGETS && !span_eq(names[i], span_cstr(translate_efforts[effort]))) effort++;
+    if (effort == TRANSLATE_BUDGETS) { problem_unknown(l, "effort", names[i], translate_efforts, TRANSLATE_BUDGETS); continue; }
+    lua_pushlstring(L, names[i].p, names[i].n);
+    lua_rawget(L, -2);
+    if (read_whole(l, arena_printf(&l->scratch, "budgets.%s", translate_efforts[effort]).p, "tokens", 1, 10000000, &tokens)) {
+      s->value[SET_BUDGET + effort] = (double)tokens;
+      s->given |= 1u << (SET_BUDGET + effort);
+    }
+    lua_pop(L, 1);
+  }
+  return true;
+}
+
 const char *const *setting_names(size_t *n) {
-  static const char *const names[] = { NUMBERS, "whole", "loss", "on_store_loss" };
+  static const char *const names[] = { NUMBERS, "whole", "loss", "on_store_loss", "budgets" };
   *n = sizeof names / sizeof *names;
   return names;
 }
 
 void settings_fill(struct settings *s) {
-  for (int i = 0; i < SET_COUNT; i++)
+  for (int i = 0; i < TRANSLATE_BUDGETS; i++)
+    if (!(s->given & 1u << (SET_BUDGET + i))) s->value[SET_BUDGET + i] = (double)translate_budgets[i], s->given |= 1u << (SET_BUDGET + i);
+  for (int i = 0; i < SET_BUDGET; i++)
     if (!(s->given & 1u << i)) s->value[i] = specs[i].usual;
   s->given = (1u << SET_COUNT) - 1;
 }
@@ -86,7 +113,8 @@ static bool misplaced(struct load *l, int setting) {
 bool setting_read(struct load *l, struct span word, struct settings *s) {
   for (int i = 0; i < CHOICES; i++)
     if (span_eq(word, span_cstr(choices[i].word))) return choice_read(l, &choices[i], s);
-  for (int i = 0; i < SET_COUNT; i++) {
+  if (span_eq(word, SPAN("budgets"))) return budgets_read(l, s);
+  for (int i = 0; i < SET_BUDGET; i++) {
     const struct spec *spec = &specs[i];
     uint64_t whole;
     double v;

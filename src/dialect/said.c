@@ -172,6 +172,8 @@ void translation_free(struct translation *t) {
   if (!t) return;
   for (struct call_told *c = t->told; c; c = c->next) buf_free(&c->arguments);
   for (struct heard_item *i = t->items; i; i = i->next) mem_free(i->waiting);
+  for (size_t i = 0; i < t->block_count; i++) buf_free(&t->blocks[i].input);
+  said_partial_free(t);
   buf_free(&t->wrapped);
   arena_end(&t->arena);
   mem_free(t);

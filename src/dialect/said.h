@@ -29,7 +29,14 @@ struct said {
 };
 
 enum { OPEN_MOST = EVENT_OPEN_BLOCKS };
-struct heard_block { int64_t index; enum { HEARD_TEXT, HEARD_THINKING, HEARD_CALL, HEARD_OTHER } kind; int64_t call; bool argued; };
+struct heard_block {
+  int64_t index;
+  enum { HEARD_TEXT, HEARD_THINKING, HEARD_CALL, HEARD_OTHER, HEARD_HOSTED } kind;
+  int64_t call;
+  bool argued;
+  struct span object;                 /* HOSTED: a call of the provider's own tool, whose input comes in pieces */
+  struct buf input;                   /* they: raw string content */
+};
 /* An item of a response. Several may be open at once; what is said of those behind the first one waits until it is over. */
 struct heard_item {
   struct heard_item *next;
@@ -123,6 +130,7 @@ void hear_messages(struct translation *t, struct span name, struct json data);
 void hear_messages_whole(struct translation *t, struct json document);
 void hear_gemini(struct translation *t, struct json data);
 void hear_gemini_whole(struct translation *t, struct json document);
+void said_partial_free(struct translation *t);           /* a call of gemini's that never ended */
 void hear_converse(struct translation *t, struct span name, struct json data);
 void hear_converse_whole(struct translation *t, struct json document);
 void hear_responses(struct translation *t, struct span name, struct json data);

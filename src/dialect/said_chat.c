@@ -49,6 +49,8 @@ static void message_hear(struct translation *t, struct json m) {
   else say(t, SAID_TEXT, content);
   say(t, SAID_REFUSAL, json_in(m, SPAN("refusal")));
   say(t, SAID_TEXT, json_under(m, "audio.transcript"));
+  if (json_in(m, SPAN("audio")).type == JSON_OBJECT) said_lose(t, SPAN("audio"));
+  if (json_under(m, "images.0").type == JSON_OBJECT) said_lose(t, SPAN("image"));
   struct json_iter i = json_iter(calls);
   for (int64_t n = 0; calls.type == JSON_ARRAY && json_next(&i, &key, &item); n++) call_hear(t, item, n);
   if (one.type == JSON_OBJECT) {
@@ -68,12 +70,15 @@ static enum finish finish_of(struct json v) {
   return FINISH_STOP;
 }
 
-static struct json first_choice(struct json data) {
-  struct json choices = json_in(data, SPAN("choices")), key, choice;
+static struct json first_choice(struct translation *t, struct json data) {
+  struct json choices = json_in(data, SPAN("choices")), key, choice, first = json_absent;
   struct json_iter i = json_iter(choices);
-  while (choices.type == JSON_ARRAY && json_next(&i, &key, &choice))
-    if (choice.type == JSON_OBJECT && json_count(json_in(choice, SPAN("index"))) <= 0) return choice;
-  return json_absent;
+  while (choices.type == JSON_ARRAY && json_next(&i, &key, &choice)) {
+    if (choice.type != JSON_OBJECT) continue;
+    if (json_count(json_in(choice, SPAN("index"))) > 0) said_lose(t, SPAN("n"));
+    else if (first.type == JSON_NONE) first = choice;
+  }
+  return first;
 }
 
 static void finish_hear(struct translation *t, struct json choice) {
@@ -82,7 +87,7 @@ static void finish_hear(struct translation *t, struct json choice) {
 }
 
 void hear_chat(struct translation *t, struct json data) {
-  struct json choice = first_choice(data), usage = json_in(data, SPAN("usage"));
+  struct json choice = first_choice(t, data), usage = json_in(data, SPAN("usage"));
   if (t->ended) return;
   said_model(t, json_in(data, SPAN("model")));
   said_usage(t, DIALECT_CHAT, usage.type == JSON_OBJECT ? usage : json_under(data, "x_groq.usage"));
@@ -93,7 +98,7 @@ void hear_chat(struct translation *t, struct json data) {
 }
 
 void hear_chat_whole(struct translation *t, struct json document) {
-  struct json choice = first_choice(document);
+  struct json choice = first_choice(t, document);
   said_model(t, json_in(document, SPAN("model")));
   said_usage(t, DIALECT_CHAT, json_in(document, SPAN("usage")));
   message_hear(t, json_in(choice, SPAN("message")));

@@ -112,6 +112,11 @@ static void call_say(struct translation *t, struct json name, struct json id, st
   said(t, &(struct said){ .kind = SAID_ARGUMENTS, .call = call, .v = arguments.type == JSON_OBJECT ? arguments : nothing });
 }
 
+void said_partial_free(struct translation *t) {
+  for (struct leaf *l = t->partial ? t->partial->leaves : NULL; l; l = l->next) buf_free(&l->value);
+  t->partial = NULL;
+}
+
 static void partial_over(struct translation *t) {
   struct partial_call *c = t->partial;
   struct buf object = { 0 };

@@ -35,14 +35,40 @@ static void block_hear(struct translation *t, struct heard_block *b, struct json
     said(t, &(struct said){ .kind = SAID_CALL, .call = b->call, .id = json_in(block, SPAN("id")), .name = json_in(block, SPAN("name")) });
     b->argued = input.type == JSON_OBJECT && json_iter(input).at != json_iter(input).end;
     if (b->argued) said(t, &(struct said){ .kind = SAID_ARGUMENTS, .call = b->call, .v = input });
+  } else if (!t->whole && json_in(block, SPAN("input")).type == JSON_OBJECT) {
+    b->kind = HEARD_HOSTED;
+    b->object = said_keep(t, block.text);
   } else {
     b->kind = HEARD_OTHER;
     say(t, SAID_OTHER, block);
   }
 }
 
+/* The block as it stands in a whole answer: with what came of its input. */
+static void hosted_say(struct translation *t, const struct heard_block *b) {
+  struct json block = { JSON_OBJECT, b->object }, key, value;
+  struct span input;
+  struct buf whole = { 0 };
+  struct json_writer w = { .out = &whole };
+  struct json_iter i = json_iter(block);
+  if (!b->object.n) return;
+  bool came = buf_size(&b->input) > 0, good = said_object(t, buf_span(&b->input), &input);
+  if (came && !good) said_lose(t, SPAN("tools"));        /* broken off */
+  json_begin(&w, '{');
+  while (json_next(&i, &key, &value)) {
+    bool is_input = came && good && json_string_is(key, SPAN("input"));
+    struct span name = { NULL, 0 };
+    json_unescape(key, &t->arena, &name);
+    field_raw(&w, name, is_input ? input : value.text);
+  }
+  json_end(&w, '}');
+  say(t, SAID_OTHER, (struct json){ JSON_OBJECT, arena_copy(&t->arena, buf_span(&whole)) });
+  buf_free(&whole);
+}
+
 static void block_over(struct translation *t, const struct heard_block *b) {
   static const struct json nothing = { JSON_STRING, { "\"{}\"", 4 } };
+  if (b->kind == HEARD_HOSTED) hosted_say(t, b);
   if (b->kind == HEARD_CALL && !b->argued) said(t, &(struct said){ .kind = SAID_ARGUMENTS, .call = b->call, .v = nothing });
   said(t, &(struct said){ .kind = SAID_BREAK });
 }
@@ -68,7 +94,12 @@ static void delta_hear(struct translation *t, struct heard_block *b, struct json
   else if (is(type, "thinking_delta")) say(t, SAID_THINKING, json_in(delta, SPAN("thinking")));
   else if (is(type, "signature_delta")) say(t, SAID_SIGNATURE, json_in(delta, SPAN("signature")));
   else if (is(type, "citations_delta")) say(t, SAID_CITATION, json_in(delta, SPAN("citation")));
-  else if (is(type, "input_json_delta") && b->kind == HEARD_CALL && string_full(json_in(delta, SPAN("partial_json")))) {
+  else if (is(type, "input_json_delta") && b->kind == HEARD_HOSTED) {
+    struct span piece = string_raw(json_in(delta, SPAN("partial_json")));
+    if (piece.n > t->most - t->waiting) { said_fault(t, FAULT_INVALID, "the answer is larger than max_answer"); return; }
+    t->waiting += piece.n;
+    buf_add(&b->input, piece);
+  } else if (is(type, "input_json_delta") && b->kind == HEARD_CALL && string_full(json_in(delta, SPAN("partial_json")))) {
     b->argued = true;
     said(t, &(struct said){ .kind = SAID_ARGUMENTS, .call = b->call, .v = json_in(delta, SPAN("partial_json")) });
   }
@@ -103,6 +134,7 @@ void hear_messages(struct translation *t, struct span name, struct json data) {
   } else if (span_eq(word, SPAN("content_block_stop"))) {
     if (!(b = block_at(t, data))) return;
     block_over(t, b);
+    buf_free(&b->input);
     *b = t->blocks[--t->block_count];
   } else if (span_eq(word, SPAN("message_delta"))) {
     said_usage(t, DIALECT_MESSAGES, json_in(data, SPAN("usage")));

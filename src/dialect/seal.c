@@ -3,9 +3,10 @@
    on the way, is left out and named, in place of being refused by the provider. No key is in it: the provider verifies its own signature
    itself, so nobody wins by making one up, and every weir of a fleet reads it, before and after a restart. */
 #include "dialect_impl.h"
+#include "weir/translate.h"
 
 enum { SUM = 16 };                    /* hex digits */
-static const struct span mark = SPAN("weir1:");
+static const struct span mark = SPAN(TRANSLATE_SEAL);
 
 void seal_begin(struct sha256 *s) { sha256_init(s); }
 

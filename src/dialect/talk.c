@@ -222,6 +222,18 @@ struct json talk_joined(struct talk *t, struct span before, struct json string, 
   return kept(t, &b);
 }
 
+/* ---- thinking, named and counted */
+const int64_t translate_budgets[TRANSLATE_BUDGETS] = { 1024, 2048, 8192, 16384, 32768, 49152 };
+const char *const translate_efforts[TRANSLATE_BUDGETS] = { "minimal", "low", "medium", "high", "xhigh", "max" };
+
+int64_t effort_budget(const struct talk *t, enum effort e) { return (t->how->budgets ? t->how->budgets : translate_budgets)[e - EFFORT_MINIMAL]; }
+
+enum effort effort_of_budget(const struct talk *t, int64_t tokens) {
+  enum effort e = EFFORT_XHIGH;
+  while (e > EFFORT_MINIMAL && effort_budget(t, e) > tokens) e--;
+  return e;
+}
+
 bool talk_unseal(struct talk *t, struct json *value, struct json text, const struct place *place) {
   struct span plain = talk_string(t, *value);
   if (!t->how->provider.n || value->type != JSON_STRING) return true;

@@ -142,6 +142,8 @@ struct json talk_joined(struct talk *t, struct span before, struct json string, 
    provider's, or it or the thinking (text) was changed. */
 bool talk_unseal(struct talk *t, struct json *value, struct json text, const struct place *place);
 
+enum effort effort_of_budget(const struct talk *t, int64_t tokens);      /* the highest that it pays for; never max, which few know */
+
 /* Ids of calls: messages takes letters, digits, _ and - alone. Others are written so that they can be read back. */
 struct span id_narrow(struct arena *a, struct span id);
 struct span id_widen(struct arena *a, struct span id);
@@ -158,7 +160,7 @@ void talk_write_converse(struct talk *t, struct buf *out);
 void talk_merge(struct talk *t);                                         /* turns of one role that follow each other become one; instructions among them the user's */
 void talk_ask_json(struct talk *t);                                      /* JSON mode: an instruction */
 bool part_says_nothing(const struct part *p);
-int64_t effort_budget(enum effort e);                                    /* tokens of thinking */
+int64_t effort_budget(const struct talk *t, enum effort e);              /* tokens of thinking */
 /* talk_write_converse.c */
 bool converse_is_claude(struct span model);
 void talk_write_responses(struct talk *t, struct buf *out);

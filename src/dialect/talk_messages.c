@@ -193,10 +193,6 @@ static void tools_read(struct talk *t, struct object *b) {
 }
 
 /* ---- the rest */
-static enum effort effort_of_budget(int64_t n) {
-  return n < 2048 ? EFFORT_MINIMAL : n < 8192 ? EFFORT_LOW : n < 16384 ? EFFORT_MEDIUM : n < 32768 ? EFFORT_HIGH : EFFORT_XHIGH;
-}
-
 static void thinking_option_read(struct talk *t, struct object *b) {
   struct object o;
   struct json thinking = object_take_type(b, "thinking", JSON_OBJECT);
@@ -209,7 +205,7 @@ static void thinking_option_read(struct talk *t, struct object *b) {
   object_rest(&o);
   t->shown = !is(type, "disabled") && !is(display, "omitted");
   if (is(type, "disabled")) t->effort = EFFORT_NONE;
-  else if (is(type, "enabled")) t->effort = effort_of_budget(budget), t->budget = budget, t->effort_counted = true;
+  else if (is(type, "enabled")) t->effort = effort_of_budget(t, budget), t->budget = budget, t->effort_counted = true;
   else if (is(type, "adaptive")) talk_lose(t, t->effort_place, SPAN("thinking"));
   else talk_wrong(t, object_place(&o, "type"), "must be enabled, adaptive or disabled");
 }

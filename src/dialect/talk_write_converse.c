@@ -292,7 +292,7 @@ static void effort_ask(struct talk *t, struct asked *a) {
   }
   int64_t given = 0, most;
   if (t->max_tokens.type == JSON_NUMBER && !json_i64(t->max_tokens, &given)) given = 0;
-  a->budget = effort_budget(t->effort);
+  a->budget = effort_budget(t, t->effort);
   most = t->max_tokens.type == JSON_NUMBER ? given : t->how->max_output > 0 ? t->how->max_output : a->budget + TRANSLATE_LIMIT;
   talk_lose(t, t->effort_place, SPAN("reasoning_effort"));
   if (a->budget >= most) a->budget = most - 1;

@@ -341,9 +341,7 @@ static struct span level_word(enum effort effort, bool pro) {
 }
 
 static int64_t budget_of(const struct talk *t, bool pro, bool *exact) {
-  static const int64_t of_effort[] = { [EFFORT_MINIMAL] = 1024, [EFFORT_LOW] = 2048, [EFFORT_MEDIUM] = 8192, [EFFORT_HIGH] = 16384,
-                                       [EFFORT_XHIGH] = BUDGET_MOST, [EFFORT_MAX] = BUDGET_MOST_PRO };
-  int64_t most = pro ? BUDGET_MOST_PRO : BUDGET_MOST, n = t->budget > 0 ? t->budget : of_effort[t->effort];
+  int64_t most = pro ? BUDGET_MOST_PRO : BUDGET_MOST, n = t->budget > 0 ? t->budget : t->effort < EFFORT_MINIMAL ? 0 : effort_budget(t, t->effort);
   *exact = t->budget > 0 && n <= most;
   if (t->effort == EFFORT_NONE) n = pro ? BUDGET_LEAST_PRO : 0, *exact = !pro;
   return n < most ? n : most;

@@ -2,11 +2,7 @@
 #include "gemini.h"
 #include "talk.h"
 
-/* Tokens of thinking for an effort, where a model takes a budget. */
-static const int64_t budgets[] = { [EFFORT_MINIMAL] = 1024, [EFFORT_LOW] = 2048, [EFFORT_MEDIUM] = 8192, [EFFORT_HIGH] = 16384,
-                                   [EFFORT_XHIGH] = 32768, [EFFORT_MAX] = 49152 };
 enum { BUDGET_LEAST = 1024 };
-int64_t effort_budget(enum effort e) { return budgets[e]; }
 
 static void cache_write(struct json_writer *w, struct json cache) {
   if (cache.type == JSON_OBJECT) field_raw(w, SPAN("cache_control"), cache.text);
@@ -235,7 +231,7 @@ static bool thinking_option_write(struct talk *t, struct json_writer *w, int64_t
     field_raw(w, SPAN("thinking"), SPAN("{\"type\":\"disabled\"}"));
     return false;
   }
-  int64_t budget = budgets[t->effort] < limit ? budgets[t->effort] : limit - 1;
+  int64_t budget = effort_budget(t, t->effort) < limit ? effort_budget(t, t->effort) : limit - 1;
   talk_lose(t, t->effort_place, SPAN("reasoning_effort"));
   if (budget < BUDGET_LEAST) return false;               /* less is refused there, and it must leave room for the answer */
   field_object(w, SPAN("thinking"));

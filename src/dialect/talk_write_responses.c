@@ -3,7 +3,7 @@
 #include "talk.h"
 #include "weir/sha256.h"
 
-enum { LIMIT_LEAST = 16, USER_MOST = 64 };
+enum { LIMIT_LEAST = TRANSLATE_LEAST, USER_MOST = 64 };
 
 /* Caches are kept without being asked there. */
 static void cache_lose(struct talk *t, const struct part *p) {

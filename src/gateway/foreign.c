@@ -31,10 +31,19 @@ static enum dialect dialect_of(struct attempt *a) {
   return a->facts.dialect;
 }
 
+/* Thinking that another provider signed comes home to none of those that get the client's own bytes, and would be refused there. */
+static void leave_sealed(struct exchange *x) {
+  static const struct span mark = SPAN(TRANSLATE_SEAL);
+  if (!x->req.facts.bound || x->req.operation->operation != OP_MESSAGES || span_search(x->body, mark) == x->body.n) return;
+  x->req.losses |= 1u << LOSS_THINKING;
+  if (request_may_lose(x)) request_lose(x);
+}
+
 void foreign_begin(struct attempt *a) {
   const struct operation_info *own = a->exchange->req.operation, *o;
   if (!own || a->exchange->raw) return;
   o = operation_at(own, dialect_of(a));
+  if (o == own) leave_sealed(a->exchange);
   if (!o || o == own) return;
   a->foreign = mem_zero(sizeof *a->foreign);
   a->foreign->operation = o;
@@ -65,7 +74,9 @@ bool foreign_translate(struct attempt *a, struct span body, struct translating *
   struct json_error e;
   struct buf out = { 0 };
   size_t n = 0;
-  *t = (struct translating){ .arena = &x->arena, .model = a->target.model, .provider = p->name, .stream = x->req.stream, .max_output = a->model ? a->model->max_output : 0,
+  int64_t *budgets = arena_alloc(&x->arena, TRANSLATE_BUDGETS * sizeof *budgets);
+  for (int i = 0; i < TRANSLATE_BUDGETS; i++) budgets[i] = (int64_t)exchange_setting(x, SET_BUDGET + i);
+  *t = (struct translating){ .arena = &x->arena, .budgets = budgets, .model = a->target.model, .provider = p->name, .stream = x->req.stream, .max_output = a->model ? a->model->max_output : 0,
                              .reasoning = a->model ? a->model->reasoning : -1,
                              .old_limit_name = old_limit_name(p), .ask_usage = provider_takes_usage_option(p),
                              .strict = exchange_setting(x, SET_LOSS) > 0, .allowed = x->req.allowed, .allowed_count = x->req.allowed_count };
@@ -83,6 +94,12 @@ bool foreign_translate(struct attempt *a, struct span body, struct translating *
   }
   buf_free(&out);
   return good;
+}
+
+void foreign_widen(const struct attempt *a, struct estimate *e) {
+  if (!a->foreign || a->foreign->operation->operation != OP_RESPONSES || e->output <= 0 || e->output >= TRANSLATE_LEAST) return;
+  e->output = TRANSLATE_LEAST;
+  e->cost = estimate_cost(e, &a->model->price);
 }
 
 /* ---- whole answers */

@@ -15,4 +15,6 @@ void foreign_free(struct foreign *f);                    /* NULL is fine */
 bool foreign_last(struct attempt *a, struct buf *out);
 void foreign_head(struct attempt *a);                    /* an answer's head is here: what the client gets of it is said in its own dialect */
 
+void foreign_widen(const struct attempt *a, struct estimate *e);         /* where the provider will be asked for more output than the client asked for */
+
 #endif

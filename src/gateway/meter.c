@@ -4,6 +4,7 @@
 #include "attempt.h"
 #include "exchange.h"
 #include "fit.h"
+#include "foreign.h"
 #include "story.h"
 #include "worker.h"
 #include <stdio.h>
@@ -301,6 +302,7 @@ static enum meter_result reserve(struct exchange *x) {
   if (!a->model->price.count && counts_money(x) && c->prices.unpriced == UNPRICED_REFUSE) return refuse_unpriced(x, a);
   policy_estimate(&x->req, operation_of(x), a->view.edits, a->target.provider, a->model, &m->estimate);
   fit_widen(a, &m->estimate);
+  foreign_widen(a, &m->estimate);
   enum meter_result r = each_request(x, a, m);
   if (r == METER_GO && m->count && x->worker->gateway->cells) r = reserve_cells(x, a, m);
   if (r == METER_GO && m->estimate.limit && m->estimate.output > 0) set_limit(x, a, m->estimate.output / m->estimate.choices);

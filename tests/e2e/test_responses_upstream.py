@@ -6,9 +6,10 @@ import os
 
 import sdk
 import wire
-from harness import SECRET, messages_provider
+from harness import SECRET, chat_provider, messages_provider
 from speech import line, responses_events
-from upstream import chat_answer, event, messages_answer
+from test_money import shipped
+from upstream import DONE, FINISH, ROLE, chat_answer, chunk, event, messages_answer, word
 
 LIMIT = 250  # the first test may have to fetch the SDKs
 TOOL = {"type": "object", "properties": {"city": {"type": "string"}}}
@@ -157,6 +158,9 @@ def test_thinking_goes_home(h):
     assert u.requests[4].json()["input"][1]["encrypted_content"] == "gAAA" and a.header("x-weir-loss") is None, u.requests[4].body
     c = h.upstream(says(messages_answer()))
     w = h.weir(messages_provider("claude", c.url))
+    a = messages(w, model="claude/x", messages=back)      # its own dialect: not what another provider signed
+    assert a.header("x-weir-loss") == "thinking" and b"weir1" not in c.requests[0].body and c.requests[0].json()["messages"][2] == back[2], c.requests[0].body
+    c.requests.clear()
     a = chat(w, model="claude/x", max_tokens=9, messages=talk)
     assert a.header("x-weir-loss") == "thinking" and b"gAAA" not in c.requests[0].body, c.requests[0].body
 
@@ -206,3 +210,167 @@ def test_free_text_tools(h):
     grammar = {"type": "custom", "custom": {"name": "sql", "format": {"type": "grammar", "grammar": {"syntax": "regex", "definition": "a"}}}}
     a = chat(w, model="claude/x", max_tokens=9, tools=[grammar])
     assert a.status == 400 and a.error["param"] == "tools[0].custom.format", a
+
+
+# ---- the official SDKs as clients of each upstream dialect
+
+
+IMAGE = "iVBORw0K"
+SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}
+ERROR = {"oai": {"error": {"message": "no such model", "type": "invalid_request_error", "code": "model_not_found"}},
+         "claude": {"type": "error", "error": {"type": "not_found_error", "message": "no such model"}}}
+ERROR["lab"] = ERROR["oai"]
+WHOLE = {
+    "oai": answer(REASONING, message('{"a":1}')),
+    "claude": json.dumps({**json.loads(messages_answer()), "content": [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}, {"type": "text", "text": '{"a":1}'}],
+                          "usage": {"input_tokens": 60, "cache_read_input_tokens": 40, "output_tokens": 20}}).encode(),
+    "lab": chat_answer('{"a":1}', choices=[{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": '{"a":1}', "reasoning_content": "hm"}}],
+                       usage={"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "prompt_tokens_details": {"cached_tokens": 40}}),
+}
+
+
+def tool_block(i, id, name, *pieces):
+    return [event(type="content_block_start", index=i, content_block={"type": "tool_use", "id": id, "name": name, "input": {}}),
+            *(event(type="content_block_delta", index=i, delta={"type": "input_json_delta", "partial_json": p}) for p in pieces), event(type="content_block_stop", index=i)]
+
+
+def tool_chunk(i, **more):
+    return chunk({"tool_calls": [{"index": i, **more}]})
+
+
+STREAM = {
+    "oai": said(REASONING, call("a", "weather", '{"city": "Rome"}'), message("So it is."), call("b", "now", "{}")),
+    "claude": [event(type="message_start", message={"id": "m", "type": "message", "role": "assistant", "model": "mock", "content": [], "stop_reason": None, "usage": {"input_tokens": 60, "cache_read_input_tokens": 40, "output_tokens": 1}}),
+               event(type="content_block_start", index=0, content_block={"type": "thinking", "thinking": "", "signature": ""}),
+               event(type="content_block_delta", index=0, delta={"type": "thinking_delta", "thinking": "hm"}),
+               event(type="content_block_delta", index=0, delta={"type": "signature_delta", "signature": "c2ln"}), event(type="content_block_stop", index=0),
+               event(type="content_block_start", index=1, content_block={"type": "text", "text": ""}),
+               event(type="content_block_delta", index=1, delta={"type": "text_delta", "text": "So it is."}), event(type="content_block_stop", index=1),
+               *tool_block(2, "a", "weather", '{"city"', ': "Rome"}'), *tool_block(3, "b", "now"),
+               event(type="message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 20}), event(type="message_stop")],
+    "lab": [ROLE, chunk({"reasoning_content": "hm"}), word("So it is."), tool_chunk(0, id="a", type="function", function={"name": "weather", "arguments": ""}),
+            tool_chunk(1, id="b", type="function", function={"name": "now", "arguments": ""}), tool_chunk(0, function={"arguments": '{"city"'}), tool_chunk(1, function={"arguments": "{}"}),
+            tool_chunk(0, function={"arguments": ': "Rome"}'}), chunk({}, "tool_calls"),
+            chunk({}, usage={"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120, "prompt_tokens_details": {"cached_tokens": 40}}).replace(b'[{"index": 0, "delta": {}, "finish_reason": null}]', b"[]"), DONE],
+}
+
+
+def serve(name):
+    def handler(request, peer):
+        asked = request.json()
+        if asked["model"] == "gone":
+            return peer.answer(json.dumps(ERROR[name]).encode(), status=404) or True
+        return (peer.stream(*STREAM[name]) if asked.get("stream") else peer.answer(WHOLE[name])) or True
+
+    return handler
+
+
+def chat_calls(base, target):
+    user = [{"role": "user", "content": [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{IMAGE}"}}]}]
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": TOOL, "strict": False}}, {"type": "function", "function": {"name": "now"}}]
+    schema = {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": SCHEMA}}
+    ask = {"model": f"{target}/small", "messages": user, "max_completion_tokens": 4000}
+    return [{"kind": "chat", "base": base, "args": a} for a in (
+        {**ask, "response_format": schema}, {**ask, "tools": tools, "stream": True, "stream_options": {"include_usage": True}, "reasoning_effort": "low"}, {**ask, "model": f"{target}/gone"})]
+
+
+def messages_calls(base, target):
+    user = [{"role": "user", "content": [{"type": "text", "text": "What?"}, {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": IMAGE}}]}]
+    tools = [{"name": "weather", "input_schema": TOOL}, {"name": "now", "input_schema": {"type": "object"}}]
+    ask = {"model": f"{target}/small", "messages": user, "max_tokens": 4000}
+    schema = {"format": {"type": "json_schema", "schema": SCHEMA}}
+    return [{"kind": "messages", "base": base, "args": a} for a in (
+        {**ask, "output_config": schema}, {**ask, "tools": tools, "stream": True, "thinking": {"type": "enabled", "budget_tokens": 2048}}, {**ask, "model": f"{target}/gone"})]
+
+
+def check_chat(language, target, whole, stream, error):
+    m, u = whole["ok"]["choices"][0]["message"], whole["ok"]["usage"]
+    assert m["content"] == '{"a":1}' and m["reasoning_content"] == "hm" and u["prompt_tokens"] == 100 and u["prompt_tokens_details"]["cached_tokens"] == 40 and u["completion_tokens"] == 20, (language, target, whole)
+    deltas = [c["choices"][0]["delta"] for c in stream["ok"] if c["choices"]]
+    calls = [t for d in deltas for t in d.get("tool_calls") or []]
+    told = {i: "".join(t["function"].get("arguments") or "" for t in calls if t["index"] == i) for i in (0, 1)}
+    assert told == {0: '{"city": "Rome"}', 1: "{}"} and [t["function"]["name"] for t in calls if t["function"].get("name")] == ["weather", "now"], (language, target, calls)
+    assert stream["text"] == "So it is." and "".join(d.get("reasoning_content") or "" for d in deltas) == "hm", (language, target, stream)
+    assert [c["choices"][0]["finish_reason"] for c in stream["ok"] if c["choices"] and c["choices"][0]["finish_reason"]] == ["tool_calls"] and stream["ok"][-1]["usage"]["completion_tokens"] == 20, (language, target)
+    assert error["status"] == 404 and error["api"] and "no such model" in error["message"], (language, target, error)
+
+
+def check_messages(language, target, whole, stream, error):
+    d = whole["ok"]
+    assert [b["type"] for b in d["content"]] == ["thinking", "text"] and d["content"][1]["text"] == '{"a":1}' and d["usage"]["input_tokens"] == 60 and d["usage"]["cache_read_input_tokens"] == 40, (language, target, d)
+    starts = [e["content_block"] for e in stream["ok"] if e["type"] == "content_block_start"]
+    pieces = lambda i: "".join(e["delta"]["partial_json"] for e in stream["ok"] if e["type"] == "content_block_delta" and e["index"] == i and e["delta"]["type"] == "input_json_delta")
+    tools = {b["name"]: json.loads(pieces(i)) for i, b in enumerate(starts) if b["type"] == "tool_use"}
+    assert tools == {"weather": {"city": "Rome"}, "now": {}} and starts[0]["type"] == "thinking" and stream["text"] == "So it is.", (language, target, starts)
+    assert stream["ok"][-2]["delta"]["stop_reason"] == "tool_use" and stream["ok"][-2]["usage"]["output_tokens"] == 20 and stream["ok"][-1]["type"] == "message_stop", (language, target)
+    assert error["status"] == 404 and error["error"] == "NotFoundError" and "no such model" in error["message"], (language, target, error)
+
+
+def official_sdks(h, language):
+    ups = {name: h.upstream(serve(name)) for name in ("oai", "claude", "lab")}
+    w = h.weir(f'provider "oai" {{ dialect = "responses", url = "{ups["oai"].url}", key = env "OPENAI_KEY" }}\n' + messages_provider("claude", ups["claude"].url) + chat_provider("lab", ups["lab"].url))
+    base = f"http://127.0.0.1:{w.port}"
+    jobs = [(check_chat, "oai", chat_calls), (check_chat, "claude", chat_calls), (check_messages, "oai", messages_calls), (check_messages, "lab", messages_calls)]
+    results = sdk.call(h, language, [c for _, target, calls in jobs for c in calls(base, target)])
+    for i, (check, target, _) in enumerate(jobs):
+        check(language, target, *results[3 * i : 3 * i + 3])
+    for name, image in (("oai", f'"image_url":"data:image/png;base64,{IMAGE}"'), ("claude", f'"data":"{IMAGE}"'), ("lab", f'"url":"data:image/png;base64,{IMAGE}"')):
+        assert all(image.encode() in r.body for r in ups[name].requests), name
+        form = [r.json() for r in ups[name].requests if b"json_schema" in r.body]
+        found = [(f.get("text") or f.get("output_config") or {}).get("format") or f.get("response_format") for f in form]
+        assert found and all(f["type"] == "json_schema" and SCHEMA in (f.get("schema"), f.get("json_schema", {}).get("schema")) for f in found), (name, form)
+
+
+def test_official_python_sdks(h):
+    official_sdks(h, "python")
+
+
+def test_official_node_sdks(h):
+    official_sdks(h, "node")
+
+
+# ---- what only answers show, and the table of efforts
+
+
+def test_small_limits_are_reserved_as_they_are_sent(h):
+    caps = 'use "cost_caps" { per = "model", total = usd(0.0003) }\n'
+    o, w = oai(h, says(answer(message("So."), usage={"input_tokens": 5, "output_tokens": 16})), 'models = { small = { price = { input = usd(0.01), output = usd(10) } } }', caps, policies={"cost_caps": shipped("cost_caps")})
+    a = chat(w, max_tokens=5)
+    assert a.status == 200 and o.requests[0].json()["max_output_tokens"] == 16 and a.header("x-weir-loss") == "max_tokens", a
+    a = chat(w, max_tokens=5)                              # 16 tokens cost 0.00016: the second time they do not fit, though 5 would
+    assert a.status == 429 and len(o.requests) == 1, a
+
+
+def test_losses_of_answers(h):
+    cited = {"type": "url_citation", "url_citation": {"url": "u", "title": "t", "start_index": 0, "end_index": 2}}
+    two = chunk({"content": "other"}).replace(b'"index": 0', b'"index": 1')
+    u = h.upstream(streams(ROLE, word("So."), two, chunk({"annotations": [cited]}), FINISH, DONE))
+    w = h.weir(chat_provider("lab", u.url))
+    a = messages(w, model="lab/x", stream=True, headers=[("x-weir-include", "trace")])
+    (trace,) = [json.loads(x[7:]) for x in a.body.decode().split("\n") if x.startswith(": weir ")]
+    assert trace["loss"] == "n, annotations" and w.record(a.header("x-request-id"))["loss"] == "n, annotations" and b"other" not in a.body, a
+    (last,) = [json.loads(x[6:]) for x in a.body.decode().split("\n") if x.startswith('data: {"type":"message_delta"')]
+    assert last["weir"]["annotations"] == [cited], last
+    u.handler = says(chat_answer("So.", choices=[{"index": i, "finish_reason": "stop", "message": {"role": "assistant", "content": t, "annotations": [cited]}} for i, t in enumerate(("So.", "other"))]))
+    a = messages(w, model="lab/x")
+    assert a.header("x-weir-loss") == "n, annotations" and a.json()["content"][0]["text"] == "So.", a
+    search = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
+    start = STREAM["claude"][0]
+    c = h.upstream(streams(start, event(type="content_block_start", index=0, content_block=search),
+                           *(event(type="content_block_delta", index=0, delta={"type": "input_json_delta", "partial_json": p}) for p in ("", '{"query"', ': "weir"}')), event(type="content_block_stop", index=0),
+                           *STREAM["claude"][5:8], event(type="message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 3}), event(type="message_stop")))
+    w = h.weir(messages_provider("claude", c.url))
+    a = chat(w, model="claude/x", max_tokens=9, stream=True)
+    blocks = [b["block"] for x in chunks_of(a) for b in x["choices"][0]["delta"].get("weir", {}).get("blocks", []) if x["choices"]]
+    assert blocks == [{**search, "input": {"query": "weir"}}], a
+
+
+def test_efforts(h):
+    u = h.upstream(says(messages_answer()))
+    w = h.weir("defaults { budgets = { low = 3000 } }\n" + messages_provider("claude", u.url, "budgets = { medium = 5000, high = 20000 }") + 'model "deep" { "claude/x", budgets = { high = 40000 } }\n')
+    budget = lambda **more: chat(w, **{"model": "claude/x", "max_tokens": 60000, **more}) and u.requests[-1].json()["thinking"]["budget_tokens"]
+    assert [budget(reasoning_effort=e) for e in ("minimal", "low", "medium", "high")] == [1024, 3000, 5000, 20000]
+    assert budget(model="deep", reasoning_effort="high") == 40000
+    o, w = oai(h, says(answer(message("So."))), "budgets = { low = 5000 }")
+    effort = lambda n: messages(w, thinking={"type": "enabled", "budget_tokens": n}) and o.requests[-1].json()["reasoning"]["effort"]
+    assert [effort(n) for n in (4999, 5000, 8192)] == ["minimal", "low", "medium"]

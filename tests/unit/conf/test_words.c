@@ -10,7 +10,7 @@ static void all_bad(const struct bad *list, size_t count) {
 
 static void an_empty_file_has_all_defaults(void **state) {
   static const double usual[SET_COUNT] = {
-    3, 5, 600, 120, 600, 60, 1800, 15, 55, 2, 600, 10, 75, 65536, 67108864, 262144, 16777216, 2,
+    3, 5, 600, 120, 600, 60, 1800, 15, 55, 2, 600, 10, 75, 65536, 67108864, 262144, 16777216, 2, 0, 1024, 2048, 8192, 16384, 32768, 49152,
   };
   struct loaded l = rig_load("-- nothing\n");
   struct conf *c = l.conf;
@@ -126,7 +126,7 @@ static void settings(void **state) {
     "provider \"vllm\" { connect = 1, tls = 2, loss = \"strict\" }\n"
     "model \"m\" { \"vllm/x\", connect = 9, loss = \"tell\" }");
   static const double given[SET_COUNT] = { 0.25, 6, 120, 3600, 86400, 61, 100, 0, 0, 2, 1, 2, 3, 32768, 1048576, 0,
-    7, 0 };
+    7, 0, 0, 1024, 2048, 8192, 16384, 32768, 49152 };
   for (int i = 0; i < SET_COUNT; i++) assert_true(c->defaults.value[i] == given[i]);
   struct provider *p = conf_provider(c, SPAN("vllm"));
   struct alias *a = conf_alias(c, SPAN("m"));
@@ -192,6 +192,9 @@ static void settings_where_they_can_do_nothing(void **state) {
       "weir.lua:2: provider 'vllm': max_body has no effect here, since it is about clients; write it in defaults\n"
       "weir.lua:4: model 'm': drain has no effect here, since it is about clients; write it in defaults\n"
       "weir.lua:5: model 'm': warm has no effect here, since connections are a provider's; write it there or in defaults\n" },
+    { "provider \"vllm\" { budgets = { hgh = 5 } }", "weir.lua:1: provider 'vllm': unknown effort 'hgh'; did you mean 'high'?\n" },
+    { "defaults { budgets = { high = 0.5 } }", "weir.lua:1: defaults: budgets.high must be from 1 to 10000000 tokens, not 0.5\n" },
+    { "defaults { budgets = 5 }", "weir.lua:1: defaults: budgets must be a table such as { low = 2048, medium = 8192 }, not a number\n" },
     { "provider \"vllm\" { loss = 1 }", "weir.lua:1: provider 'vllm': loss must be \"tell\" or \"strict\"\n" },
   };
   for (size_t i = 0; i < sizeof list / sizeof *list; i++) rig_bad(list[i].text, list[i].errors);
