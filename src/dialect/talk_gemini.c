@@ -325,10 +325,6 @@ static void tools_read(struct talk *t, struct object *b) {
 }
 
 /* ---- generationConfig */
-static enum effort effort_of_budget(int64_t n) {
-  return n < 2048 ? EFFORT_MINIMAL : n < 8192 ? EFFORT_LOW : n < 16384 ? EFFORT_MEDIUM : n < 32768 ? EFFORT_HIGH : EFFORT_XHIGH;
-}
-
 static void thinking_read(struct talk *t, struct json v, const struct place *place) {
   static const char *const words[] = { "MINIMAL", "LOW", "MEDIUM", "HIGH" };
   struct object o;
@@ -341,7 +337,7 @@ static void thinking_read(struct talk *t, struct json v, const struct place *pla
   if (budget.type == JSON_NUMBER && json_i64(budget, &n)) {
     if (n < 0) talk_lose(t, place, SPAN("thinking"));    /* as much as the model likes */
     else if (!n) t->effort = EFFORT_NONE;
-    else t->effort = effort_of_budget(n), t->budget = n;
+    else t->effort = effort_of_budget(t, n), t->budget = n;
   }
   for (int i = 0; i < 4; i++)
     if (level.type == JSON_STRING && span_ieq(string_raw(level), span_cstr(words[i]))) t->effort = (enum effort)(EFFORT_MINIMAL + i);

@@ -194,7 +194,7 @@ static void input_write(struct talk *t, struct json_writer *w) {
   for (const struct turn *turn = t->turns; turn; turn = turn->next) {
     if (turn->role == ROLE_SYSTEM) system_item(t, w, turn->parts);
     else if (turn->role == ROLE_USER) user_items(t, w, turn);
-    else if (turn->next || t->from != DIALECT_MESSAGES) assistant_items(t, w, turn);
+    else if (turn->next || t->from == DIALECT_CHAT) assistant_items(t, w, turn);
     else talk_refuse(t, turn->place, SPAN("prefill"), "the last message must be the user's: an answer cannot be begun for the model");
   }
   json_end(w, ']');
@@ -301,7 +301,7 @@ static bool reasoning_write(struct talk *t, struct json_writer *w) {
   bool thinks = t->how->reasoning > 0 || t->effort > EFFORT_NONE || t->shown;
   if (t->effort == EFFORT_NONE && t->how->reasoning == 0) return false;    /* it never does, and takes no word about it */
   if (!t->effort && !t->shown) return thinks;
-  if (t->from == DIALECT_MESSAGES && t->effort > EFFORT_NONE) talk_lose(t, t->effort_place, SPAN("reasoning_effort"));
+  if (t->from != DIALECT_CHAT && t->effort > EFFORT_NONE) talk_lose(t, t->effort_place, SPAN("reasoning_effort"));
   field_object(w, SPAN("reasoning"));
   if (t->effort) field_str(w, SPAN("effort"), span_cstr(words[t->effort]));
   if (t->shown) field_str(w, SPAN("summary"), SPAN("auto"));
