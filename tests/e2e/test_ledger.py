@@ -444,6 +444,7 @@ return p""",
 function p.on_request(req)
   local r = weir.ask { model = "a/x", messages = { { role = "user", content = "which?" } } }
   local f = weir.fetch { url = "URL?secret=abc" }
+  weir.fetch { url = "URLtoken?secret=abc" }
   return weir.route { r.text .. "/" .. f.body }
 end
 return p""",
@@ -457,7 +458,7 @@ return p""",
     def provider(request, peer):
         if request.method == "GET":
             assert request.target.endswith("?secret=abc"), request.target
-            peer.answer(b"y")
+            peer.answer(b"sk-0123456789abcdefghijkl" if "token" in request.target else b"y")
         elif json.loads(request.body)["model"] == "busy":
             peer.answer(b'{"error":{"message":"busy"}}', 503)
         else:
@@ -478,6 +479,7 @@ return p""",
     rows = {r["id"]: r for r in w.ledger()}
     assert {r["end"] for i, r in rows.items() if i.startswith("money")} == {"done", "capped"}, [r["end"] for i, r in rows.items() if i.startswith("money")]
     assert not any("abc" in (r["reads"] or "") for r in rows.values())
+    assert "[secret]" in rows["asks-0"]["reads"]
     for name in policies:
         targets = set()
         for i in range(5):
