@@ -76,19 +76,18 @@ static void gemini_usage(struct json usage, struct usage *out) {
 
 /* ---- parts */
 /* Vertex may send a call's arguments as places and values, one after the other. */
-static void partial_read(struct pieces *p, struct json list) {
+static void partial_read(struct pieces *p, int choice, int index, struct json list) {
   struct json_iter i = json_iter(list);
   struct json key, item;
   while (list.type == JSON_ARRAY && json_next(&i, &key, &item)) {
     p->real = p->tools = true;
-    p->content++;
-    p->bytes += item.text.n;
+    piece_tool(p, choice, index, json_absent, json_absent, json_in(item, SPAN("stringValue")));
   }
 }
 
 static void call_read(struct pieces *p, int choice, int index, struct json call) {
   piece_tool(p, choice, index, json_in(call, SPAN("id")), json_in(call, SPAN("name")), json_in(call, SPAN("args")));
-  partial_read(p, json_in(call, SPAN("partialArgs")));
+  partial_read(p, choice, index, json_in(call, SPAN("partialArgs")));
 }
 
 static bool media(struct json part) {

@@ -62,6 +62,8 @@ static void add(struct making *m, struct span text, int from) {
   v->items[v->count++] = (struct view_item){ text, from };
 }
 
+static void add_item(void *m, struct span text, int from) { add(m, text, from); }
+
 static void add_made(struct making *m, struct buf *text, int from) { add(m, text_keep(text, m->arena), from); }
 
 static void add_said(struct making *m, const char *role, struct json content, int from) {
@@ -248,6 +250,7 @@ bool view_messages(const struct operation_info *o, const struct json_member *mem
   case OP_MESSAGES: case OP_COUNT_TOKENS: return messages_view(&m, json_member_of(members, count, SPAN("system")), list), true;
   case OP_RESPONSES: case OP_INPUT_TOKENS: return responses_view(&m, json_member_of(members, count, SPAN("instructions")), list), true;
   case OP_COMPLETIONS: return prompts_view(&m, list);
+  case OP_GENERATE: case OP_GENERATE_ARRAY: return gemini_view(json_member_of(members, count, SPAN("systemInstruction")), list, a, add_item, &m), true;
   default: return false;
   }
 }
@@ -276,6 +279,7 @@ bool view_tools(const struct operation_info *o, struct json tools, struct arena 
   struct json_iter i = json_iter(tools);
   int from = 0;
   *out = (struct view){ 0 };
+  if (tools.type == JSON_ARRAY && o->dialect == DIALECT_GEMINI) return gemini_tools_view(tools, a, add_item, &m), true;
   if (tools.type != JSON_ARRAY || (o->dialect != DIALECT_MESSAGES && o->dialect != DIALECT_RESPONSES)) return false;
   for (struct json key, tool; json_next(&i, &key, &tool); from++) tool_view(&m, tool, o->dialect == DIALECT_MESSAGES, from);
   return true;

@@ -36,4 +36,12 @@ size_t list_length(struct json list);
 /* A list of parts with the type of its texts said otherwise; anything else as it is. */
 void parts_renamed(struct buf *to, struct json content, const struct span *from, size_t count, struct span into);
 
+/* view_gemini.c */
+void gemini_view(struct json system, struct json contents, struct arena *a, void (*add)(void *to, struct span text, int from), void *to);
+void gemini_tools_view(struct json tools, struct arena *a, void (*add)(void *to, struct span text, int from), void *to);
+void gemini_parts_add(struct buf *to, struct json content);              /* a content as parts, without their list */
+void gemini_result_add(struct buf *to, struct json message);             /* of a tool: one part */
+bool gemini_message_add(struct buf *to, struct json message, struct arena *a, const char **why);
+struct span gemini_tools_write(struct json was, const struct view_new *now, size_t n, struct arena *a);
+
 #endif

@@ -44,6 +44,8 @@ static bool is_system(struct json message) {
   return is_word(role, SPAN("system")) || is_word(role, SPAN("developer"));
 }
 
+static bool is_gemini(const struct writing *w) { return w->operation->dialect == DIALECT_GEMINI; }
+
 static struct json content_of(struct json message) { return json_in(message, SPAN("content")); }
 
 /* ---- messages */
@@ -85,9 +87,10 @@ static void results_close(struct writing *w) {
 static void result_add(struct writing *w, struct json message) {
   if (!w->results) {
     item_comma(&w->out);
-    buf_add(&w->out, SPAN("{\"role\":\"user\",\"content\":["));
+    buf_add(&w->out, is_gemini(w) ? SPAN("{\"role\":\"user\",\"parts\":[") : SPAN("{\"role\":\"user\",\"content\":["));
   }
   w->results = true;
+  if (is_gemini(w)) { gemini_result_add(&w->out, message); return; }
   item_comma(&w->out);
   struct object_out o = object_begin(&w->out);
   struct json id = json_in(message, SPAN("tool_call_id")), content = content_of(message);
@@ -116,10 +119,11 @@ static bool messages_add(struct writing *w, struct json message) {
   struct json role = json_in(message, SPAN("role")), calls = json_in(message, SPAN("tool_calls"));
   if (is_word(role, SPAN("tool"))) return result_add(w, message), true;
   if (w->results && is_word(role, SPAN("user"))) {       /* what the user says beside the results */
-    blocks_add(&w->out, content_of(message));
+    (is_gemini(w) ? gemini_parts_add : blocks_add)(&w->out, content_of(message));
     return results_close(w), true;
   }
   results_close(w);
+  if (is_gemini(w)) return gemini_message_add(&w->out, message, w->arena, &w->why);
   if (calls.type == JSON_ARRAY) return calling_add(w, message, calls);
   item_comma(&w->out);
   buf_add(&w->out, message.text);
@@ -175,7 +179,7 @@ static bool prompts_add(struct writing *w, struct json message) {
 
 /* ---- instructions */
 static bool takes_system(const struct writing *w) {
-  bool messages = w->operation->dialect == DIALECT_MESSAGES, responses = w->operation->dialect == DIALECT_RESPONSES;
+  bool messages = w->operation->dialect == DIALECT_MESSAGES || is_gemini(w), responses = w->operation->dialect == DIALECT_RESPONSES;
   const struct view_new *n = &w->now[w->at];
   if (!is_system(n->value) || (!messages && !responses)) return false;
   if (n->same >= 0 && w->was->items[n->same].from >= 0) return false;    /* it stands in the list itself */
@@ -186,7 +190,7 @@ static bool takes_system(const struct writing *w) {
 static void system_take(struct writing *w) {
   const struct view_new *n = &w->now[w->at++];
   w->system_same = !w->systems++ && n->same >= 0;
-  blocks_add(&w->system, content_of(n->value));
+  (is_gemini(w) ? gemini_parts_add : blocks_add)(&w->system, content_of(n->value));
 }
 
 /* A single one that is a string stays one. */
@@ -198,6 +202,10 @@ static void system_write(struct writing *w, struct view_written *out) {
   if (w->systems ? w->system_same && w->systems == 1 : !had) return;
   out->instructions_set = true;
   if (!w->systems) return;
+  if (is_gemini(w)) {
+    out->instructions = arena_printf(w->arena, "{\"parts\":[%.*s]}", SPAN_FMT(buf_span(&w->system)));
+    return;
+  }
   if (w->systems == 1) {
     out->instructions = arena_copy(w->arena, only.text);
     return;
@@ -268,6 +276,7 @@ static void tool_write(struct buf *to, struct json tool, bool messages) {
 }
 
 struct span view_tools_write(const struct operation_info *o, struct json was, const struct view_new *now, size_t n, struct arena *a) {
+  if (o->dialect == DIALECT_GEMINI) return gemini_tools_write(was, now, n, a);
   struct buf b = { 0 };
   struct span *items = items_of(was, a);
   buf_byte(&b, '[');

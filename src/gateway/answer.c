@@ -132,7 +132,7 @@ void answer_early(struct exchange *x) {
 
 /* The words are those of the headers, without their "x-weir-". */
 bool answer_traced(const struct exchange *x) {
-  bool room = x->started && x->req.stream && !x->raw && !(x->attempts[0] && x->attempts[0]->packed);
+  bool room = x->started && x->req.stream && !x->raw && x->dialect != DIALECT_GEMINI && !(x->attempts[0] && x->attempts[0]->packed);
   return room && !x->trace_told && x->head && http_header_lists(x->head, SPAN("x-weir-include"), SPAN("trace"));
 }
 

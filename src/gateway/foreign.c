@@ -214,6 +214,10 @@ void foreign_feed(struct attempt *a, struct span data) {
   buf_free(&out);
 }
 
+bool foreign_ended(const struct attempt *a) {
+  return a->foreign && a->foreign->events.terminated && !a->events.terminated && event_may_end(a->exchange->req.operation, &a->events);
+}
+
 bool foreign_last(struct attempt *a, struct buf *out) {
   struct foreign *f = a->foreign;
   const char *why = NULL;

@@ -11,6 +11,8 @@ bool foreign_answer(struct attempt *a, const char **why);                /* a wh
 void foreign_feed(struct attempt *a, struct span data);  /* bytes of a stream. The attempt may be gone behind it */
 void foreign_facts(const struct attempt *a, struct event_facts *f);      /* of an event in the client's dialect: what the provider knew better */
 void foreign_free(struct foreign *f);                    /* NULL is fine */
+/* The provider has said that it is at its end, and the client has all of it, in a dialect without an event for that. */
+bool foreign_ended(const struct attempt *a);
 /* The provider's bytes have ended well. True: its dialect has no event for that, and *out is what the client's says now. */
 bool foreign_last(struct attempt *a, struct buf *out);
 void foreign_head(struct attempt *a);                    /* an answer's head is here: what the client gets of it is said in its own dialect */

@@ -126,6 +126,10 @@ static size_t relay_events(struct attempt *a, struct span window) {
       attempt_fault(a, f.fault ? f.fault : FAULT_OVERLOADED, "stream", "the provider reported an error in its stream");
       return SIZE_MAX;
     }
+    if (!f.terminal && !x->terminated && foreign_ended(a)) {
+      if (!chunks_flush(a)) return SIZE_MAX;
+      exchange_terminated(x);
+    }
     if (f.terminal && !x->terminated) exchange_terminated(x);
     arena_reset(&w->scratch);
   }
@@ -346,6 +350,7 @@ void relay_end(struct attempt *a) {
     attempt_fault(a, FAULT_PROTOCOL, "stream", "the stream ended without its terminator");
     return;
   }
+  if (!x->terminated && !chunks_flush(a)) return;        /* no event of the end came, for which what is held would have gone out */
   x->terminated = true;
   if (!a->chunks) relay_write(a, buf_span(&a->window));   /* what stood behind the last whole event, if anything */
   x->sink->calls->end(x->sink);

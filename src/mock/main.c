@@ -9,7 +9,7 @@
 void sse_line(struct buf *b, struct span name, struct span data) { sse_write(b, name, data); }
 
 static int usage(void) {
-  fputs("weir-mock: a provider that speaks chat, completions, embeddings, responses, messages and converse, and misbehaves on request\n\n"
+  fputs("weir-mock: a provider that speaks chat, completions, embeddings, responses, messages, gemini and converse, and misbehaves on request\n\n"
         "  weir-mock [--listen 127.0.0.1:9100] [--tls 127.0.0.1:9443 --cert FILE --key FILE [--tls-delay MS]]\n"
         "            [--play FOLDER] [--script FILE] [--record FILE] [--loop uring | epoll] [--aws ID:SECRET]\n\n"
         "A request's behaviour: header x-mock, or model 'mock-429' 'mock-stall' …, or model 'mock;status=503;delay=20', or the next\n"

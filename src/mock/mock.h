@@ -31,10 +31,12 @@ struct spec spec_default(void);
 struct span spec_preset(struct span model);
 
 /* What a body of that route asks. */
-enum mock_route { ROUTE_CHAT, ROUTE_COMPLETIONS, ROUTE_EMBEDDINGS, ROUTE_RESPONSES, ROUTE_MESSAGES, ROUTE_COUNT_TOKENS, ROUTE_CONVERSE, ROUTE_ECHO };
+enum mock_route { ROUTE_CHAT, ROUTE_COMPLETIONS, ROUTE_EMBEDDINGS, ROUTE_RESPONSES, ROUTE_MESSAGES, ROUTE_COUNT_TOKENS, ROUTE_CONVERSE,
+                  ROUTE_GENERATE, ROUTE_GEMINI_TOKENS, ROUTE_GEMINI_EMBED, ROUTE_ECHO };
 struct ask {
   enum mock_route route;
   bool stream, wants_usage;
+  bool list;                          /* gemini: a stream as one list */
   struct span model;
   struct span body;
 };

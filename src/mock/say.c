@@ -90,6 +90,26 @@ static void embeddings_whole(const struct ask *q, const struct spec *s, struct b
   buf_printf(b, "\"usage\":{\"prompt_tokens\":%ld,\"total_tokens\":%ld}}", s->input, s->input);
 }
 
+static void add_usage_gemini(struct buf *b, const struct spec *s) {
+  long thoughts = s->reasoning < 0 ? 0 : s->reasoning;
+  buf_printf(b, "\"usageMetadata\":{\"promptTokenCount\":%ld,\"candidatesTokenCount\":%ld,\"totalTokenCount\":%ld", s->input, s->output - thoughts, s->input + s->output);
+  if (s->cached >= 0) buf_printf(b, ",\"cachedContentTokenCount\":%ld", s->cached);
+  if (s->reasoning >= 0) buf_printf(b, ",\"thoughtsTokenCount\":%ld", s->reasoning);
+  buf_byte(b, '}');
+}
+
+/* A whole answer, or a piece of one; finish NULL: more comes. */
+static void gemini_answer(const struct ask *q, const struct spec *s, struct span text, unsigned tools, unsigned tool, const char *finish, struct buf *b) {
+  buf_add(b, SPAN("{\"candidates\":[{\"content\":{\"parts\":["));
+  if (!tools) add_string(b, "{\"text\":", text, "}");
+  for (unsigned i = 0; i < tools; i++) buf_printf(b, "%s{\"functionCall\":{\"name\":\"tool_%u\",\"args\":{\"n\":%u}}}", i ? "," : "", tool + i, tool + i);
+  buf_add(b, SPAN("],\"role\":\"model\"}"));
+  if (finish) add_string(b, ",\"finishReason\":", finish_of(s, finish), "");
+  buf_add(b, SPAN(",\"index\":0}],"));
+  if (s->input >= 0) add_usage_gemini(b, s), buf_byte(b, ',');
+  add_string(b, "\"modelVersion\":", q->model, ",\"responseId\":\"mock\"}");
+}
+
 void say_whole(const struct ask *q, const struct spec *s, struct buf *out) {
   struct arena a = { 0 };
   struct span text = s->empty ? SPAN("") : text_of(s, &a);
@@ -106,6 +126,13 @@ void say_whole(const struct ask *q, const struct spec *s, struct buf *out) {
   case ROUTE_MESSAGES: messages_whole(q, s, text, out); break;
   case ROUTE_COUNT_TOKENS: buf_printf(out, "{\"input_tokens\":%ld}", s->input); break;
   case ROUTE_CONVERSE: converse_whole(s, text, out); break;
+  case ROUTE_GENERATE:
+    if (q->list) buf_byte(out, '[');
+    gemini_answer(q, s, text, s->tools, 0, s->refuse ? "SAFETY" : "STOP", out);
+    if (q->list) buf_byte(out, ']');
+    break;
+  case ROUTE_GEMINI_TOKENS: buf_printf(out, "{\"totalTokens\":%ld}", s->input); break;
+  case ROUTE_GEMINI_EMBED: buf_add(out, SPAN("{\"embedding\":{\"values\":[1.0,2.0,3.0]}}")); break;
   case ROUTE_ECHO: buf_add(out, q->body); break;
   }
   arena_end(&a);
@@ -120,6 +147,12 @@ void say_error(const struct ask *q, const struct spec *s, struct buf *out) {
                           "\"request_id\":\"req_mock\"}");
     return;
   }
+  if (q->route >= ROUTE_GENERATE && q->route <= ROUTE_GEMINI_EMBED) {
+    struct span status = s->code.p ? s->code : s->status == 429 ? SPAN("RESOURCE_EXHAUSTED") : s->status == 503 ? SPAN("UNAVAILABLE") : s->status < 500 ? SPAN("INVALID_ARGUMENT") : SPAN("INTERNAL");
+    buf_printf(out, "{\"error\":{\"code\":%d,\"message\":\"the mock was told to fail\"", s->status);
+    add_string(out, ",\"status\":", status, "}}");
+    return;
+  }
   add_string(out, "{\"error\":{\"message\":\"the mock was told to fail\",\"type\":", type, ",\"param\":null,\"code\":");
   if (s->code.p) json_write_string(out, s->code);
   else buf_add(out, SPAN("null"));
@@ -129,6 +162,7 @@ void say_error(const struct ask *q, const struct spec *s, struct buf *out) {
 void say_error_event(const struct ask *q, struct buf *out) {
   if (q->route == ROUTE_CONVERSE) converse_error_event(out);
   else if (q->route == ROUTE_MESSAGES) buf_add(out, SPAN("event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n"));
+  else if (q->route == ROUTE_GENERATE) buf_add(out, SPAN("data: {\"error\":{\"code\":503,\"message\":\"The model is overloaded\",\"status\":\"UNAVAILABLE\"}}\r\n\r\n"));
   else if (q->route == ROUTE_RESPONSES) buf_add(out, SPAN("event: error\ndata: {\"type\":\"error\",\"code\":\"server_error\",\"message\":\"The server had an error\",\"param\":null,"
              "\"sequence_number\":99}\n\n"));
   else buf_add(out, SPAN("data: {\"error\":{\"message\":\"The server had an error\",\"type\":\"server_error\",\"param\":null,\"code\":null}}\n\n"));
@@ -245,6 +279,21 @@ static void messages_stream(struct stream *t, const struct ask *q, const struct 
   if (!s->no_done) buf_add(&t->b, SPAN("event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n")), piece(t);
 }
 
+static void gemini_stream(struct stream *t, const struct ask *q, const struct spec *s, struct span text) {
+  for (size_t at = 0, tool = 0; s->tools ? tool < s->tools : at < text.n; tool++) {
+    size_t end = s->tools ? 0 : say_cut(s, text, at);
+    buf_add(&t->b, SPAN("data: "));
+    gemini_answer(q, s, span_of(text.p + at, end - at), s->tools ? 1 : 0, (unsigned)tool, NULL, &t->b);
+    buf_add(&t->b, SPAN("\r\n\r\n"));
+    piece(t);
+    at = end;
+  }
+  buf_add(&t->b, SPAN("data: "));
+  gemini_answer(q, s, SPAN(""), 0, 0, "STOP", &t->b);
+  buf_add(&t->b, SPAN("\r\n\r\n"));
+  if (!s->no_done) piece(t);
+}
+
 static void responses_event(struct stream *t, const char *type) {
   buf_printf(&t->b, "event: %s\ndata: {\"type\":\"%s\",\"sequence_number\":%d", type, type, t->sequence++);
 }
@@ -290,6 +339,7 @@ void say_stream(const struct ask *q, const struct spec *s, struct arena *a, stru
   switch (q->route) {
   case ROUTE_COMPLETIONS: completions_stream(&t, q, s, text); break;
   case ROUTE_MESSAGES: messages_stream(&t, q, s, text); break;
+  case ROUTE_GENERATE: gemini_stream(&t, q, s, text); break;
   case ROUTE_RESPONSES: responses_stream(&t, q, s, text); break;
   case ROUTE_CONVERSE: converse_stream(s, text, a, out); break;
   default: chat_stream(&t, q, s, text);

@@ -280,21 +280,43 @@ static bool choose_spec(struct peer *p, const char **why) {
   return spec_read(&p->spec, text, &p->arena, why);
 }
 
+static int hex_digit(char c) { return c >= '0' && c <= '9' ? c - '0' : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10 : -1; }
+
+/* Gemini's requests name the model in their path, and whether they ask for a stream. */
+static void read_path(struct peer *p, struct span path) {
+  static const struct span folder = SPAN("/models/");
+  size_t at = span_search(path, folder), end = path.n, n = 0;
+  if (p->ask.route < ROUTE_GENERATE || p->ask.route > ROUTE_GEMINI_EMBED || at == path.n) return;
+  while (path.p[end - 1] != ':') end--;
+  char *model = arena_alloc(&p->arena, path.n);
+  for (at += folder.n; at + 1 < end; at++) {
+    bool escape = path.p[at] == '%' && at + 2 < end && hex_digit(path.p[at + 1]) >= 0 && hex_digit(path.p[at + 2]) >= 0;
+    model[n++] = escape ? (char)(hex_digit(path.p[at + 1]) << 4 | hex_digit(path.p[at + 2])) : path.p[at];
+    if (escape) at += 2;
+  }
+  bool streams = span_ends(path, SPAN(":streamGenerateContent")), events = span_search(p->head.target, SPAN("alt=sse")) < p->head.target.n;
+  p->ask.model = span_of(model, n);
+  p->ask.stream = streams && events;
+  p->ask.list = streams && !events;
+}
+
 static void read_ask(struct peer *p) {
   struct span path, body = buf_span(&p->body);
   span_cut(p->head.target, '?', &path);
   static const struct { const char *suffix; enum mock_route route; } routes[] = {
     { "/chat/completions", ROUTE_CHAT }, { "/completions", ROUTE_COMPLETIONS }, { "/embeddings", ROUTE_EMBEDDINGS },
     { "/responses", ROUTE_RESPONSES }, { "/messages", ROUTE_MESSAGES }, { "/messages/count_tokens", ROUTE_COUNT_TOKENS },
+    { ":generateContent", ROUTE_GENERATE }, { ":streamGenerateContent", ROUTE_GENERATE }, { ":countTokens", ROUTE_GEMINI_TOKENS }, { ":embedContent", ROUTE_GEMINI_EMBED },
   };
   p->ask = (struct ask){ .route = ROUTE_ECHO, .body = body };
   for (size_t i = 0; i < sizeof routes / sizeof *routes; i++)
     if (span_ends(path, span_cstr(routes[i].suffix)) && p->ask.route == ROUTE_ECHO) p->ask.route = routes[i].route;
   struct json v;
+  read_path(p, path);
   struct json_error e;
   if (p->ask.route == ROUTE_ECHO && converse_ask(path, &p->ask, &p->arena)) return;
   if (!json_read(body, &v, &e)) return;
-  p->ask.stream = json_get(v, SPAN("stream")).type == JSON_TRUE;
+  p->ask.stream |= json_get(v, SPAN("stream")).type == JSON_TRUE;
   p->ask.wants_usage = json_at(v, "stream_options.include_usage").type == JSON_TRUE;
   struct json model = json_get(v, SPAN("model"));
   if (model.type == JSON_STRING) json_unescape(model, &p->arena, &p->ask.model);

@@ -62,7 +62,7 @@ def python(build):
         yield [sys.executable, "-m", "venv", folder]
         yield [os.path.join(folder, "bin", "pip"), "install", "--quiet", "--timeout", "15", "--retries", "1", *packages]
 
-    packages = ["openai", "anthropic"]
+    packages = ["openai", "anthropic", "google-genai"]
     return os.path.join(fetched(build, "python", packages, make), "bin", "python")
 
 

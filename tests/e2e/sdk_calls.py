@@ -6,6 +6,8 @@ import sys
 
 import anthropic
 import openai
+from google import genai
+from google.genai import errors, types
 
 RESOURCES = {
     "chat": lambda c: c.chat.completions.create,
@@ -40,8 +42,32 @@ def client_of(library, base, retries, api_key):
     return CLIENTS[key]
 
 
+def google(base, api_key):
+    key = genai, base, api_key
+    if key not in CLIENTS:
+        CLIENTS[key] = genai.Client(api_key=api_key, http_options=types.HttpOptions(base_url=base, timeout=15000, retry_options=types.HttpRetryOptions(attempts=1))).aio
+    return CLIENTS[key]
+
+
+async def generate(call):
+    client, seen, args = google(call["base"], call.get("key", "client-key")), [], dict(call["args"])
+    config = types.GenerateContentConfig(http_options=types.HttpOptions(headers={"x-mock": call["mock"]})) if call.get("mock") else None
+    dump = lambda r: {k: v for k, v in r.model_dump(mode="json", exclude_none=True).items() if k != "sdk_http_response"}
+    try:
+        if call["kind"] == "generate":
+            r = await client.models.generate_content(config=config, **args)
+            return {"ok": dump(r), "text": r.text}
+        async for e in await client.models.generate_content_stream(config=config, **args):
+            seen.append(e)
+        return {"ok": [dump(e) for e in seen], "text": "".join(e.text or "" for e in seen)}
+    except errors.APIError as e:
+        return {"error": type(e).__name__, "status": e.code, "message": e.message, "text": "".join(e.text or "" for e in seen), "api": True}
+
+
 async def run(call):
     kind, seen = call["kind"], []
+    if kind.startswith("generate"):
+        return await generate(call)
     library = anthropic if kind in ("messages", "count_tokens") else openai
     client = client_of(library, call["base"], call.get("retries", 0), call.get("key", "client-key"))
     try:
@@ -68,7 +94,7 @@ async def run(call):
 async def main():
     print(json.dumps(await asyncio.gather(*map(run, json.load(sys.stdin)))))
     for client in CLIENTS.values():
-        await client.close()
+        await (client.aclose() if hasattr(client, "aclose") else client.close())
 
 
 asyncio.run(main())

@@ -2,11 +2,12 @@
 
 import json
 
+import sdk
 import wire
 from harness import chat_provider, messages_provider
 from upstream import DONE, ROLE, START, chat_answer, chat_events, chunk, event, messages_answer, word
 
-LIMIT = 60
+LIMIT = 250  # the SDK may have to be fetched
 PRICES = 'models = { ["gemini-2.5-flash"] = { price = { input = usd(1), output = usd(10), cache_read = usd(0.1) }, max_output = 9000 } }'
 USAGE = {"promptTokenCount": 1000, "cachedContentTokenCount": 400, "toolUsePromptTokenCount": 100, "candidatesTokenCount": 20, "thoughtsTokenCount": 80, "totalTokenCount": 1200}
 
@@ -344,3 +345,65 @@ def test_client_streams_elsewhere(h):
     assert a.status == 200 and a.header("x-weir-loss") is None and sent["top_k"] == 5, a
     assert sent["messages"][1]["content"] == [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}, {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"n": 12345678901234567890}}], sent
     assert sent["messages"][2]["content"] == [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "3"}], sent
+
+
+def test_policies_see_messages(h):
+    rules = """local p = {}
+function p.on_request(req)
+  local said, m = {}, req.messages
+  for _, x in ipairs(m) do said[#said + 1] = x.role .. ":" .. (type(x.content) == "string" and x.content or x.content and x.content[1].text or "") .. (x.tool_calls and "/" .. x.tool_calls[1]["function"].name .. x.tool_calls[1]["function"].arguments or "") end
+  req:note("messages", table.concat(said, " "))
+  req:note("tool", req.tools[1]["function"].name)
+  m[#m].content = "changed"
+  m[1].content = "be kind"
+  req.messages = m
+  local t = req.tools
+  t[#t + 1] = { type = "function", ["function"] = { name = "mine", parameters = { type = "object" } } }
+  req.tools = t
+end
+return p
+"""
+    u, w = google(h, says(answer({"text": "Yes."})), config='use "rules"\n', policies={"rules": rules})
+    talk = [{"role": "user", "parts": [{"text": "one"}, {"text": "two"}]}, {"role": "model", "parts": [{"text": "so", "thoughtSignature": "QQ=="}, {"functionCall": {"name": "f", "args": {"n": 1.0}}, "thoughtSignature": "Qg=="}]},
+            {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"output": "3"}}}, {"text": "go on"}]}]
+    a = ask(w, "generateContent", contents=talk, systemInstruction={"parts": [{"text": "be brief"}]}, tools=[{"function_declarations": [{"name": "f", "parameters": {"type": "OBJECT"}}]}, {"googleSearch": {}}])
+    notes = w.record(a.header("x-request-id"))["notes"]
+    assert a.status == 200 and notes == {"messages": 'system:be brief user:one assistant:so/f{"n": 1.0} tool:3 user:go on', "tool": "f"}, (a, notes)
+    sent = u.requests[0].json()
+    assert sent["systemInstruction"] == {"parts": [{"text": "be kind"}]} and sent["contents"][:2] == talk[:2], sent
+    assert sent["contents"][2] == {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"output": "3"}}}, {"text": "changed"}]}, sent
+    assert sent["tools"] == [{"functionDeclarations": [{"name": "f", "parameters": {"type": "OBJECT"}}, {"name": "mine", "parametersJsonSchema": {"type": "object"}}]}, {"googleSearch": {}}], sent
+
+
+def test_held_at_the_end(h):
+    rules = """local p = {}
+function p.on_request(req) weir.hold { bytes = 1000 } return weir.hold { bytes = 1000 } end
+function p.on_chunk(req, chunk) if chunk.kind == "text" then return weir.hold { bytes = 1000 } end end
+return p
+"""
+    stream = [frame({"text": "a"}), frame({"text": "b"}), frame({"text": ""}, finish="STOP", usageMetadata=USAGE)]
+    u, w = google(h, streams(*stream), config='use "rules"\n', policies={"rules": rules.replace("function p.on_request(req) weir.hold { bytes = 1000 } return weir.hold { bytes = 1000 } end\n", "")})
+    a = ask(w, "streamGenerateContent", query="?alt=sse", headers=[("x-weir-include", "trace")])
+    assert a.body == b"".join(stream), a
+    l = h.upstream(None)
+    w = h.weir(chat_provider("lab", l.url) + 'defaults { between_events = 30 }\n')
+    l.handler = lambda request, peer: peer.stream(ROLE, word("a"), chunk({}, "stop"), DONE, end=False) or True
+    a = ask(w, "streamGenerateContent", "lab/x", "?alt=sse")
+    assert events_of(a)[-1]["candidates"][0]["finishReason"] == "STOP", a
+
+
+def test_mock_and_sdk(h):
+    m = h.mock()
+    w = h.weir(f'provider "gemini" {{ url = "http://127.0.0.1:{m.port}", key = env "OPENAI_KEY" }}\n' + chat_provider("lab", f"http://127.0.0.1:{m.port}/v1") + messages_provider("claude", f"http://127.0.0.1:{m.port}"))
+    args = {"contents": "Say something."}
+    calls = [{"kind": kind, "base": f"http://127.0.0.1:{port}", "args": {"model": model, **args}, "mock": mock}
+             for kind in ("generate", "generate_stream") for mock in ("", "input=100;cached=7;output=50;reasoning=9", "status=429", "error=2") for port, model in ((m.port, "mock"), (w.port, "gemini/mock"))]
+    elsewhere = [{"kind": k, "base": f"http://127.0.0.1:{w.port}", "args": {"model": m, **args}} for m in ("lab/mock", "claude/mock") for k in ("generate", "generate_stream")]
+    results = sdk.call(h, "python", calls + elsewhere)
+    for i in range(0, len(calls), 2):
+        d, t = results[i], results[i + 1]
+        assert ("ok" in d) == ("ok" in t) and d.get("ok") == t.get("ok") and d.get("status") == t.get("status") and d.get("text") == t.get("text"), (calls[i], d, t)
+    for i in (0, 2):
+        whole, streamed = results[len(calls) + i : len(calls) + i + 2]
+        assert whole["text"] == streamed["text"] and whole["text"].startswith("A weir stands") and streamed["ok"][-1]["candidates"][0]["finish_reason"] == "STOP", (whole, streamed)
+        assert streamed["ok"][-1]["usage_metadata"]["total_token_count"] == 21, streamed["ok"][-1]
