@@ -1,12 +1,17 @@
 /* fuzz_translate.c: requests, whole answers and streams from one dialect to another, over byte soup.
    Byte 0: bit 0 who speaks (chat, messages; with bit 3 always the client), bits 1 and 2 what follows (request, answer, stream), bit 3 whether the provider speaks
-   responses in place of the other one, bit 4 whether signatures are sealed; byte 1: how a stream is split, and whether losses are refused. What comes out must be JSON that its own reader takes; what was said without a loss must come back as it is; a stream must
+   responses in place of the other one, bit 4 whether signatures are sealed, bit 5 whether gemini stands in place of the other one, bit 6 who of the two; byte 1: how a stream is split, and whether losses are refused. What comes out must be JSON that its own reader takes; what was said without a loss must come back as it is; a stream must
    be the same under any split, in order whatever came, and legal once an error event has ended it. */
 #include "weir/log.h"
 #include "weir/translate.h"
 
 static bool responses;                /* the provider's dialect */
-static const struct operation_info *other(const struct operation_info *o) { return operation_info(o->operation == OP_CHAT ? OP_MESSAGES : OP_CHAT); }
+static bool gemini;                   /* one of the two is gemini, the other this: */
+static enum operation beside;
+static const struct operation_info *other(const struct operation_info *o) {
+  if (gemini) return operation_info(o->operation == OP_GENERATE ? beside : OP_GENERATE);
+  return operation_info(o->operation == OP_CHAT ? OP_MESSAGES : OP_CHAT);
+}
 static const struct operation_info *provider_of(const struct operation_info *client) { return responses ? operation_info(OP_RESPONSES) : other(client); }
 
 enum { MEMBERS = 64 };
@@ -69,6 +74,7 @@ static void stream(const struct operation_info *client, struct span bytes, size_
       arena_end(&scratch);
     }
   }
+  if (!over && !state.terminated && event_may_end(from, &state)) translation_end(t, out, &why);
   translation_free(t);
 }
 
@@ -93,7 +99,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static const struct span customs[] = { SPAN("f"), SPAN("sql") };
   struct buf lost = { 0 };
   responses = data[0] & 8;
-  const struct operation_info *from = operation_info(data[0] & 1 ? OP_MESSAGES : OP_CHAT), *client = responses ? from : other(from);
+  gemini = !responses && data[0] & 32;
+  beside = data[0] & 1 ? OP_MESSAGES : OP_CHAT;
+  const struct operation_info *from = operation_info(gemini && data[0] & 64 ? OP_GENERATE : beside), *client = responses ? from : other(from);
   names.provider = data[0] & 16 ? SPAN("lab") : SPAN("");
   names.losses = &lost;
   names.customs = customs;

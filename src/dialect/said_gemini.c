@@ -126,12 +126,13 @@ static void partial_over(struct translation *t) {
   t->partial = NULL;
   if (c->leaves) level_write(&w, c->leaves, 0);
   else buf_add(&object, SPAN("{}"));
-  for (struct leaf *l = c->leaves; l; l = l->next) buf_free(&l->value);
   struct span kept = arena_copy(&t->arena, buf_span(&object));
   buf_free(&object);
   if (!json_read(kept, &arguments, NULL) || arguments.type != JSON_OBJECT) { said_fault(t, FAULT_INVALID, "the arguments of a tool call cannot be put together"); return; }
   call_say(t, c->name, c->id, c->signature, arguments);
 }
+
+static void leaf_free(void *leaf) { buf_free(&((struct leaf *)leaf)->value); }
 
 static void leaf_add(struct translation *t, struct partial_call *c, struct json piece) {
   static const struct span kinds[] = { SPAN("stringValue"), SPAN("numberValue"), SPAN("boolValue"), SPAN("nullValue") };
@@ -144,6 +145,7 @@ static void leaf_add(struct translation *t, struct partial_call *c, struct json 
   if (!l) {
     if (c->count++ == LEAVES_MOST) { said_fault(t, FAULT_INVALID, "a tool call has too many arguments"); return; }
     l = arena_zero(&t->arena, sizeof *l);
+    arena_on_end(&t->arena, leaf_free, l);
     l->path = arena_copy(&t->arena, path);
     l->string = v.type == JSON_STRING && json_in(piece, SPAN("nullValue")).type == JSON_NONE;
     *c->end = l;

@@ -3,7 +3,7 @@
 #include "write_impl.h"
 #include <stdio.h>
 
-static void answer_one(struct json_writer *w, const struct saying *s, struct span text, struct span finish, bool usage) {
+static void answer_one(struct json_writer *w, const struct saying *s, int index, struct span text, struct span finish, bool usage) {
   json_begin(w, '{');
   field_array(w, SPAN("candidates"));
   json_begin(w, '{');
@@ -16,7 +16,7 @@ static void answer_one(struct json_writer *w, const struct saying *s, struct spa
   json_end(w, ']');
   json_end(w, '}');
   field_str(w, SPAN("finishReason"), finish);
-  field_int(w, SPAN("index"), 0);
+  field_int(w, SPAN("index"), index);
   json_end(w, '}');
   json_end(w, ']');
   if (usage) field_raw(w, SPAN("usageMetadata"), SPAN("{\"promptTokenCount\":0,\"candidatesTokenCount\":0,\"totalTokenCount\":0}"));
@@ -34,21 +34,28 @@ void gemini_whole(const struct saying *s, struct buf *out) {
   case OP_GENERATE_ARRAY: json_begin(&w, '['); break;
   default: break;
   }
-  answer_one(&w, s, s->text, SPAN("STOP"), true);
+  answer_one(&w, s, 0, s->text, SPAN("STOP"), true);
   if (s->operation->operation == OP_GENERATE_ARRAY) json_end(&w, ']');
 }
 
-static void event_write(const struct saying *s, struct span text, struct span finish, bool usage, struct buf *out) {
+static void event_write(const struct saying *s, int index, struct span text, struct span finish, bool usage, struct buf *out) {
   struct json_writer w = { .out = out };
   buf_add(out, SPAN("data: "));
-  answer_one(&w, s, text, finish, usage);
+  answer_one(&w, s, index, text, finish, usage);
   buf_add(out, SPAN("\r\n\r\n"));
 }
 
-void gemini_stream(const struct saying *s, struct buf *out) { event_write(s, s->text, SPAN("STOP"), true, out); }
+void gemini_stream(const struct saying *s, struct buf *out) { event_write(s, 0, s->text, SPAN("STOP"), true, out); }
 
 void gemini_stop(const struct saying *s, const struct event_state *state, bool filter, struct buf *out) {
-  if (!state->finished) event_write(s, (struct span){ NULL, 0 }, filter ? SPAN("SAFETY") : SPAN("MAX_TOKENS"), false, out);
+  struct span finish = filter ? SPAN("SAFETY") : SPAN("MAX_TOKENS"), none = { NULL, 0 };
+  bool any = state->finished;
+  for (int choice = 0; choice < EVENT_OPEN_CHOICES; choice++) {
+    if (!(state->choices[choice / 64] >> (choice % 64) & 1)) continue;
+    event_write(s, choice, none, finish, false, out);
+    any = true;
+  }
+  if (!any) event_write(s, 0, none, finish, false, out);
 }
 
 void gemini_model(struct json_writer *w, struct span name) {
