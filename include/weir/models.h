@@ -8,7 +8,6 @@
 
 enum {
   MODELS_MOST = 512,                  /* names that are kept; what comes behind them is not learned of */
-  MODELS_GONE_S = 600,                /* so long one that has vanished gives way to others */
 };
 struct token_count {
   int64_t tokens;                     /* most likely */
@@ -22,10 +21,9 @@ void models_learn(struct span name, const struct request_measure *m, int64_t rep
 /* Input that a provider reported beyond the bound of the body's bytes: its own prompt around it. The most of the newest times. */
 void models_beyond(struct span name, int64_t tokens);
 int64_t models_own_tokens(struct span name);
-/* The provider says that it does not know the model; now: unix seconds. True when that is news. */
-bool models_vanished(struct span name, int64_t now);
+/* The provider says that it does not know the model. True when that is news. */
+bool models_vanished(struct span name);
 void models_back(struct span name);   /* it has answered after all */
-bool models_gone(struct span name, int64_t now);
 enum models_told { MODELS_DEPRECATED, MODELS_UNKNOWN };
 bool models_tell(struct span name, enum models_told what);    /* true the first time */
 /* weir_estimate_error_ratio{model}, weir_model_state{model,state} */

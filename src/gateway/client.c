@@ -258,7 +258,7 @@ static void head_understood(struct client *c, struct exchange *x, const struct h
   x->head = http_head_keep(h, &x->arena);
   x->req.method = x->head->method;
   peer_choose(x);
-  x->dialect = request_dialect(x->head);                 /* of refusals before it is understood */
+  x->dialect = request_dialect(x->gen->conf, x->head);                 /* of refusals before it is understood */
   bool empty = h->framing == HTTP_NO_BODY || (h->framing == HTTP_LENGTH && !h->length);
   c->state = empty ? CLIENT_BUSY : CLIENT_BODY;
   bool whole = request_is_whole(h, h->target) || request_is_metered(x, h);

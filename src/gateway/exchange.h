@@ -164,7 +164,7 @@ void exchange_answer_ready(struct exchange *x);          /* whole answer, or the
 
 /* request.c: understanding the request, composing what goes upstream */
 bool request_understand(struct exchange *x);             /* path, operation, facts, id; false: refused and ended */
-enum dialect request_dialect(const struct http_head *h);                  /* the caller's, as path and headers tell */
+enum dialect request_dialect(const struct conf *c, const struct http_head *h);      /* the caller's, as path and headers tell */
 void request_choose_id(struct exchange *x);
 bool request_is_whole(const struct http_head *h, struct span path);       /* JSON on a known route */
 bool request_is_metered(const struct exchange *x, const struct http_head *h);  /* the same under a provider's own name, where budgets count */

@@ -11,7 +11,6 @@ enum {
   LEARNED_MOST = 64 * 1024,           /* of one that is measured only to learn from it */
 };
 
-static int64_t wall_s(const struct exchange *x) { return worker_wall_ms(x->worker) / 1000; }
 
 /* As policies have left it. */
 static const struct json_member *members_of(const struct policy_req *r, size_t *count) {
@@ -36,7 +35,7 @@ static void measure(struct fitting *f) {
   f->measured = true;
 }
 
-enum fits { FITS, FITS_GONE, FITS_NOT, FITS_HARDLY, FITS_NEVER };        /* NOT: it lacks something; HARDLY, NEVER: beyond its window, as counted; surely */
+enum fits { FITS, FITS_NOT, FITS_HARDLY, FITS_NEVER };   /* NOT: it lacks something; HARDLY, NEVER: beyond its window, as counted; surely */
 
 static enum fits window_fit(struct fitting *f, const struct candidate *c, const struct model_facts *m) {
   struct token_count n;
@@ -65,9 +64,7 @@ static enum fits fit_of(struct fitting *f, const struct candidate *c, const char
   *why = "the request is beyond its window";
   if (beyond != FITS) return beyond;
   *why = lacks(f->needs & m.able.cannot);
-  if (**why) return FITS_NOT;
-  *why = "its provider did not know it";
-  return models_gone(c->name, wall_s(x)) ? FITS_GONE : FITS;
+  return **why ? FITS_NOT : FITS;
 }
 
 static bool refuse_too_long(struct fitting *f) {
@@ -99,9 +96,7 @@ bool fit_chain(struct exchange *x) {
   }
   if (best == FITS_NEVER && f.window) return refuse_too_long(&f);
   for (size_t i = 0; i < count; i++)
-    if (fits[i] == FITS || (best > FITS_GONE && fits[i] != FITS_NEVER)) kept[n++] = list[i];
-  for (size_t i = 0; i < count; i++)
-    if (fits[i] == FITS_GONE) kept[n++] = list[i];
+    if (fits[i] == FITS || (best > FITS && fits[i] != FITS_NEVER)) kept[n++] = list[i];
   memcpy(list, kept, n * sizeof *kept);
   x->route.count = n;
   return true;
@@ -208,6 +203,6 @@ void fit_failed(struct exchange *x, const struct attempt *a) {
   bool model = mentions_model(a->failure.code) || mentions_model(a->failure.message);
   if (a->fault != FAULT_NOT_FOUND || x->raw || x->worker->simulated || !model) return;
   struct span name = name_of(a);
-  if (span_ends(name, SPAN("/other")) || !models_vanished(name, wall_s(x))) return;
-  log_warn("%.*s: its provider says that it does not know this model; where a chain has others, they go first for %d minutes", SPAN_FMT(name), MODELS_GONE_S / 60);
+  if (span_ends(name, SPAN("/other")) || !models_vanished(name)) return;
+  log_warn("%.*s: its provider says that it does not know this model", SPAN_FMT(name));
 }

@@ -217,13 +217,15 @@ static bool named_raw(struct exchange *x) {
   return refuse(x, 404, "not_found", "", "no such path: weir serves /v1/… and /{provider}/…");
 }
 
-enum dialect request_dialect(const struct http_head *h) {
+enum dialect request_dialect(const struct conf *c, const struct http_head *h) {
   struct span path;
   span_cut(h->target, '?', &path);
   const struct operation_info *o = span_eq(h->method, SPAN("POST")) ? operation_by_path(path) : NULL;
   if (o) return o->dialect;
   if (http_header(h, SPAN("anthropic-version")).p) return DIALECT_MESSAGES;
-  return span_starts(path, SPAN("/v1beta/")) || http_header(h, SPAN("x-goog-api-key")).p ? DIALECT_GEMINI : DIALECT_CHAT;
+  if (span_starts(path, SPAN("/v1beta/"))) return DIALECT_GEMINI;
+  /* A key of weir's own may come in any header, so this one says Gemini only where there is a provider of it. */
+  return http_header(h, SPAN("x-goog-api-key")).p && route_provider(c, DIALECT_GEMINI) ? DIALECT_GEMINI : DIALECT_CHAT;
 }
 
 bool request_understand(struct exchange *x) {
@@ -232,7 +234,7 @@ bool request_understand(struct exchange *x) {
   request_choose_id(x);
   r->head = x->head;
   struct span target = x->head->target;
-  x->dialect = request_dialect(x->head);
+  x->dialect = request_dialect(x->gen->conf, x->head);
   if (!target_split(target, &x->path, &x->query, &why)) return refuse(x, 400, "bad_request", "", why);
   r->path = x->path;
   if (!who_of_head(x)) return refuse(x, 400, "bad_request", "", "x-weir-timeout must be a number of seconds above 0");

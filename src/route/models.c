@@ -24,7 +24,7 @@ struct known {
   unsigned samples, asked;
   int64_t own;                        /* tokens beyond the body's bound */
   unsigned own_age;
-  int64_t gone_at;                    /* 0: it is there */
+  bool gone;                          /* its provider did not know it, the last time */
   bool told[2];
 };
 
@@ -120,13 +120,13 @@ int64_t models_own_tokens(struct span name) {
 }
 
 /* ---- who is gone */
-bool models_vanished(struct span name, int64_t now) {
+bool models_vanished(struct span name) {
   if (apart) return false;
   pthread_mutex_lock(&lock);
   struct known *k = known_of(name, true);
-  bool news = k && !k->gone_at;
+  bool news = k && !k->gone;
   if (news) __atomic_add_fetch(&gone, 1, __ATOMIC_RELAXED);
-  if (k) k->gone_at = now;
+  if (news) k->gone = true;
   pthread_mutex_unlock(&lock);
   return news;
 }
@@ -135,20 +135,11 @@ void models_back(struct span name) {
   if (apart || !__atomic_load_n(&gone, __ATOMIC_RELAXED)) return;
   pthread_mutex_lock(&lock);
   struct known *k = known_of(name, false);
-  if (k && k->gone_at) {
-    k->gone_at = 0;
+  if (k && k->gone) {
+    k->gone = false;
     __atomic_sub_fetch(&gone, 1, __ATOMIC_RELAXED);
   }
   pthread_mutex_unlock(&lock);
-}
-
-bool models_gone(struct span name, int64_t now) {
-  if (apart || !__atomic_load_n(&gone, __ATOMIC_RELAXED)) return false;
-  pthread_mutex_lock(&lock);
-  const struct known *k = known_of(name, false);
-  bool yes = k && k->gone_at && now - k->gone_at < MODELS_GONE_S;
-  pthread_mutex_unlock(&lock);
-  return yes;
 }
 
 bool models_tell(struct span name, enum models_told what) {
@@ -194,7 +185,7 @@ void models_metrics_write(struct buf *out) {
   any = false;
   for (size_t at = 0; (e = table_next(&names, &at));) {
     const struct known *k = e->value;
-    state_write(k, "gone", k->gone_at, &any, out);
+    state_write(k, "gone", k->gone, &any, out);
     state_write(k, "deprecated", k->told[MODELS_DEPRECATED], &any, out);
   }
   pthread_mutex_unlock(&lock);

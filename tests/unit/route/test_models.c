@@ -60,15 +60,10 @@ static void sampled(void **state) {
 static void gone_and_back(void **state) {
   struct span name = SPAN("lab/gone");
   (void)state;
-  assert_false(models_gone(name, 1000));
-  assert_true(models_vanished(name, 1000));
-  assert_false(models_vanished(name, 1001));
-  assert_true(models_gone(name, 1002));
-  assert_false(models_gone(SPAN("lab/here"), 1002));
-  assert_false(models_gone(name, 1001 + MODELS_GONE_S));
+  assert_true(models_vanished(name));
+  assert_false(models_vanished(name));
   models_apart(true);
-  assert_false(models_gone(name, 1002));
-  assert_false(models_vanished(SPAN("lab/here"), 1000));
+  assert_false(models_vanished(SPAN("lab/here")));
   models_apart(false);
   struct buf out = { 0 };
   models_metrics_write(&out);
@@ -76,8 +71,7 @@ static void gone_and_back(void **state) {
   assert_non_null(strstr(out.p, "weir_model_state{model=\"lab/gone\",state=\"gone\"} 1"));
   buf_free(&out);
   models_back(name);
-  assert_false(models_gone(name, 1002));
-  assert_true(models_vanished(name, 1003));
+  assert_true(models_vanished(name));
   models_back(name);
   assert_true(models_tell(name, MODELS_DEPRECATED));
   assert_false(models_tell(name, MODELS_DEPRECATED));
