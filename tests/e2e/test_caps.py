@@ -358,7 +358,7 @@ def test_alone_it_is_waited_for(h):
         begun = time.monotonic()
         assert {w.chat("a/x").status for _ in range(4)} == {200}
         times.append(time.monotonic() - begun)
-    assert 0.7 < times[0] < 4, times
+    assert 0.35 < times[0] < 4, times  # each worker learns it by itself, and their waits may be the same one
     assert times[1] < 1.5, times  # longer than `queue`: the provider decides
 
 
