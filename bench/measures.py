@@ -23,7 +23,8 @@ ONCE = {"start": [p for p in PLAIN if p != "direct"], "hold": ["nginx", "nginx-l
         "syscalls": [*STREAMED[1:], "weir-epoll"], "cancel": [p for p in PLAIN if p != "direct"]}
 
 
-ALONE = {"cells": "reservations, made and settled, in the cells of budgets and limits", "ledger": "records of the ledger, 20,000 a second for a while"}
+ALONE = {"cells": "reservations, made and settled, in the cells of budgets and limits", "ledger": "records of the ledger, 20,000 a second for a while",
+         "translate": "one dialect said in another, beside reading it alone; the talk of an agent with 200 messages and 60 tools"}
 
 
 def alone(bench, name):

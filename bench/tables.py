@@ -168,7 +168,8 @@ def report(s, held):
             load_table(s, test)
     once_tables(s, held)
     for name, lines in s.alone.items():
-        print(f"\n### {name}: {ALONE[name]}\n\n    " + "\n    ".join(lines))
+        start = "" if lines and lines[0].startswith("|") else "    "
+        print(f"\n### {name}: {ALONE[name]}\n\n" + "\n".join(start + line for line in lines))
     bar_table(s)
     foreign = [f["foreign"] for peers in s.all.values() for rounds in peers.values() for f in rounds.values()]
     if foreign:

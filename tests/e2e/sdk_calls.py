@@ -9,6 +9,8 @@ import openai
 from google import genai
 from google.genai import errors, types
 
+from sdk_talk import talk
+
 RESOURCES = {
     "chat": lambda c: c.chat.completions.create,
     "completions": lambda c: c.completions.create,
@@ -66,6 +68,9 @@ async def generate(call):
 
 async def run(call):
     kind, seen = call["kind"], []
+    if kind.startswith("talk-"):
+        library, key = {"talk-chat": openai, "talk-messages": anthropic}.get(kind), call.get("key", "client-key")
+        return await talk(client_of(library, call["base"], 0, key) if library else google(call["base"], key), call)
     if kind.startswith("generate"):
         return await generate(call)
     library = anthropic if kind in ("messages", "count_tokens") else openai
