@@ -47,19 +47,21 @@ static bool functions_alone(struct json tool) {
 }
 
 /* A tool that runs at the provider: whatever is neither a function nor a custom one. */
+static void bound_tool(struct json tool, enum dialect d, struct request_bounds *out) {
+  struct json type = json_in(tool, SPAN("type"));
+  if (d == DIALECT_GEMINI && functions_alone(tool)) return;
+  if (json_string_is(type, SPAN("function")) || json_string_is(type, SPAN("custom")) || (d == DIALECT_MESSAGES && type.type != JSON_STRING)) return;
+  int64_t uses = json_count(json_in(tool, SPAN("max_uses")));
+  out->beyond = true;
+  out->searches = usage_add(out->searches, uses >= 0 ? uses : SEARCHES_ASSUMED);
+}
+
 static void bound_tools(struct json tools, enum dialect d, struct request_bounds *out) {
   struct json_iter i = json_iter(tools);
   struct json key, tool;
   bool any = false;
-  while (tools.type == JSON_ARRAY && json_next(&i, &key, &tool)) {
-    struct json type = json_in(tool, SPAN("type"));
-    any = true;
-    if (d == DIALECT_GEMINI && functions_alone(tool)) continue;
-    if (json_string_is(type, SPAN("function")) || json_string_is(type, SPAN("custom")) || (d == DIALECT_MESSAGES && type.type != JSON_STRING)) continue;
-    int64_t uses = json_count(json_in(tool, SPAN("max_uses")));
-    out->beyond = true;
-    out->searches += uses >= 0 ? uses : SEARCHES_ASSUMED;
-  }
+  while (tools.type == JSON_ARRAY && json_next(&i, &key, &tool)) any = true, bound_tool(tool, d, out);
+  if (tools.type == JSON_OBJECT && d == DIALECT_GEMINI) bound_tool(tools, d, out);     /* Google takes one for a list of one */
   if (any && d == DIALECT_MESSAGES) out->input += TOOLS_TOKENS;
 }
 
@@ -74,6 +76,11 @@ static void bound_tier(struct json v, struct request_bounds *out) {
 }
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static int64_t times(int64_t a, int64_t b) {
+  int64_t product;
+  return __builtin_mul_overflow(a, b, &product) ? INT64_MAX : product;
+}
 
 static int64_t count_of(struct json v) { return larger(json_count(v), 1); }
 
@@ -130,7 +137,7 @@ void request_bounds(const struct operation_info *o, struct span body, const stru
     out->caches |= json_string_is(members[i].key, SPAN("cache_control"));            /* the whole request's */
   }
   if (out->caches && !out->caches_1h) out->caches_1h = quoted(body, SPAN("1h"));
-  out->choices = larger(asked.n, asked.best) * asked.prompts;
+  out->choices = times(larger(asked.n, asked.best), asked.prompts);
   out->no_output = operation_embeds(o) || operation_counts(o);
   if (o->operation == OP_COMPLETIONS) out->output = COMPLETIONS_OUTPUT;
 }
@@ -145,5 +152,5 @@ void request_bounds_edit(const struct operation_info *o, struct span member, str
   name[0] = name[member.n + 1] = '"';
   memcpy(name + 1, member.p, member.n);
   bound_member(o, (struct json){ JSON_STRING, span_of(name, member.n + 2) }, value, ~0ull, &asked, out);
-  out->choices = larger(asked.n, asked.best) * asked.prompts;
+  out->choices = times(larger(asked.n, asked.best), asked.prompts);
 }

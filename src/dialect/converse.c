@@ -79,8 +79,8 @@ static void converse_usage(struct json usage, struct usage *out) {
     int64_t n = json_count(json_in(item, SPAN("inputTokens")));
     if (n < 0) continue;
     told = true;
-    if (json_string_is(json_in(item, SPAN("ttl")), SPAN("1h"))) hour += n;
-    else minutes += n;
+    if (json_string_is(json_in(item, SPAN("ttl")), SPAN("1h"))) hour = usage_add(hour, n);
+    else minutes = usage_add(minutes, n);
   }
   if (!told) return;
   out->cache_write_1h = hour;

@@ -55,6 +55,11 @@ struct json key_plain(struct json key, char room[64]);
 /* Bytes of a string's content once unescaped. */
 uint64_t string_bytes(struct json v);
 int64_t json_count(struct json v);                       /* a count of tokens: 0..1e15, else -1 */
+/* The sum of counts from a list of any length, within the same bounds. to: 0 or more. */
+static inline int64_t usage_add(int64_t to, int64_t n) {
+  const int64_t most = 1000000000000000;
+  return n <= 0 ? to : n < most - to ? to + n : most;
+}
 bool json_truthy(struct json v);                         /* as JavaScript has it */
 
 void piece_text(struct pieces *p, enum delta_kind kind, int choice, struct json string);

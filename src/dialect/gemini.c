@@ -49,7 +49,7 @@ static int64_t modality(struct json details, const struct span *names, size_t co
   int64_t sum = -1;
   while (details.type == JSON_ARRAY && json_next(&i, &key, &item)) {
     if (!one_of(string_raw(json_in(item, SPAN("modality"))), names, count)) continue;
-    sum = up(sum) + up(json_count(json_in(item, SPAN("tokenCount"))));
+    sum = usage_add(up(sum), json_count(json_in(item, SPAN("tokenCount"))));
   }
   return sum;
 }

@@ -15,8 +15,17 @@ static struct span camel(struct arena *a, struct span name) {
   return span_of(p, n);
 }
 
+/* A name that is written with escapes is the same name. */
+static struct span name_of(struct arena *a, struct json key) {
+  struct span plain;
+  bool good = json_unescape(key, a, &plain);
+  for (size_t i = 0; i < plain.n; i++) good &= plain.p[i] != '"' && plain.p[i] != '\\' && (unsigned char)plain.p[i] >= 0x20;
+  if (!good) return string_raw(key);
+  return camel(a, plain);
+}
+
 static struct json key_of(struct arena *a, const char *before, struct json key) {
-  struct span name = camel(a, string_raw(key));
+  struct span name = name_of(a, key);
   return (struct json){ JSON_STRING, arena_printf(a, "\"%s%.*s\"", before, SPAN_FMT(name)) };
 }
 
@@ -31,7 +40,9 @@ bool request_flat(const struct operation_info *o, const struct json_member *memb
     return true;
   }
   for (size_t i = 0; i < count; i++) {
-    if (!span_eq(camel(a, string_raw(members[i].key)), SPAN(CONFIG)) || members[i].value.type == JSON_NULL) continue;
+    struct span name = name_of(a, members[i].key);
+    if (span_starts(name, SPAN(CONFIG "."))) return *why = "a field 'generationConfig.…' is none: it stands in generationConfig", false;
+    if (!span_eq(name, SPAN(CONFIG)) || members[i].value.type == JSON_NULL) continue;
     if (config.type != JSON_NONE) return *why = "'generationConfig' stands twice", false;
     config = members[i].value;
   }

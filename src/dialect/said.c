@@ -110,13 +110,14 @@ void said_model(struct translation *t, struct json model) {
 }
 
 struct span said_keep(struct translation *t, struct span s) {
-  if (s.n > t->most - t->waiting) { said_fault(t, FAULT_INVALID, "the answer is larger than max_answer"); return (struct span){ NULL, 0 }; }
+  if (s.n > said_room(t)) { said_fault(t, FAULT_INVALID, "the answer is larger than max_answer"); return (struct span){ NULL, 0 }; }
   t->waiting += s.n;
   return arena_copy(&t->arena, s);
 }
 
 bool said_object(struct translation *t, struct span raw, struct span *plain) {
   struct buf quoted = { 0 };
+  struct arena scratch = { 0 };                          /* it is asked again with every piece */
   struct json document, string;
   bool good = false;
   buf_byte(&quoted, '"');
@@ -125,13 +126,14 @@ bool said_object(struct translation *t, struct span raw, struct span *plain) {
   *plain = SPAN("{}");
   if (json_read(buf_span(&quoted), &string, NULL)) {
     struct span text = { NULL, 0 };
-    bool clean = json_unescape(string, &t->arena, &text);
+    bool clean = json_unescape(string, &scratch, &text);
     size_t white = 0;
     while (white < text.n && memchr(" \t\r\n", text.p[white], 4)) white++;
     good = white == text.n || (clean && json_read(text, &document, NULL) && document.type == JSON_OBJECT);
     if (good && white < text.n) *plain = arena_copy(&t->arena, text);
   }
   buf_free(&quoted);
+  arena_end(&scratch);
   return good;
 }
 

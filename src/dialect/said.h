@@ -86,6 +86,7 @@ struct translation {
   bool told_usage;                    /* reading converse: metadata came */
   /* reading responses */
   struct heard_item *items, **items_end, *front;
+  size_t item_count;
   struct sha256 thought;                                 /* over the thinking under way, once there is any */
   bool thought_begun;
   /* writing chat */
@@ -111,6 +112,8 @@ struct translation {
 
 void said(struct translation *t, const struct said *s);
 void said_fault(struct translation *t, enum fault f, const char *why);   /* the first one counts */
+/* What may still be kept. What is counted once it is kept may come to more than there was room for. */
+static inline size_t said_room(const struct translation *t) { return t->waiting < t->most ? t->most - t->waiting : 0; }
 void said_usage(struct translation *t, enum dialect d, struct json usage);
 void said_model(struct translation *t, struct json model);
 struct span said_keep(struct translation *t, struct span s);             /* counted; empty when there is no room, which is a fault */

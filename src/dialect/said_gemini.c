@@ -2,7 +2,7 @@
 #include "gemini.h"
 #include "said.h"
 
-enum { HEARD_NONE, HEARD_SAYS, HEARD_THINKS, LEAVES_MOST = 4096 };
+enum { HEARD_NONE, HEARD_SAYS, HEARD_THINKS, LEAVES_MOST = 4096, STEPS_MOST = 20 * 1000 * 1000 };
 
 static void say(struct translation *t, enum said_kind kind, struct json v) { said(t, &(struct said){ .kind = kind, .v = v }); }
 
@@ -39,7 +39,7 @@ static void text_hear(struct translation *t, bool thought, struct json text, str
 
 /* ---- calls whose arguments come in pieces: places ("$.list[0].name") and values */
 struct leaf { struct leaf *next; struct span path; struct buf value; bool string, done; };
-struct partial_call { struct json name, id; struct span signature; struct leaf *leaves, **end; size_t count; };
+struct partial_call { struct json name, id; struct span signature; struct leaf *leaves, **end; size_t count, steps; };
 
 /* The next step of a path: a name, or an index. False: there is none. */
 static bool path_step(struct span *path, struct span *step, bool *index) {
@@ -76,6 +76,12 @@ static bool same_start(struct span a, struct span b, unsigned depth) {
   return true;
 }
 
+/* Counted, so that a call of very many deep arguments is a fault and no worker is away for minutes. */
+static bool alike(struct partial_call *c, const struct leaf *a, const struct leaf *b, unsigned depth) {
+  c->steps += (depth + 1) * (depth + 2);
+  return c->steps <= STEPS_MOST && same_start(a->path, b->path, depth);
+}
+
 static void leaf_write(struct json_writer *w, const struct leaf *l) {
   struct span v = buf_span(&l->value);
   struct buf quoted = { 0 };
@@ -85,17 +91,17 @@ static void leaf_write(struct json_writer *w, const struct leaf *l) {
 }
 
 /* All leaves that share the steps before `depth` with `first`. */
-static void level_write(struct json_writer *w, struct leaf *first, unsigned depth) {
+static void level_write(struct partial_call *c, struct json_writer *w, struct leaf *first, unsigned depth) {
   struct span step;
   bool list = false, last = false, index;
   if (depth >= JSON_DEPTH - 2 || !path_under(first->path, depth, &step, &list, &last)) { first->done = true; json_raw(w, SPAN("{}")); return; }
   json_begin(w, list ? '[' : '{');
-  for (struct leaf *l = first; l; l = l->next) {
-    if (l->done || (depth && !same_start(first->path, l->path, depth - 1)) || !path_under(l->path, depth, &step, &index, &last) || index != list) continue;
+  for (struct leaf *l = first; l && c->steps <= STEPS_MOST; l = l->next) {
+    if (l->done || (depth && !alike(c, first, l, depth - 1)) || !path_under(l->path, depth, &step, &index, &last) || index != list) continue;
     if (!list) json_key(w, step);
     if (last) l->done = true, leaf_write(w, l);
-    else level_write(w, l, depth + 1);
-    for (struct leaf *same = l->next; same; same = same->next) same->done |= same_start(l->path, same->path, depth);       /* said in two ways: the first counts */
+    else level_write(c, w, l, depth + 1);
+    for (struct leaf *same = l->next; same; same = same->next) same->done |= alike(c, l, same, depth);       /* said in two ways: the first counts */
   }
   json_end(w, list ? ']' : '}');
 }
@@ -124,10 +130,11 @@ static void partial_over(struct translation *t) {
   struct json arguments;
   if (!c) return;
   t->partial = NULL;
-  if (c->leaves) level_write(&w, c->leaves, 0);
+  if (c->leaves) level_write(c, &w, c->leaves, 0);
   else buf_add(&object, SPAN("{}"));
   struct span kept = arena_copy(&t->arena, buf_span(&object));
   buf_free(&object);
+  if (c->steps > STEPS_MOST) { said_fault(t, FAULT_INVALID, "a tool call has too many arguments"); return; }
   if (!json_read(kept, &arguments, NULL) || arguments.type != JSON_OBJECT) { said_fault(t, FAULT_INVALID, "the arguments of a tool call cannot be put together"); return; }
   call_say(t, c->name, c->id, c->signature, arguments);
 }
@@ -152,7 +159,7 @@ static void leaf_add(struct translation *t, struct partial_call *c, struct json 
     c->end = &l->next;
   }
   struct span text = l->string ? string_raw(v) : json_in(piece, SPAN("nullValue")).type != JSON_NONE ? SPAN("null") : v.text;
-  if (text.n > t->most - t->waiting) { said_fault(t, FAULT_INVALID, "the answer is larger than max_answer"); return; }
+  if (text.n > said_room(t)) { said_fault(t, FAULT_INVALID, "the answer is larger than max_answer"); return; }
   t->waiting += text.n;
   if (!l->string) buf_clear(&l->value);
   buf_add(&l->value, text);

@@ -96,7 +96,7 @@ static void delta_hear(struct translation *t, struct heard_block *b, struct json
   else if (is(type, "citations_delta")) say(t, SAID_CITATION, json_in(delta, SPAN("citation")));
   else if (is(type, "input_json_delta") && b->kind == HEARD_HOSTED) {
     struct span piece = string_raw(json_in(delta, SPAN("partial_json")));
-    if (piece.n > t->most - t->waiting) { said_fault(t, FAULT_INVALID, "the answer is larger than max_answer"); return; }
+    if (piece.n > said_room(t)) { said_fault(t, FAULT_INVALID, "the answer is larger than max_answer"); return; }
     t->waiting += piece.n;
     buf_add(&b->input, piece);
   } else if (is(type, "input_json_delta") && b->kind == HEARD_CALL && string_full(json_in(delta, SPAN("partial_json")))) {

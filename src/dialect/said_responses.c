@@ -4,10 +4,13 @@
 
 static bool is(struct json v, const char *word) { return v.type == JSON_STRING && json_string_is(v, span_cstr(word)); }
 
+enum { ITEMS_MOST = 8192 };           /* of a stream: each event looks for its own */
+
 /* ---- items */
 /* Keeps what is said until the item's turn comes. */
 static void item_wait(struct translation *t, struct heard_item *i, const struct said *s) {
   struct said kept = *s;
+  if (sizeof kept > said_room(t)) { said_fault(t, FAULT_INVALID, "the answer is larger than max_answer"); return; }
   if (i->count == i->cap) {
     i->cap = i->cap ? 2 * i->cap : 16;
     i->waiting = mem_grow(i->waiting, i->cap * sizeof kept);
@@ -53,8 +56,8 @@ static struct heard_item *item_at(struct translation *t, int64_t index) {
 
 static struct heard_item *item_new(struct translation *t, int64_t index, int kind) {
   struct heard_item *i = arena_zero(&t->arena, sizeof *i);
-  if (t->waiting + sizeof *i > t->most) said_fault(t, FAULT_INVALID, "the answer is larger than max_answer");
-  t->waiting += sizeof *i;
+  if (sizeof *i > said_room(t) || (!t->whole && ++t->item_count > ITEMS_MOST)) said_fault(t, FAULT_INVALID, "the answer is larger than max_answer");
+  else t->waiting += sizeof *i;
   *i = (struct heard_item){ .index = index, .kind = kind };
   *t->items_end = i;
   t->items_end = &i->next;

@@ -209,7 +209,7 @@ static void call_tell(struct translation *t, const struct said *s) {
     piece_tell(t, s);
   } else if (!t->unwrapping) {
     piece_tell(t, s);
-  } else if (s->v.text.n > t->most - t->waiting) {
+  } else if (s->v.text.n > said_room(t)) {
     said_fault(t, FAULT_INVALID, "the answer is larger than max_answer");
   } else {
     t->waiting += s->v.text.n;

@@ -88,8 +88,9 @@ static void call_part(struct json_writer *w, struct span id, struct span name, s
    may end in the middle, since the answer was cut at its limit; what is there of it cannot be said. */
 static void calls_tell(struct translation *t, bool all, bool broken) {
   for (struct call_told *c = t->told; c && !t->fault; c = c->next) {
-    struct span plain;
+    struct span plain, raw = buf_span(&c->arguments);
     if (c->over) continue;
+    if (!all && (!raw.n || raw.p[raw.n - 1] != '}')) return;             /* a look at all of them for each piece is too much */
     bool good = c->name.n && said_object(t, buf_span(&c->arguments), &plain);
     if (!good && !all) return;
     if (good) {
@@ -129,7 +130,7 @@ static void call_hear(struct translation *t, const struct said *s) {
   if (s->kind == SAID_CALL && string_full(s->name) && !c->name.n) c->name = said_keep(t, string_raw(s->name));
   if (s->kind == SAID_CALL) return;
   size_t had = buf_size(&c->arguments);
-  if (s->v.text.n > t->most - t->waiting) { said_fault(t, FAULT_INVALID, "the answer is larger than max_answer"); return; }
+  if (s->v.text.n > said_room(t)) { said_fault(t, FAULT_INVALID, "the answer is larger than max_answer"); return; }
   if (s->v.type == JSON_STRING) buf_add(&c->arguments, string_raw(s->v));
   else json_write_escaped(&c->arguments, s->v.text);
   t->waiting += buf_size(&c->arguments) - had;

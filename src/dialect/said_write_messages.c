@@ -224,12 +224,12 @@ static void call_hear(struct translation *t, const struct said *s) {
   }
   if (s->kind == SAID_ARGUMENTS && s->v.type == JSON_STRING && c->custom) {
     size_t had = buf_size(&c->arguments);
-    if (2 * string_raw(s->v).n > t->most - t->waiting) { said_fault(t, FAULT_INVALID, "the answer is larger than max_answer"); return; }
+    if (2 * string_raw(s->v).n > said_room(t)) { said_fault(t, FAULT_INVALID, "the answer is larger than max_answer"); return; }
     json_write_escaped(&c->arguments, string_raw(s->v));
     t->waiting += buf_size(&c->arguments) - had;
   } else if (s->kind == SAID_ARGUMENTS && s->v.type == JSON_STRING) {
     struct span piece = string_raw(s->v);
-    if (piece.n > t->most - t->waiting) { said_fault(t, FAULT_INVALID, "the answer is larger than max_answer"); return; }
+    if (piece.n > said_room(t)) { said_fault(t, FAULT_INVALID, "the answer is larger than max_answer"); return; }
     t->waiting += piece.n;
     buf_add(&c->arguments, piece);
   } else if (s->kind == SAID_ARGUMENTS) {                /* an object in place of a text */

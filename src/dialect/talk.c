@@ -57,9 +57,11 @@ static bool allowed(const struct talk *t, struct span word) {
   return false;
 }
 
-/* Words that may not stand in a header are the client's own keys. */
+/* Words that may not stand in a header are the client's own keys. There may be any number of those, and what is told of them has an end. */
+enum { LOSSES_MOST = 2048 };
 void loss_add(struct buf *words, struct span word) {
   struct span left = buf_span(words), one;
+  if (left.n > LOSSES_MOST) return;
   if (!word.n || word.n > 64 || !http_value_ok(word) || memchr(word.p, ',', word.n)) word = SPAN("unknown");
   while (left.n) {
     left = span_cut(left, ',', &one);
@@ -67,6 +69,7 @@ void loss_add(struct buf *words, struct span word) {
   }
   if (buf_size(words)) buf_add(words, SPAN(", "));
   buf_add(words, word);
+  if (buf_size(words) > LOSSES_MOST) buf_add(words, SPAN(", unknown"));
 }
 
 static void note(struct talk *t, struct span word) { loss_add(&t->losses, word); }
@@ -82,6 +85,22 @@ void talk_refuse(struct talk *t, const struct place *place, struct span word, co
 }
 
 void talk_wrong(struct talk *t, const struct place *place, const char *why) { fail(t, place, span_cstr(why)); }
+
+enum { STEPS_MOST = 100 * 1000 * 1000 };
+bool talk_step(struct talk *t) {
+  static const char *const lists[DIALECT_COUNT] = { [DIALECT_CHAT] = "messages", [DIALECT_MESSAGES] = "messages", [DIALECT_GEMINI] = "contents" };
+  if (++t->steps <= STEPS_MOST) return true;
+  if (!t->failed) talk_wrong(t, place_in(t, NULL, lists[t->from]), "calls and answers too many tools to be said in the provider's dialect");
+  return false;
+}
+
+void tools_keep(struct talk *t, const struct span *names, size_t count) {
+  for (struct tool *tool = t->tools; tool; tool = tool->next) {
+    struct span own = talk_string(t, tool->name);
+    tool->aside = true;
+    for (size_t i = 0; i < count && tool->aside && talk_step(t); i++) tool->aside = !span_eq(names[i], own);
+  }
+}
 
 /* ---- objects */
 bool json_given(struct json v) { return v.type != JSON_NONE && v.type != JSON_NULL; }

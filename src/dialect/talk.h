@@ -75,6 +75,11 @@ struct talk {
   struct arena *arena;
   bool failed;
   struct buf losses;
+  uint64_t steps;                     /* talk_step */
+  bool custom_calls;                  /* reading chat: a part is CALL, custom */
+  size_t documents;                   /* converse: named so far */
+  struct buf thought;                 /* reading gemini: raw content of a thought that comes in pieces */
+  struct part *thought_part;          /* and its part */
   struct turn *turns, **turns_end;    /* without the instructions at the start */
   struct part *system, **system_end;
   struct tool *tools, **tools_end;
@@ -111,6 +116,12 @@ void talk_lose(struct talk *t, const struct place *place, struct span word);
 void talk_refuse(struct talk *t, const struct place *place, struct span word, const char *instead);
 void talk_wrong(struct talk *t, const struct place *place, const char *why);     /* the request itself is wrong */
 
+/* Before each item of one list that is looked through for an item of another. False: there were so many that the request is refused, in
+   place of a worker that is away for minutes. */
+bool talk_step(struct talk *t);
+/* Sets aside the tools that are not named. */
+void tools_keep(struct talk *t, const struct span *names, size_t count);
+
 /* ---- objects whose every member is accounted for */
 struct object {
   struct talk *talk;
@@ -125,6 +136,7 @@ struct json object_take_type(struct object *o, const char *name, enum json_type 
 const struct place *object_place(const struct object *o, const char *name);
 void object_rest(struct object *o);                                      /* what was not taken is lost, by its own name */
 bool json_given(struct json v);
+size_t list_length(struct json list);                                    /* view.c; 0 of what is no list */
 
 /* ---- building */
 struct turn *turn_add(struct talk *t, enum role role, const struct place *place);

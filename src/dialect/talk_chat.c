@@ -192,7 +192,7 @@ static void read_call(struct talk *t, struct json v, const struct place *place, 
   p->name = object_take_type(&about, "name", JSON_STRING);
   if (p->name.type != JSON_STRING) talk_wrong(t, object_place(&about, "name"), "is missing");
   if (custom && t->can & CAN_CUSTOM) {
-    p->custom = true;
+    p->custom = t->custom_calls = true;
     p->arguments = talk_string(t, object_take_type(&about, "input", JSON_STRING));
   } else if (custom) {
     p->arguments = talk_joined(t, SPAN(""), object_take_type(&about, "input", JSON_STRING), SPAN("")).text;
@@ -222,9 +222,10 @@ static void read_result(struct talk *t, struct object *m, struct turn *turn) {
   struct part *p = part_add(t, &turn->end, PART_RESULT, m->place);
   struct json id = object_take_type(m, "tool_call_id", JSON_STRING);
   p->id = talk_string(t, id);
-  for (const struct turn *turns = t->turns; turns; turns = turns->next)
+  for (const struct turn *turns = t->custom_calls ? t->turns : NULL; turns; turns = turns->next)
     for (const struct part *call = turns->parts; call; call = call->next)
-      if (call->kind == PART_CALL && span_eq(call->id, p->id)) p->custom = call->custom;
+      if (!talk_step(t)) return;
+      else if (call->kind == PART_CALL && span_eq(call->id, p->id)) p->custom = call->custom;
   if (id.type != JSON_STRING) talk_wrong(t, object_place(m, "tool_call_id"), "is missing");
   read_content(t, object_take(m, "content"), object_place(m, "content"), &p->inner_end);
 }
@@ -294,15 +295,14 @@ static void read_tool(struct talk *t, struct json v, const struct place *place) 
 
 /* Only the tools that are named may be called. */
 static void keep_tools(struct talk *t, struct json names) {
-  for (struct tool *tool = t->tools; tool; tool = tool->next) {
-    struct json_iter i = json_iter(names);
-    struct json key, item;
-    tool->aside = true;
-    while (names.type == JSON_ARRAY && json_next(&i, &key, &item)) {
-      struct span name = talk_string(t, json_under(item, is(json_in(item, SPAN("type")), "custom") ? "custom.name" : "function.name"));
-      if (name.n && json_string_is(tool->name, name)) tool->aside = false;
-    }
+  struct json_iter i = json_iter(names);
+  struct span *plain = arena_alloc(t->arena, (list_length(names) + 1) * sizeof *plain);
+  size_t count = 0;
+  for (struct json key, item; names.type == JSON_ARRAY && json_next(&i, &key, &item);) {
+    struct json name = json_under(item, is(json_in(item, SPAN("type")), "custom") ? "custom.name" : "function.name");
+    if (string_full(name)) plain[count++] = talk_string(t, name);
   }
+  tools_keep(t, plain, count);
 }
 
 static void read_choice(struct talk *t, struct json v, const struct place *place) {

@@ -128,6 +128,7 @@ static struct span id_of_call(struct talk *t, struct json name) {
   struct span plain = talk_string(t, name);
   for (const struct turn *turn = t->turns; turn; turn = turn->next)
     for (struct part *p = turn->parts; p; p = p->next) {
+      if (!talk_step(t)) return (struct span){ NULL, 0 };
       if (p->kind != PART_CALL || p->answered || !json_string_is(p->name, plain)) continue;
       p->answered = true;
       return p->id;
@@ -183,19 +184,31 @@ static void signature_read(struct talk *t, struct json signature, struct json te
 }
 
 /* Streams say a thought in pieces, and sign the last one: they are one. */
+static struct json thought_over(struct talk *t) {
+  struct part *p = t->thought_part;
+  if (!p) return json_absent;
+  struct span raw = buf_span(&t->thought);
+  p->text = (struct json){ JSON_STRING, arena_printf(t->arena, "\"%.*s\"", SPAN_FMT(raw)) };
+  buf_free(&t->thought);
+  t->thought_part = NULL;
+  return p->text;
+}
+
 static void thought_read(struct talk *t, struct json text, struct json signature, const struct place *place, struct turn *turn, struct part ***end) {
-  struct part *last = NULL;
-  for (struct part *p = turn->parts; p; p = p->next) last = p;
-  bool more = last && last->kind == PART_THINKING && last->signature.type == JSON_NONE;
-  if (more) text = talk_joined(t, SPAN(""), last->text, talk_string(t, text));
+  struct part *last = t->thought_part && **end == NULL && *end == &t->thought_part->next ? t->thought_part : NULL;
+  if (!last) thought_over(t);
   if (!string_full(signature)) {
-    struct part *p = more ? last : part_add(t, end, PART_THINKING, place);
-    p->text = text;
+    if (!last) t->thought_part = part_add(t, end, PART_THINKING, place);
+    buf_add(&t->thought, string_raw(text));
     return;
   }
-  if (more) *end = &turn->parts;
-  while (more && **end != last) *end = &(**end)->next;
-  if (more) **end = NULL;                                /* the signed one takes its place */
+  if (last) {
+    buf_add(&t->thought, string_raw(text));
+    text = thought_over(t);
+    *end = &turn->parts;
+    while (**end != last && talk_step(t)) *end = &(**end)->next;
+    **end = NULL;                                        /* the signed one takes its place */
+  }
   signature_read(t, signature, text, place, end);
 }
 
@@ -245,6 +258,7 @@ static void content_read(struct talk *t, struct json v, const struct place *plac
   if (json_given(role) && !model && !is(role, "user") && !is(role, "function")) { talk_wrong(t, object_place(&o, "role"), "must be user or model"); return; }
   struct turn *turn = turn_add(t, model ? ROLE_ASSISTANT : ROLE_USER, place);
   for (size_t n = 0; parts.type == JSON_ARRAY && json_next(&i, &key, &item); n++) part_read(t, item, place_at(t, object_place(&o, "parts"), n), turn, &turn->end, calls);
+  thought_over(t);
   if (turn->parts && !turn->parts->next) turn->parts->plain = turn->parts->kind == PART_TEXT;
   object_rest(&o);
 }
@@ -287,12 +301,13 @@ static void tool_read(struct talk *t, struct json v, const struct place *place) 
 static void narrow(struct talk *t, struct json names, const struct place *place) {
   size_t left = 0;
   if (names.type != JSON_ARRAY || empty(names)) return;
+  struct json_iter i = json_iter(names);
+  struct span *plain = arena_alloc(t->arena, list_length(names) * sizeof *plain);
+  size_t count = 0;
+  for (struct json key, item; json_next(&i, &key, &item);)
+    if (item.type == JSON_STRING) plain[count++] = talk_string(t, item);
+  tools_keep(t, plain, count);
   for (struct tool *tool = t->tools; tool; tool = tool->next) {
-    struct json_iter i = json_iter(names);
-    struct json key, item;
-    tool->aside = true;
-    while (json_next(&i, &key, &item))
-      if (tool->name.type == JSON_STRING && item.type == JSON_STRING && json_string_is(tool->name, talk_string(t, item))) tool->aside = false;
     left += !tool->aside;
     if (!tool->aside) t->choice_name = tool->name;
   }

@@ -76,19 +76,8 @@ static struct span name_safe(struct talk *t, struct span title) {
   return span_of(p, n);
 }
 
-static size_t named_before(const struct part *parts, const struct part *end, size_t n, bool *reached) {
-  for (const struct part *p = parts; p && !*reached; p = p->next) {
-    if (p == end) *reached = true;
-    else if (p->kind == PART_PDF) n++;
-    else if (p->kind == PART_RESULT) n = named_before(p->inner, end, n, reached);
-  }
-  return n;
-}
-
 static void pdf_write(struct talk *t, struct json_writer *w, const struct part *p) {
-  bool reached = false;
-  size_t before = 0;
-  for (const struct turn *turn = t->turns; turn && !reached; turn = turn->next) before = named_before(turn->parts, p, before, &reached);
+  size_t before = t->documents++;
   struct span title = talk_string(t, p->text), name = name_safe(t, title.n ? title : SPAN("document"));
   if (before) name = arena_printf(t->arena, "%.*s (%zu)", SPAN_FMT(name), before + 1);
   if (title.n && !span_eq(title, name)) talk_lose(t, p->place, SPAN("title"));
@@ -230,7 +219,7 @@ static void tools_recall(struct talk *t) {
   for (const struct turn *turn = t->turns; turn; turn = turn->next)
     for (const struct part *p = turn->parts; p; p = p->next) {
       bool known = p->kind != PART_CALL;
-      for (const struct tool *tool = t->tools; tool && !known; tool = tool->next) known = span_eq(tool->name.text, p->name.text);
+      for (const struct tool *tool = t->tools; tool && !known && talk_step(t); tool = tool->next) known = span_eq(tool->name.text, p->name.text);
       if (!known) *tool_add(t) = (struct tool){ .name = p->name };
     }
 }

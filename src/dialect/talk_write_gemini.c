@@ -90,11 +90,12 @@ static void call_write(struct json_writer *w, const struct part *p, struct span 
 }
 
 /* The nearest call before the turn. */
-static struct json name_of_call(const struct talk *t, const struct turn *until, struct span id) {
+static struct json name_of_call(struct talk *t, const struct turn *until, struct span id) {
   struct json name = json_absent;
   for (const struct turn *turn = t->turns; turn && turn != until; turn = turn->next)
     for (const struct part *p = turn->parts; p; p = p->next)
-      if (p->kind == PART_CALL && span_eq(p->id, id)) name = p->name;
+      if (!talk_step(t)) return json_absent;
+      else if (p->kind == PART_CALL && span_eq(p->id, id)) name = p->name;
   return name;
 }
 
@@ -202,12 +203,12 @@ static const struct part *next_signed(const struct part *p) {
   return NULL;
 }
 
-static struct span call_signature(const struct talk *t, struct signed_turn *s, const struct part *call) {
+static struct span call_signature(struct talk *t, struct signed_turn *s, const struct part *call) {
   enum signature_of of;
   struct span raw = { NULL, 0 };
   bool before = false, first = !s->called;
   s->called = true;
-  for (const struct part *p = s->next_call; p && !before; p = p->next) before = p == call;
+  for (const struct part *p = s->next_call; p && !before && talk_step(t); p = p->next) before = p == call;
   if (s->next_call && before) {
     signature_marked(s->next_call->signature, &of, &raw);
     s->next_call = next_signed(s->next_call->next);

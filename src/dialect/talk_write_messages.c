@@ -136,7 +136,7 @@ void talk_merge(struct talk *t) {
     if (turn->role == ROLE_SYSTEM) mark_system(t, turn);
     if (!has_words(turn)) continue;
     if (last && last->role == turn->role) {
-      for (struct part *p = last->parts; p; p = p->next) p->plain = false;
+      if (last->parts) last->parts->plain = false;       /* the others are not, since it had several */
       for (struct part *p = turn->parts; p; p = p->next) p->plain = false;
       *last->end = turn->parts;
       last->end = turn->end;

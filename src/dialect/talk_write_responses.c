@@ -135,7 +135,7 @@ static void reasoning_item(struct talk *t, struct json_writer *w, const struct p
   struct json sealed = p->kind == PART_THINKING ? p->signature : p->text;
   struct span id, content = span_cut(talk_string(t, sealed), ':', &id);
   const struct part *next = p->next;
-  while (next && (next->kind == PART_THINKING || next->kind == PART_REDACTED)) next = next->next;
+  while (next && talk_step(t) && (next->kind == PART_THINKING || next->kind == PART_REDACTED)) next = next->next;
   if (!content.n || !id.n || !next) { talk_lose(t, p->place, SPAN("thinking")); return; }
   item_begin(w, SPAN("reasoning"));
   field_str(w, SPAN("id"), id);
@@ -172,15 +172,17 @@ static void instructions_check(struct talk *t, const struct part *parts) {
 }
 
 static void instructions_write(struct talk *t, struct json_writer *w) {
-  struct json all = json_absent;
+  struct buf all = { 0 };
   instructions_check(t, t->system);
   if (t->failed || !t->system || !t->turns) return;
   for (const struct part *p = t->system; p; p = p->next) {
     cache_lose(t, p);
     if (p->kind != PART_TEXT) continue;
-    all = all.type == JSON_STRING ? talk_joined(t, arena_printf(t->arena, "%.*s\n\n", SPAN_FMT(talk_string(t, all))), p->text, SPAN("")) : p->text;
+    buf_add(&all, buf_size(&all) ? SPAN("\\n\\n") : SPAN("\""));
+    buf_add(&all, string_raw(p->text));
   }
-  if (all.type == JSON_STRING) field_raw(w, SPAN("instructions"), all.text);
+  if (buf_size(&all)) buf_byte(&all, '"'), field_raw(w, SPAN("instructions"), buf_span(&all));
+  buf_free(&all);
 }
 
 static void system_item(struct talk *t, struct json_writer *w, const struct part *parts) {
@@ -230,8 +232,8 @@ static void tool_write(struct talk *t, struct json_writer *w, const struct tool 
   if (json_given(tool->cache)) talk_lose(t, place_in(t, NULL, "tools"), SPAN("cache_control"));
 }
 
-static bool takes_text(const struct talk *t, struct json name) {
-  for (const struct tool *tool = t->tools; tool; tool = tool->next)
+static bool takes_text(struct talk *t, struct json name) {
+  for (const struct tool *tool = t->tools; tool && talk_step(t); tool = tool->next)
     if (tool->custom && name.type == JSON_STRING && span_eq(string_raw(tool->name), string_raw(name))) return true;
   return false;
 }

@@ -208,18 +208,22 @@ void gemini_tools_view(struct json tools, struct arena *a, void (*add)(void *to,
   }
 }
 
-/* The body's own text of that item of the view. */
-static struct json item_at(struct json tools, int at, bool *function) {
+/* The body's own texts of the items of the view. */
+struct own { struct json text; bool function; };
+static struct own *own_items(struct json tools, struct arena *a, size_t *count) {
   struct json_iter i = json_iter(tools), inner;
+  struct own *items = NULL;
+  size_t n = 0;
+  for (struct json key, tool; json_next(&i, &key, &tool);) n += functions_of(tool).type == JSON_ARRAY ? list_length(functions_of(tool)) : 1;
+  items = arena_alloc(a, (n + 1) * sizeof *items);
+  *count = 0;
+  i = json_iter(tools);
   for (struct json key, tool, f; json_next(&i, &key, &tool);) {
     struct json list = functions_of(tool);
-    *function = list.type == JSON_ARRAY;
-    if (!*function && !at--) return tool;
-    if (*function)
-      for (inner = json_iter(list); json_next(&inner, &key, &f);)
-        if (!at--) return f;
+    if (list.type != JSON_ARRAY) { items[(*count)++] = (struct own){ tool, false }; continue; }
+    for (inner = json_iter(list); json_next(&inner, &key, &f);) items[(*count)++] = (struct own){ f, true };
   }
-  return json_absent;
+  return items;
 }
 
 static void function_write(struct buf *to, struct json tool) {
@@ -233,9 +237,11 @@ static void function_write(struct buf *to, struct json tool) {
 
 struct span gemini_tools_write(struct json was, const struct view_new *now, size_t n, struct arena *a) {
   struct buf functions = { 0 }, others = { 0 };
+  size_t count;
+  const struct own *items = own_items(was, a, &count);
   for (size_t i = 0; i < n; i++) {
-    bool function = has_type(now[i].value, SPAN("function"));
-    struct json own = now[i].same >= 0 ? item_at(was, now[i].same, &function) : json_absent;
+    bool known = now[i].same >= 0 && (size_t)now[i].same < count, function = known ? items[now[i].same].function : has_type(now[i].value, SPAN("function"));
+    struct json own = known ? items[now[i].same].text : json_absent;
     struct buf *to = function ? &functions : &others;
     if (own.type != JSON_NONE) item_comma(to), buf_add(to, own.text);
     else if (function) function_write(to, now[i].value);
