@@ -59,6 +59,8 @@ bool operation_served(const struct operation_info *o, enum dialect provider);
 const struct operation_info *operation_own(enum dialect provider);
 /* What stands behind the path of a provider's base URL for it: "/chat/completions", "/models/gemini-2.5-pro:generateContent"; and in
    its query, empty for nothing. Where a dialect's base has a version that this one lacks, it is added. */
+/* A model's name as one segment of a path: what it holds moves nothing. */
+void model_segment_write(struct span name, struct buf *out);
 void operation_path(const struct operation_info *o, struct span base, struct span model, bool stream, struct buf *out);
 struct span operation_query(const struct operation_info *o, bool stream);
 /* As what a question of weir's own is written for it: its own operation, or chat, which is translated then. */

@@ -121,9 +121,7 @@ void endpoint_path(const struct endpoint *e, const struct operation_info *o, str
   bool of_one = o->operation == OP_CHAT || o->operation == OP_COMPLETIONS || o->operation == OP_EMBEDDINGS;
   if (e->deployments && of_one) {
     buf_add(out, SPAN("/deployments/"));
-    for (size_t i = 0; i < model.n; i++)
-      if (name_char(model.p[i])) buf_byte(out, model.p[i]);
-      else buf_printf(out, "%%%02X", (unsigned char)model.p[i]);
+    model_segment_write(model, out);
   }
   operation_path(o, e->url.path, model, stream, out);
 }

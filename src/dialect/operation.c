@@ -76,8 +76,9 @@ static bool versioned(struct span base) {
   return false;
 }
 
-/* A model's name is one segment: what it holds moves nothing. */
-static void segment_write(struct span name, struct buf *out) {
+void model_segment_write(struct span name, struct buf *out) {
+  bool dots = span_eq(name, SPAN(".")) || span_eq(name, SPAN(".."));     /* "%2E%2E" would be read as "..", and move up */
+  if (dots) buf_add(out, SPAN("%25"));
   for (size_t i = 0; i < name.n; i++) {
     char c = name.p[i];
     bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c && strchr("-._~", c));
@@ -98,14 +99,14 @@ static void gemini_path(const struct operation_info *o, struct span base, struct
   if (!versioned(base)) buf_add(out, SPAN("/v1beta"));
   buf_byte(out, '/');
   buf_add(out, folder);
-  segment_write(model, out);
+  model_segment_write(model, out);
   buf_add(out, o->operation == OP_GENERATE && stream ? SPAN(":streamGenerateContent") : span_cstr(o->suffix));
 }
 
 /* An ARN is one label. */
 static void converse_path(struct span model, bool stream, struct buf *out) {
   buf_add(out, SPAN("/model/"));
-  segment_write(model, out);
+  model_segment_write(model, out);
   buf_add(out, stream ? SPAN("/converse-stream") : SPAN("/converse"));
 }
 

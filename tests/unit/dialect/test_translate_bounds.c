@@ -123,19 +123,18 @@ static int64_t arenas(void) {
   return mem_held(MEM_ARENAS);
 }
 
-/* A file is written by a call whose arguments come a few bytes at a time. */
-static void arguments_in_many_pieces(void **state) {
-  static const enum operation to[] = { OP_GENERATE, OP_MESSAGES };
+/* A call that waits for its end is looked at with every piece of the next one. */
+static void calls_side_by_side(void **state) {
+  struct translation *t = translation_new(operation_info(OP_CHAT), operation_info(OP_MESSAGES), &names, 16 << 20);
+  int64_t before = arenas();
   (void)state;
-  for (int i = 0; i < 2; i++) {
-    struct translation *t = translation_new(operation_info(OP_CHAT), operation_info(to[i]), &names, 16 << 20);
-    int64_t before = arenas();
-    assert_int_equal(hear(t, "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":\\\"\"}}]}}]}"), FAULT_NONE);
-    for (int k = 0; k < 4000; k++)
-      assert_int_equal(hear(t, "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"x{}\\\\n}\"}}]}}]}"), FAULT_NONE);
-    assert_in_range(arenas() - before + (1 << 20), 0, 2 << 20);
-    translation_free(t);
-  }
+#define PIECE(index, name, text) "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":" index "," name "\"arguments\":\"" text "\"}}]}}]}"
+  assert_int_equal(hear(t, PIECE("0", "\"id\":\"a\",\"function\":{\"name\":\"f\",", "{\\\"a\\\":\\\"")), FAULT_NONE);
+  for (int i = 0; i < 2000; i++) assert_int_equal(hear(t, PIECE("0", "\"function\":{", "x\\\\ny")), FAULT_NONE);
+  assert_int_equal(hear(t, PIECE("1", "\"id\":\"b\",\"function\":{\"name\":\"g\",", "{\\\"a\\\":\\\"")), FAULT_NONE);
+  for (int i = 0; i < 2000; i++) assert_int_equal(hear(t, PIECE("1", "\"function\":{", "x")), FAULT_NONE);
+  assert_true(arenas() - before < 2 << 20);
+  translation_free(t);
 }
 
 /* Items behind the first wait for it, up to as much as an answer may be. */
@@ -217,6 +216,21 @@ static void bounds_do_not_wrap(void **state) {
   assert_true(bounds_of(OP_GENERATE, SPAN("{\"contents\":[],\"tools\":{\"googleSearch\":{}}}")).beyond);
 }
 
+/* A name that would move up in the path is only a name. */
+static void names_in_paths(void **state) {
+  static const struct { enum operation o; const char *model, *path; } cases[] = {
+    { OP_CONVERSE, "..", "/model/%25../converse" }, { OP_CONVERSE, "../x", "/model/..%2Fx/converse" }, { OP_CONVERSE, "a?b#c\r\n", "/model/a%3Fb%23c%0D%0A/converse" },
+    { OP_GENERATE, "models/..", "/v1beta/models/%25..:generateContent" },
+  };
+  (void)state;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct buf path = { 0 };
+    operation_path(operation_info(cases[i].o), SPAN("/x"), span_cstr(cases[i].model), false, &path);
+    if (!span_eq(buf_span(&path), span_cstr(cases[i].path))) fail_msg("%s: %.*s", cases[i].model, SPAN_FMT(buf_span(&path)));
+    buf_free(&path);
+  }
+}
+
 /* A field that weir's own flat names read like is refused, and one that is written with escapes is the field. */
 static void names_of_gemini(void **state) {
   static const struct { const char *body; bool good; int64_t limit; } cases[] = {
@@ -245,8 +259,8 @@ static void names_of_gemini(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(many_unknown_fields), cmocka_unit_test(thoughts_in_many_pieces), cmocka_unit_test(many_instructions), cmocka_unit_test(calls_and_results),
-    cmocka_unit_test(tools_by_name), cmocka_unit_test(arguments_in_many_pieces), cmocka_unit_test(items_that_wait), cmocka_unit_test(deep_arguments),
-    cmocka_unit_test(counts_without_end), cmocka_unit_test(bounds_do_not_wrap), cmocka_unit_test(names_of_gemini),
+    cmocka_unit_test(tools_by_name), cmocka_unit_test(calls_side_by_side), cmocka_unit_test(items_that_wait), cmocka_unit_test(deep_arguments),
+    cmocka_unit_test(counts_without_end), cmocka_unit_test(bounds_do_not_wrap), cmocka_unit_test(names_of_gemini), cmocka_unit_test(names_in_paths),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
