@@ -1,6 +1,6 @@
 /* fuzz_translate.c: requests, whole answers and streams from one dialect to another, over byte soup.
    Byte 0: bit 0 who speaks (chat, messages; with bit 3 always the client), bits 1 and 2 what follows (request, answer, stream), bit 3 whether the provider speaks
-   responses in place of the other one, bit 4 whether signatures are sealed, bit 5 whether gemini stands in place of the other one, bit 6 who of the two; byte 1: how a stream is split, and whether losses are refused. What comes out must be JSON that its own reader takes; what was said without a loss must come back as it is; a stream must
+   responses in place of the other one, bit 4 whether signatures are sealed, bit 5 whether gemini stands in place of the other one, bit 6 who of the two, bit 7 whether one call alone was asked for; byte 1: how a stream is split, and whether losses are refused. What comes out must be JSON that its own reader takes; what was said without a loss must come back as it is; a stream must
    be the same under any split, in order whatever came, and legal once an error event has ended it. */
 #include "weir/log.h"
 #include "weir/translate.h"
@@ -104,6 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const struct operation_info *from = operation_info(gemini && data[0] & 64 ? OP_GENERATE : beside), *client = responses ? from : other(from);
   names.provider = data[0] & 16 ? SPAN("lab") : SPAN("");
   names.losses = &lost;
+  names.one_call = data[0] & 128;
   names.customs = customs;
   names.custom_count = 2;
   struct span rest = span_of((const char *)data + 2, size - 2);

@@ -39,6 +39,7 @@ struct translating {
   int64_t limit;                                         /* the output limit where the request gave none and one must stand there; 0 else */
   struct span *customs;                                  /* names of tools that take free text and were sent as functions of one string */
   size_t custom_count;
+  bool one_call;                                         /* at most one was asked for, and the provider cannot be kept to it: of an answer's calls the first is kept */
   struct span field, why;                                /* refused: "messages[2].content[0].input_audio", a sentence */
 };
 /* members: of a body (json_read_object). False: refused. */
@@ -61,6 +62,7 @@ struct translate_names {
   bool usage;                                            /* chat streams: the client asked for the usage */
   const struct span *customs;                            /* as translating told them */
   size_t custom_count;
+  bool one_call;                                         /* likewise */
   struct buf *losses;                                    /* words of what the answer holds and the client's dialect has no place for are added: "tools, phase". May be NULL */
 };
 /* A 2xx answer that answer_read has found good. False and *why: it cannot be said, as tool arguments that are no JSON object. */

@@ -83,6 +83,68 @@ bool said_custom(const struct translation *t, struct json name) {
   return false;
 }
 
+/* ---- several answers at once */
+static void lane_sync(const struct translation *t, struct translation *lane) {
+  lane->out = t->out;
+  lane->model = t->model;
+  lane->usage = t->usage;
+  lane->has_usage = t->has_usage;
+  lane->heard_id = t->heard_id;
+  lane->waiting = t->waiting;
+  lane->ended = t->ended;
+}
+
+static void ends_begin(struct translation *t) {
+  t->told_end = &t->told;
+  t->items_end = &t->items;
+  t->citations_end = &t->citations;
+  t->others_end = &t->others;
+  t->places_end = &t->places;
+}
+
+struct translation *said_lane(struct translation *t, int64_t choice) {
+  bool takes = t->to->dialect == DIALECT_CHAT || t->to->dialect == DIALECT_GEMINI;
+  struct translation **link = &t->lanes;
+  if (choice <= 0) return t;
+  if (!takes || choice >= EVENT_OPEN_CHOICES) { said_lose(t, SPAN("n")); return NULL; }
+  while (*link && (*link)->choice != choice) link = &(*link)->lane_next;
+  if (!*link) {
+    struct translation *lane = *link = arena_zero(&t->arena, sizeof *lane);
+    *lane = (struct translation){ .from = t->from, .to = t->to, .names = t->names, .most = t->most, .usage = USAGE_NONE, .choice = choice, .whole = t->whole };
+    ends_begin(lane);
+  }
+  lane_sync(t, *link);
+  return *link;
+}
+
+void said_lane_over(struct translation *t, const struct translation *lane) {
+  if (lane == t) return;
+  t->waiting = lane->waiting;
+  if (lane->fault) said_fault(t, lane->fault, lane->why);
+}
+
+void said_lanes_sync(struct translation *t) {
+  for (struct translation *lane = t->lanes; lane; lane = lane->lane_next) lane_sync(t, lane);
+}
+
+bool said_finished(const struct translation *t) {
+  for (const struct translation *lane = t->lanes; lane; lane = lane->lane_next)
+    if (!lane->finish) return false;
+  return t->finish != FINISH_UNTOLD;
+}
+
+static void parts_free(struct translation *t) {
+  for (struct translation *lane = t->lanes; lane; lane = lane->lane_next) parts_free(lane);
+  for (struct call_told *c = t->told; c; c = c->next) buf_free(&c->arguments);
+  for (struct heard_item *i = t->items; i; i = i->next) mem_free(i->waiting);
+  for (size_t i = 0; i < t->block_count; i++) buf_free(&t->blocks[i].input);
+  said_partial_free(t);
+  buf_free(&t->wrapped);
+  buf_free(&t->spoken);
+  buf_free(&t->probable_text);
+  arena_end(&t->arena);
+}
+
 struct json said_unwrapped(struct translation *t, struct span raw) {
   struct buf quoted = { 0 };
   struct json document, string = json_absent;
@@ -141,7 +203,7 @@ bool said_object(struct translation *t, struct span raw, struct span *plain) {
 bool translate_answer(const struct operation_info *from, const struct operation_info *to, struct span body, const struct translate_names *n,
                       struct buf *out, const char **why) {
   struct translation t = { .from = from, .to = to, .names = *n, .most = SIZE_MAX, .out = out, .usage = USAGE_NONE, .whole = true };
-  t.items_end = &t.items, t.citations_end = &t.citations, t.others_end = &t.others;
+  ends_begin(&t);
   struct json document;
   *why = "the answer is no JSON object";
   if (!json_read(body, &document, NULL) || document.type != JSON_OBJECT) return false;
@@ -149,8 +211,7 @@ bool translate_answer(const struct operation_info *from, const struct operation_
   if (!t.fault) tellers[to->dialect].whole(&t);
   *why = t.why;
   if (t.fault) buf_clear(out);
-  for (struct heard_item *i = t.items; i; i = i->next) mem_free(i->waiting);
-  arena_end(&t.arena);
+  parts_free(&t);
   return !t.fault;
 }
 
@@ -163,21 +224,13 @@ struct translation *translation_new(const struct operation_info *from, const str
   t->names.id = arena_copy(&t->arena, n->id);
   t->names.model = arena_copy(&t->arena, n->model);
   t->names.provider = arena_copy(&t->arena, n->provider);
-  t->told_end = &t->told;
-  t->items_end = &t->items;
-  t->citations_end = &t->citations;
-  t->others_end = &t->others;
+  ends_begin(t);
   return t;
 }
 
 void translation_free(struct translation *t) {
   if (!t) return;
-  for (struct call_told *c = t->told; c; c = c->next) buf_free(&c->arguments);
-  for (struct heard_item *i = t->items; i; i = i->next) mem_free(i->waiting);
-  for (size_t i = 0; i < t->block_count; i++) buf_free(&t->blocks[i].input);
-  said_partial_free(t);
-  buf_free(&t->wrapped);
-  arena_end(&t->arena);
+  parts_free(t);
   mem_free(t);
 }
 

@@ -59,7 +59,12 @@ struct call_told {                    /* a call on its way to messages, whose bl
   bool custom, closed;                /* its text stands as { "input": text }; with its end */
 };
 struct partial_call;                  /* said_gemini.c */
-struct citation_told { struct citation_told *next; struct span object; };
+struct citation_told {
+  struct citation_told *next;
+  struct span object;
+  size_t from, to;                    /* writing gemini: bytes of the text said before its block, and with it; to is 0 while that is open */
+};
+struct text_place { struct text_place *next; size_t part, from; };       /* writing gemini: which part holds the text behind so many bytes */
 
 struct translation {
   const struct operation_info *from, *to;
@@ -87,6 +92,8 @@ struct translation {
   /* reading responses */
   struct heard_item *items, **items_end, *front;
   size_t item_count;
+  struct json probable;               /* how likely the text of this event was: a list of chat's shape, until a text takes it */
+  struct buf probable_text;
   struct sha256 thought;                                 /* over the thinking under way, once there is any */
   bool thought_begun;
   /* writing chat */
@@ -104,6 +111,14 @@ struct translation {
   struct span reason, stop;           /* the provider's own word for the finish, where it is one of messages'; the stop that was hit: raw */
   struct call_told *told, **told_end;
   struct citation_told *others, **others_end;            /* objects of the provider's own */
+  /* writing gemini */
+  struct buf spoken;                  /* its text, plain: places of citations are counted in it */
+  size_t spoken_from;                 /* where the block under way begins */
+  bool spoken_cut;                    /* there was too much of it to keep */
+  struct text_place *places, **places_end;
+  /* Several answers at once: each behind the first is a translation of its own, which the first one keeps. */
+  int64_t choice;
+  struct translation *lanes, *lane_next;
   /* whole answers */
   bool whole;
   struct said *all;
@@ -122,6 +137,26 @@ bool said_object(struct translation *t, struct span raw, struct span *plain);
 
 /* A loss that shows in the answer alone. */
 void said_lose(struct translation *t, struct span word);
+/* The translation of one of several answers. NULL: it is not the first, and the client's dialect has no place for it (told as a loss). What
+   was heard for it is over with said_lane_over, which brings its faults home. */
+struct translation *said_lane(struct translation *t, int64_t choice);
+void said_lane_over(struct translation *t, const struct translation *lane);
+void said_lanes_sync(struct translation *t);             /* all of them know what is known of the whole: model, usage */
+bool said_finished(const struct translation *t);         /* each of them has said why it ended */
+
+/* said_beside.c: how likely words were, and sources */
+void probable_hear(struct translation *t, struct json list);             /* chat's; said with the next text */
+void probable_hear_gemini(struct translation *t, struct json result);
+struct json probable_take(struct translation *t);
+void probable_rest(struct translation *t);               /* no text took it */
+void probable_write_gemini(struct json_writer *w, struct span list);     /* a member logprobsResult; nothing for an empty span */
+struct buf probable_whole(const struct translation *t);  /* of the whole answer, a list; empty: none */
+void ground_text(struct translation *t, struct json text);
+void ground_part(struct translation *t, size_t part);    /* whole answers: text that follows stands in that part */
+void ground_cite(struct translation *t, struct json citation);
+void ground_break(struct translation *t);
+void ground_write(struct translation *t, struct json_writer *w);         /* a member groundingMetadata, where something was cited */
+
 void said_start(struct translation *t);                  /* the client's stream begins, if it has not */
 bool said_custom(const struct translation *t, struct json name);         /* a tool that takes free text, sent as a function */
 /* Of arguments (raw string content) of such a function the text, as a JSON string; what is none stays as it is. In the arena. */

@@ -1,10 +1,10 @@
-/* said_chat.c: answers of the chat dialect, heard. Of several choices the first is the answer: more were not asked for. */
+/* said_chat.c: answers of the chat dialect, heard. Each of several choices is an answer. */
 #include "said.h"
 
 static bool is(struct json v, const char *word) { return v.type == JSON_STRING && json_string_is(v, span_cstr(word)); }
 
 static void say(struct translation *t, enum said_kind kind, struct json v) {
-  if (string_full(v)) said(t, &(struct said){ .kind = kind, .v = v });
+  if (string_full(v)) said(t, &(struct said){ .kind = kind, .v = v, .logprobs = kind == SAID_TEXT ? probable_take(t) : json_absent });
 }
 
 /* Mistral's content is a list of typed parts; a thinking part holds text parts again. */
@@ -70,37 +70,37 @@ static enum finish finish_of(struct json v) {
   return FINISH_STOP;
 }
 
-static struct json first_choice(struct translation *t, struct json data) {
-  struct json choices = json_in(data, SPAN("choices")), key, choice, first = json_absent;
-  struct json_iter i = json_iter(choices);
-  while (choices.type == JSON_ARRAY && json_next(&i, &key, &choice)) {
-    if (choice.type != JSON_OBJECT) continue;
-    if (json_count(json_in(choice, SPAN("index"))) > 0) said_lose(t, SPAN("n"));
-    else if (first.type == JSON_NONE) first = choice;
-  }
-  return first;
-}
-
 static void finish_hear(struct translation *t, struct json choice) {
   struct json finish = json_in(choice, SPAN("finish_reason"));
   if (string_full(finish)) said(t, &(struct said){ .kind = SAID_FINISH, .v = finish, .finish = finish_of(finish) });
 }
 
+static void choices_hear(struct translation *t, struct json data, struct span member) {
+  struct json choices = json_in(data, SPAN("choices")), key, choice;
+  struct json_iter i = json_iter(choices);
+  for (int64_t place = 0; choices.type == JSON_ARRAY && json_next(&i, &key, &choice); place++) {
+    int64_t index = json_count(json_in(choice, SPAN("index")));
+    struct translation *lane = choice.type == JSON_OBJECT ? said_lane(t, index >= 0 ? index : place) : NULL;
+    if (!lane || lane->fault) continue;
+    if (lane->to->dialect == DIALECT_GEMINI) probable_hear(lane, json_under(choice, "logprobs.content"));
+    said_start(lane);
+    message_hear(lane, json_in(choice, member));
+    probable_rest(lane);
+    finish_hear(lane, choice);
+    said_lane_over(t, lane);
+  }
+}
+
 void hear_chat(struct translation *t, struct json data) {
-  struct json choice = first_choice(t, data), usage = json_in(data, SPAN("usage"));
+  struct json usage = json_in(data, SPAN("usage"));
   if (t->ended) return;
   said_model(t, json_in(data, SPAN("model")));
   said_usage(t, DIALECT_CHAT, usage.type == JSON_OBJECT ? usage : json_under(data, "x_groq.usage"));
-  if (choice.type != JSON_OBJECT) return;
-  said_start(t);
-  message_hear(t, json_in(choice, SPAN("delta")));
-  finish_hear(t, choice);
+  choices_hear(t, data, SPAN("delta"));
 }
 
 void hear_chat_whole(struct translation *t, struct json document) {
-  struct json choice = first_choice(t, document);
   said_model(t, json_in(document, SPAN("model")));
   said_usage(t, DIALECT_CHAT, json_in(document, SPAN("usage")));
-  message_hear(t, json_in(choice, SPAN("message")));
-  finish_hear(t, choice);
+  choices_hear(t, document, SPAN("message"));
 }

@@ -1,8 +1,8 @@
-/* said_gemini.c: answers of the gemini dialect, heard. Of several candidates the first is the answer: more were not asked for. */
+/* said_gemini.c: answers of the gemini dialect, heard. Each of several candidates is an answer. */
 #include "gemini.h"
 #include "said.h"
 
-enum { HEARD_NONE, HEARD_SAYS, HEARD_THINKS, LEAVES_MOST = 4096, STEPS_MOST = 20 * 1000 * 1000 };
+enum { HEARD_NONE, HEARD_SAYS, HEARD_THINKS, LEAVES_MOST = 4096, STEPS_MOST = 20 * 1000 * 1000, CALLS_APART = 1000 };
 
 static void say(struct translation *t, enum said_kind kind, struct json v) { said(t, &(struct said){ .kind = kind, .v = v }); }
 
@@ -24,7 +24,7 @@ static void text_hear(struct translation *t, bool thought, struct json text, str
     if (t->finish) said_fault(t, FAULT_PROTOCOL, "content after the finish");
     if (t->heard != kind) block_over(t);
     t->heard = kind;
-    say(t, thought ? SAID_THINKING : SAID_TEXT, text);
+    said(t, &(struct said){ .kind = thought ? SAID_THINKING : SAID_TEXT, .v = text, .logprobs = thought ? json_absent : probable_take(t) });
   }
   if (!signature.n) return;
   if (thought && t->heard == HEARD_THINKS) {
@@ -107,13 +107,14 @@ static void level_write(struct partial_call *c, struct json_writer *w, struct le
 }
 
 static void call_say(struct translation *t, struct json name, struct json id, struct span signature, struct json arguments) {
+  if (t->names.one_call && t->heard_calls) return;       /* one was asked for; the loss was told with the request */
   int64_t call = t->heard_calls++;
   struct span own = t->heard_id.n ? t->heard_id : t->names.id.n > 24 ? span_from(t->names.id, t->names.id.n - 24) : t->names.id;
   static const struct json nothing = { JSON_OBJECT, { "{}", 2 } };
   if (t->finish) said_fault(t, FAULT_PROTOCOL, "content after the finish");
   block_over(t);
   if (signature.n) sign(t, SIGNED_CALL, signature), say(t, SAID_BREAK, json_absent);
-  if (!string_full(id)) id = (struct json){ JSON_STRING, arena_printf(&t->arena, "\"call_%.*s_%lld\"", SPAN_FMT(own), (long long)call) };
+  if (!string_full(id)) id = (struct json){ JSON_STRING, arena_printf(&t->arena, "\"call_%.*s_%lld\"", SPAN_FMT(own), (long long)(call + t->choice * CALLS_APART)) };
   said(t, &(struct said){ .kind = SAID_CALL, .call = call, .id = id, .name = name });
   said(t, &(struct said){ .kind = SAID_ARGUMENTS, .call = call, .v = arguments.type == JSON_OBJECT ? arguments : nothing });
 }
@@ -228,35 +229,43 @@ static void finish_hear(struct translation *t, struct span word) {
   said(t, &(struct said){ .kind = SAID_FINISH, .v = v, .finish = finish_of(t, word) });
 }
 
-static struct json first_candidate(struct json document) {
-  struct json list = json_in(document, SPAN("candidates")), key, candidate;
-  struct json_iter i = json_iter(list);
-  while (list.type == JSON_ARRAY && json_next(&i, &key, &candidate))
-    if (candidate.type == JSON_OBJECT && json_count(json_in(candidate, SPAN("index"))) <= 0) return candidate;
-  return json_absent;
-}
-
-void hear_gemini(struct translation *t, struct json data) {
-  struct json candidate = first_candidate(data), parts = json_under(candidate, "content.parts"), key, part;
-  struct json id = json_in(data, SPAN("responseId")), finish = json_in(candidate, SPAN("finishReason"));
-  struct span blocked = gemini_blocked(data);
-  said_model(t, json_in(data, SPAN("modelVersion")));
-  said_usage(t, DIALECT_GEMINI, json_in(data, SPAN("usageMetadata")));
-  if (string_full(id) && !t->heard_id.n && id.text.n <= 34) t->heard_id = said_keep(t, string_raw(id));
-  if (candidate.type != JSON_OBJECT && !blocked.n) return;
-  if (!t->whole) said_start(t);
+static void candidate_hear(struct translation *t, struct json candidate) {
+  struct json parts = json_under(candidate, "content.parts"), finish = json_in(candidate, SPAN("finishReason")), key, part;
   struct json_iter i = json_iter(parts);
+  if (!t->whole) said_start(t);
+  if (t->to->dialect == DIALECT_CHAT) probable_hear_gemini(t, json_in(candidate, SPAN("logprobsResult")));
   while (parts.type == JSON_ARRAY && json_next(&i, &key, &part)) part_hear(t, part);
+  probable_rest(t);
   sources_hear(t, json_under(candidate, "citationMetadata.citationSources"), false);
   sources_hear(t, json_under(candidate, "citationMetadata.citations"), false);
   sources_hear(t, json_under(candidate, "groundingMetadata.groundingChunks"), true);
   if (string_full(finish)) finish_hear(t, string_raw(finish));
-  else if (blocked.n) finish_hear(t, blocked);
+}
+
+void hear_gemini(struct translation *t, struct json data) {
+  struct json list = json_in(data, SPAN("candidates")), id = json_in(data, SPAN("responseId")), key, candidate;
+  struct json_iter i = json_iter(list);
+  struct span blocked = gemini_blocked(data);
+  said_model(t, json_in(data, SPAN("modelVersion")));
+  said_usage(t, DIALECT_GEMINI, json_in(data, SPAN("usageMetadata")));
+  if (string_full(id) && !t->heard_id.n && id.text.n <= 34) t->heard_id = said_keep(t, string_raw(id));
+  while (list.type == JSON_ARRAY && json_next(&i, &key, &candidate)) {
+    struct translation *lane = candidate.type == JSON_OBJECT ? said_lane(t, json_count(json_in(candidate, SPAN("index")))) : NULL;
+    if (!lane || lane->fault) continue;
+    candidate_hear(lane, candidate);
+    said_lane_over(t, lane);
+  }
+  if (!blocked.n) return;
+  if (!t->whole) said_start(t);
+  finish_hear(t, blocked);
 }
 
 /* It says more than a stream's event only in that nothing follows. */
 void hear_gemini_whole(struct translation *t, struct json document) {
   hear_gemini(t, document);
-  partial_over(t);
-  block_over(t);
+  for (struct translation *lane = t; lane && !t->fault; lane = lane == t ? t->lanes : lane->lane_next) {
+    partial_over(lane);
+    block_over(lane);
+    said_lane_over(t, lane);
+  }
 }

@@ -129,7 +129,7 @@ static struct json_writer delta_begin(struct translation *t) {
   head_write(t, &w, SPAN("chat.completion.chunk"));
   field_array(&w, SPAN("choices"));
   json_begin(&w, '{');
-  field_int(&w, SPAN("index"), 0);
+  field_int(&w, SPAN("index"), t->choice);
   field_object(&w, SPAN("delta"));
   return w;
 }
@@ -157,7 +157,7 @@ static void delta_end_with(struct translation *t, struct json_writer *w, struct 
 static void delta_end(struct translation *t, struct json_writer *w, struct span finish) { delta_end_with(t, w, finish, (struct span){ NULL, 0 }); }
 
 static void delta_string(struct translation *t, struct span name, const struct said *s) {
-  if (!string_full(s->v)) return;
+  if (!string_full(s->v) && !s->logprobs.text.n) return;
   struct json_writer w = delta_begin(t);
   field_raw(&w, name, s->v.text);
   delta_end_with(t, &w, (struct span){ NULL, 0 }, s->logprobs.text);
@@ -279,7 +279,7 @@ static void finish_tell(struct translation *t, const struct said *s) {
 }
 
 static void end_tell(struct translation *t) {
-  if (!t->finish) { t->ended = false; said_fault(t, FAULT_PROTOCOL, "the stream ended without saying why"); return; }
+  if (!said_finished(t)) { t->ended = false; said_fault(t, FAULT_PROTOCOL, "the stream ended without saying why"); return; }
   if (t->names.usage) {
     struct json_writer w = { .out = t->out };
     event_begin(t->out, SPAN(""));
@@ -323,7 +323,7 @@ static bool strings_write(struct translation *t, struct json_writer *w, struct s
   buf_byte(&text, '"');
   for (size_t i = 0; i < t->all_count; i++) {
     if (t->all[i].kind != kind) continue;
-    any = true;
+    any |= string_full(t->all[i].v);
     buf_add(&text, string_raw(t->all[i].v));
   }
   buf_byte(&text, '"');
@@ -434,42 +434,40 @@ static void more_whole(struct translation *t, struct json_writer *w, const struc
 }
 
 static void probabilities_whole(struct translation *t, struct json_writer *w) {
-  struct buf list = { 0 };
-  for (size_t i = 0; i < t->all_count; i++) {
-    struct span some = t->all[i].logprobs.text;
-    if (!some.n) continue;
-    buf_byte(&list, buf_size(&list) ? ',' : '[');
-    buf_add(&list, span_of(some.p + 1, some.n - 2));
-  }
-  if (buf_size(&list)) buf_byte(&list, ']');
+  struct buf list = probable_whole(t);
   probabilities_write(w, buf_span(&list));
   buf_free(&list);
 }
 
-void tell_chat_whole(struct translation *t) {
-  struct json_writer w = { .out = t->out };
+static void choice_whole(struct translation *t, struct json_writer *w) {
   const struct said *finish = NULL;
   for (size_t i = 0; i < t->all_count; i++)
     if (t->all[i].kind == SAID_FINISH) finish = &t->all[i];
+  json_begin(w, '{');
+  field_int(w, SPAN("index"), t->choice);
+  field_object(w, SPAN("message"));
+  field_str(w, SPAN("role"), SPAN("assistant"));
+  if (!strings_write(t, w, SPAN("content"), SAID_TEXT)) {
+    if (any_calls(t)) field_null(w, SPAN("content"));
+    else field_str(w, SPAN("content"), SPAN(""));
+  }
+  if (!strings_write(t, w, SPAN("refusal"), SAID_REFUSAL)) field_null(w, SPAN("refusal"));
+  strings_write(t, w, SPAN("reasoning_content"), SAID_THINKING);
+  calls_write(t, w);
+  annotations_whole(t, w);
+  more_whole(t, w, finish);
+  json_end(w, '}');
+  probabilities_whole(t, w);
+  field_str(w, SPAN("finish_reason"), finish_word(finish ? finish->finish : any_calls(t) ? FINISH_CALLS : FINISH_STOP));
+  json_end(w, '}');
+}
+
+void tell_chat_whole(struct translation *t) {
+  struct json_writer w = { .out = t->out };
   head_write(t, &w, SPAN("chat.completion"));
   field_array(&w, SPAN("choices"));
-  json_begin(&w, '{');
-  field_int(&w, SPAN("index"), 0);
-  field_object(&w, SPAN("message"));
-  field_str(&w, SPAN("role"), SPAN("assistant"));
-  if (!strings_write(t, &w, SPAN("content"), SAID_TEXT)) {
-    if (any_calls(t)) field_null(&w, SPAN("content"));
-    else field_str(&w, SPAN("content"), SPAN(""));
-  }
-  if (!strings_write(t, &w, SPAN("refusal"), SAID_REFUSAL)) field_null(&w, SPAN("refusal"));
-  strings_write(t, &w, SPAN("reasoning_content"), SAID_THINKING);
-  calls_write(t, &w);
-  annotations_whole(t, &w);
-  more_whole(t, &w, finish);
-  json_end(&w, '}');
-  probabilities_whole(t, &w);
-  field_str(&w, SPAN("finish_reason"), finish_word(finish ? finish->finish : any_calls(t) ? FINISH_CALLS : FINISH_STOP));
-  json_end(&w, '}');
+  choice_whole(t, &w);
+  for (struct translation *lane = t->lanes; lane; lane = lane->lane_next) choice_whole(lane, &w);
   json_end(&w, ']');
   if (t->has_usage) usage_write(&w, &t->usage);
   json_end(&w, '}');

@@ -38,15 +38,19 @@ static void tail_write(struct translation *t, struct json_writer *w) {
 }
 
 /* ---- one event: a candidate with parts */
+static void candidate_open(struct json_writer *w) {
+  json_begin(w, '{');
+  field_object(w, SPAN("content"));
+  field_str(w, SPAN("role"), SPAN("model"));
+  field_array(w, SPAN("parts"));
+}
+
 static struct json_writer event_open(struct translation *t) {
   struct json_writer w = { .out = t->out };
   if (!t->whole) buf_add(t->out, SPAN("data: "));
   json_begin(&w, '{');
   field_array(&w, SPAN("candidates"));
-  json_begin(&w, '{');
-  field_object(&w, SPAN("content"));
-  field_str(&w, SPAN("role"), SPAN("model"));
-  field_array(&w, SPAN("parts"));
+  if (!t->whole) candidate_open(&w);
   return w;
 }
 
@@ -55,9 +59,13 @@ static void parts_close(struct json_writer *w) {
   json_end(w, '}');
 }
 
-static void event_close(struct translation *t, struct json_writer *w) {
-  field_int(w, SPAN("index"), 0);
+static void candidate_close(const struct translation *t, struct json_writer *w) {
+  field_int(w, SPAN("index"), t->choice);
   json_end(w, '}');
+}
+
+static void event_close(struct translation *t, struct json_writer *w) {
+  if (!t->whole) candidate_close(t, w);
   json_end(w, ']');
   if (t->finish && t->has_usage) usage_write(w, &t->usage);
   tail_write(t, w);
@@ -136,22 +144,34 @@ static void call_hear(struct translation *t, const struct said *s) {
 }
 
 /* ---- streams */
-static void text_tell(struct translation *t, struct span raw, bool thought, struct json signature) {
-  calls_tell(t, true, false);
+static void text_tell_with(struct translation *t, struct span raw, bool thought, struct json signature, struct span probable) {
+  if (raw.n || !probable.n) calls_tell(t, true, false);
   if (t->fault) return;
   struct json_writer w = event_open(t);
   text_part(&w, raw, thought, signature);
   parts_close(&w);
+  probable_write_gemini(&w, probable);
+  event_close(t, &w);
+}
+
+static void text_tell(struct translation *t, struct span raw, bool thought, struct json signature) {
+  text_tell_with(t, raw, thought, signature, (struct span){ NULL, 0 });
+}
+
+static void last_tell(struct translation *t) {
+  struct json_writer w = event_open(t);
+  text_part(&w, (struct span){ NULL, 0 }, false, json_absent);
+  parts_close(&w);
+  ground_write(t, &w);
+  field_str(&w, SPAN("finishReason"), reason_word(t, t->finish));
   event_close(t, &w);
 }
 
 static void end_tell(struct translation *t) {
-  if (!t->finish) { t->ended = false; said_fault(t, FAULT_PROTOCOL, "the stream ended without saying why"); return; }
-  struct json_writer w = event_open(t);
-  text_part(&w, (struct span){ NULL, 0 }, false, json_absent);
-  parts_close(&w);
-  field_str(&w, SPAN("finishReason"), reason_word(t, t->finish));
-  event_close(t, &w);
+  if (!said_finished(t)) { t->ended = false; said_fault(t, FAULT_PROTOCOL, "the stream ended without saying why"); return; }
+  said_lanes_sync(t);
+  last_tell(t);
+  for (struct translation *lane = t->lanes; lane; lane = lane->lane_next) last_tell(lane);
 }
 
 /* Nothing is said before there is something to say. */
@@ -162,19 +182,26 @@ void tell_gemini(struct translation *t, const struct said *s) {
   t->started = true;
   switch (s->kind) {
   case SAID_REFUSAL: t->refused = true; text_tell(t, string_raw(s->v), false, json_absent); break;
-  case SAID_TEXT: text_tell(t, string_raw(s->v), false, json_absent); break;
+  case SAID_TEXT:
+    ground_text(t, s->v);
+    text_tell_with(t, string_raw(s->v), false, json_absent, s->logprobs.text);
+    break;
   case SAID_THINKING: text_tell(t, string_raw(s->v), true, json_absent); break;
   case SAID_SIGNATURE: text_tell(t, (struct span){ NULL, 0 }, true, signature_wrap(&t->arena, SIGNED_BY_MESSAGES, s->v)); break;
   case SAID_REDACTED: text_tell(t, (struct span){ NULL, 0 }, true, signature_wrap(&t->arena, REDACTED_BY_MESSAGES, s->v)); break;
   case SAID_CALL: case SAID_ARGUMENTS: call_hear(t, s); break;
-  case SAID_BREAK: calls_tell(t, false, false); break;
+  case SAID_BREAK:
+    ground_break(t);
+    calls_tell(t, false, false);
+    break;
+  case SAID_CITATION: ground_cite(t, s->v); break;
+  case SAID_OTHER: said_lose(t, SPAN("tools")); break;
   case SAID_FINISH:
     if (t->finish) break;
     calls_tell(t, true, s->finish == FINISH_LENGTH || s->finish == FINISH_FILTER);
     if (!t->fault) t->finish = s->finish;
     break;
   case SAID_END: end_tell(t); break;
-  default: break;                                        /* citations there are none of that could be said */
   }
 }
 
@@ -183,7 +210,10 @@ static size_t texts_whole(struct translation *t, struct json_writer *w, size_t i
   enum said_kind kind = t->all[i].kind;
   struct json signature = json_absent;
   struct buf text = { 0 };
-  for (; i < t->all_count && t->all[i].kind == kind; i++) buf_add(&text, string_raw(t->all[i].v));
+  for (; i < t->all_count && t->all[i].kind == kind; i++) {
+    buf_add(&text, string_raw(t->all[i].v));
+    if (kind == SAID_TEXT) ground_text(t, t->all[i].v);
+  }
   if (kind == SAID_THINKING && i < t->all_count && t->all[i].kind == SAID_SIGNATURE) signature = signature_wrap(&t->arena, SIGNED_BY_MESSAGES, t->all[i++].v);
   t->refused |= kind == SAID_REFUSAL;
   text_part(w, buf_span(&text), kind == SAID_THINKING, signature);
@@ -204,24 +234,46 @@ static size_t call_whole(struct translation *t, struct json_writer *w, size_t i)
   return i;
 }
 
+static void candidate_whole(struct translation *t, struct json_writer *w) {
+  size_t part = 0;
+  struct buf list = probable_whole(t);
+  t->finish = FINISH_STOP;
+  candidate_open(w);
+  for (size_t i = 0; i < t->all_count; part++) {
+    switch (t->all[i].kind) {
+    case SAID_TEXT: case SAID_THINKING: case SAID_REFUSAL:
+      if (t->all[i].kind == SAID_TEXT) ground_part(t, part);
+      i = texts_whole(t, w, i);
+      continue;
+    case SAID_SIGNATURE: text_part(w, (struct span){ NULL, 0 }, true, signature_wrap(&t->arena, SIGNED_BY_MESSAGES, t->all[i++].v)); continue;
+    case SAID_REDACTED: text_part(w, (struct span){ NULL, 0 }, true, signature_wrap(&t->arena, REDACTED_BY_MESSAGES, t->all[i++].v)); continue;
+    case SAID_CALL: i = call_whole(t, w, i); continue;
+    case SAID_FINISH: t->finish = t->all[i].finish; break;
+    case SAID_CITATION: ground_cite(t, t->all[i].v); break;
+    case SAID_OTHER: said_lose(t, SPAN("tools")); break;
+    case SAID_BREAK: ground_break(t); break;
+    default: break;
+    }
+    i++, part--;                                         /* no part of it */
+  }
+  parts_close(w);
+  probable_write_gemini(w, buf_span(&list));
+  buf_free(&list);
+  ground_write(t, w);
+  field_str(w, SPAN("finishReason"), reason_word(t, t->finish));
+  candidate_close(t, w);
+}
+
 void tell_gemini_whole(struct translation *t) {
-  enum finish finish = FINISH_STOP;
   bool array = t->to->operation == OP_GENERATE_ARRAY;
   if (array) buf_byte(t->out, '[');
   struct json_writer w = event_open(t);
-  for (size_t i = 0; i < t->all_count;) {
-    switch (t->all[i].kind) {
-    case SAID_TEXT: case SAID_THINKING: case SAID_REFUSAL: i = texts_whole(t, &w, i); break;
-    case SAID_SIGNATURE: text_part(&w, (struct span){ NULL, 0 }, true, signature_wrap(&t->arena, SIGNED_BY_MESSAGES, t->all[i++].v)); break;
-    case SAID_REDACTED: text_part(&w, (struct span){ NULL, 0 }, true, signature_wrap(&t->arena, REDACTED_BY_MESSAGES, t->all[i++].v)); break;
-    case SAID_CALL: i = call_whole(t, &w, i); break;
-    case SAID_FINISH: finish = t->all[i++].finish; break;
-    default: i++; break;
-    }
+  said_lanes_sync(t);
+  candidate_whole(t, &w);
+  for (struct translation *lane = t->lanes; lane; lane = lane->lane_next) {
+    candidate_whole(lane, &w);
+    said_lane_over(t, lane);
   }
-  parts_close(&w);
-  field_str(&w, SPAN("finishReason"), reason_word(t, finish));
-  t->finish = finish;
   event_close(t, &w);
   if (array) buf_byte(t->out, ']');
 }

@@ -3,7 +3,7 @@
 
 const char *const translate_words[] = {
   "allowed_tools", "annotations", "audio", "cache_control", "cached_content", "citations", "container", "context", "context_management", "custom", "defer_loading", "description", "detail", "display",
-  "document", "eager_input_streaming", "file_id", "frequency_penalty", "function_call", "functions", "image", "inference_geo", "input_audio", "is_error",
+  "document", "eager_input_streaming", "file_id", "filename", "frequency_penalty", "function_call", "functions", "image", "inference_geo", "input_audio", "is_error",
   "logit_bias", "logprobs", "max_tokens", "mcp_servers", "metadata", "modalities", "n", "name", "parallel_tool_calls", "prediction", "prefill", "presence_penalty",
   "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning_effort", "refusal", "response_format", "safety_identifier", "safety_settings",
   "search_result", "seed", "service_tier", "stop", "store", "strict", "system", "temperature", "title", "tool_choice", "tools", "top_k", "top_logprobs",
@@ -351,6 +351,7 @@ bool translate_request(const struct operation_info *from, const struct operation
   how->losses = how->field = how->why = (struct span){ NULL, 0 };
   how->limit = 0;
   how->customs = NULL, how->custom_count = 0;
+  how->one_call = false;
   for (size_t i = 0; i < count; i++) {
     if (!lone_surrogate(members[i].value.text) && !lone_surrogate(members[i].key.text)) continue;
     struct place where = { NULL, talk_string(&t, members[i].key), 0 };

@@ -85,7 +85,7 @@ static void data_read(struct talk *t, struct json v, const struct place *place, 
   if (!object_open(t, v, place, &o)) return;
   struct json mime = take_type(&o, "mimeType", "mime_type", JSON_STRING), data = object_take_type(&o, "data", JSON_STRING);
   struct span kind = talk_string(t, mime);
-  take(&o, "displayName", "display_name");
+  struct json title = take_type(&o, "displayName", "display_name", JSON_STRING);
   object_rest(&o);
   if (!kind.n || data.type != JSON_STRING) { talk_wrong(t, place, "must have mimeType and data"); return; }
   if (span_istarts(kind, SPAN("text/"))) { talk_refuse(t, place, SPAN("document"), "send the text as a text part"); return; }
@@ -94,6 +94,8 @@ static void data_read(struct talk *t, struct json v, const struct place *place, 
   struct part *p = part_add(t, end, image ? PART_IMAGE : pdf ? PART_PDF : PART_AUDIO, place);
   p->mime = kind;
   p->data = talk_string(t, data);
+  p->text = pdf ? title : json_absent;
+  if (!pdf && string_full(title)) talk_lose(t, place, SPAN("filename"));
 }
 
 static void file_read(struct talk *t, struct json v, const struct place *place, struct part ***end) {
@@ -374,7 +376,8 @@ static void format_read(struct talk *t, struct object *c) {
 static void more_read(struct talk *t, struct object *c) {
   static const struct { const char *camel, *snake, *word, *instead; } fields[] = {
     { "seed", "seed", "seed", NULL }, { "presencePenalty", "presence_penalty", "presence_penalty", NULL }, { "frequencyPenalty", "frequency_penalty", "frequency_penalty", NULL },
-    { "topK", "top_k", "top_k", NULL }, { "responseLogprobs", "response_logprobs", "logprobs", "no answer elsewhere has them" }, { "logprobs", "logprobs", "logprobs", "no answer elsewhere has them" },
+    { "topK", "top_k", "top_k", NULL }, { "responseLogprobs", "response_logprobs", "logprobs", "no answer elsewhere has them" },
+    { "logprobs", "logprobs", "top_logprobs", "no answer elsewhere has them" },
     { "speechConfig", "speech_config", "audio", "ask for text" }, { "imageConfig", "image_config", "modalities", "ask for text" },
     { "mediaResolution", "media_resolution", "detail", NULL }, { "enableEnhancedCivicAnswers", "enable_enhanced_civic_answers", "safety_settings", NULL },
   };

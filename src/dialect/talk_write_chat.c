@@ -299,6 +299,18 @@ static void number_write(struct talk *t, struct json_writer *w, const char *word
   if (v.type == JSON_NUMBER) field_raw(w, span_cstr(word), v.text);
 }
 
+/* What is told there of tokens beyond their texts (tokenId) chat has no word for. */
+static void answers_write(struct talk *t, struct json_writer *w) {
+  struct json n = extra_take(t, "n"), probable = extra_take(t, "logprobs"), top = extra_take(t, "top_logprobs");
+  if (json_given(n) && json_count(n) < 1) talk_wrong(t, place_in(t, NULL, "candidateCount"), "must be a whole number above zero");
+  else if (json_given(n)) field_raw(w, SPAN("n"), n.text);
+  if (json_given(probable) && probable.type != JSON_TRUE) talk_wrong(t, place_in(t, NULL, "responseLogprobs"), "must be true or false");
+  if (json_given(top) && top.type != JSON_NUMBER) talk_wrong(t, place_in(t, NULL, "logprobs"), "must be a number");
+  if (probable.type == JSON_TRUE) field_bool(w, SPAN("logprobs"), true);
+  if (top.type == JSON_NUMBER) field_raw(w, SPAN("top_logprobs"), top.text);
+  if (probable.type == JSON_TRUE || top.type == JSON_NUMBER) talk_lose(t, place_in(t, NULL, "responseLogprobs"), SPAN("logprobs"));
+}
+
 void talk_write_chat(struct talk *t, struct buf *out) {
   struct json_writer w = { .out = out };
   json_begin(&w, '{');
@@ -311,6 +323,7 @@ void talk_write_chat(struct talk *t, struct buf *out) {
   number_write(t, &w, "seed");
   number_write(t, &w, "presence_penalty");
   number_write(t, &w, "frequency_penalty");
+  answers_write(t, &w);
   stops_write(t, &w);
   format_write(t, &w);
   effort_write(t, &w);

@@ -66,6 +66,7 @@ static void address_write(struct talk *t, struct json_writer *w, const struct pa
 static void media_write(struct talk *t, struct json_writer *w, const struct part *p) {
   bool jpg = span_ieq(p->mime, SPAN("image/jpg"));
   if (p->kind == PART_PDF && p->titled) talk_lose(t, p->place, SPAN("title"));
+  else if (p->kind == PART_PDF && string_full(p->text)) talk_lose(t, p->place, SPAN("filename"));   /* displayName is Vertex AI's alone */
   if (p->url.type == JSON_STRING) address_write(t, w, p);
   else data_write(w, p->kind == PART_PDF ? SPAN("application/pdf") : jpg ? SPAN("image/jpeg") : p->mime, p->data);
 }
@@ -331,7 +332,8 @@ static void tools_write(struct talk *t, struct json_writer *w) {
   json_end(w, '}');
   json_end(w, ']');
   choice_write(t, w);
-  if (t->one_call) talk_refuse(t, place_in(t, NULL, "parallel_tool_calls"), SPAN("parallel_tool_calls"), "Gemini cannot be kept to one call at a time; ask for one in the instructions");
+  t->how->one_call = t->one_call;                        /* Gemini cannot be kept to that */
+  if (t->one_call) talk_lose(t, place_in(t, NULL, "parallel_tool_calls"), SPAN("parallel_tool_calls"));
 }
 
 /* ---- generationConfig */
@@ -391,6 +393,18 @@ static void number_write(struct talk *t, struct json_writer *w, const char *word
   else if (json_given(v)) talk_lose(t, place_in(t, NULL, word), span_cstr(word));
 }
 
+/* Several answers, and how likely their words were; the bytes of those are not told there. */
+static void answers_write(struct talk *t, struct json_writer *w) {
+  struct json n = extra_take(t, "n"), probable = extra_take(t, "logprobs"), top = extra_take(t, "top_logprobs");
+  if (json_given(n) && json_count(n) < 1) talk_wrong(t, place_in(t, NULL, "n"), "must be a whole number above zero");
+  else if (json_given(n)) field_raw(w, SPAN("candidateCount"), n.text);
+  if (json_given(probable) && probable.type != JSON_TRUE) talk_wrong(t, place_in(t, NULL, "logprobs"), "must be true or false");
+  if (json_given(top) && top.type != JSON_NUMBER) talk_wrong(t, place_in(t, NULL, "top_logprobs"), "must be a number");
+  if (probable.type == JSON_TRUE) field_bool(w, SPAN("responseLogprobs"), true);
+  if (top.type == JSON_NUMBER) field_raw(w, SPAN("logprobs"), top.text);
+  if (probable.type == JSON_TRUE || top.type == JSON_NUMBER) talk_lose(t, place_in(t, NULL, "logprobs"), SPAN("logprobs"));
+}
+
 static void format_write(struct talk *t, struct json_writer *w) {
   if (t->format == FORMAT_TEXT) return;
   field_str(w, SPAN("responseMimeType"), SPAN("application/json"));
@@ -410,6 +424,7 @@ static void config_write(struct talk *t, struct json_writer *out) {
   number_write(t, &w, "seed", SPAN("seed"));
   number_write(t, &w, "presence_penalty", SPAN("presencePenalty"));
   number_write(t, &w, "frequency_penalty", SPAN("frequencyPenalty"));
+  answers_write(t, &w);
   stops_write(t, &w);
   format_write(t, &w);
   thinking_write(t, &w);

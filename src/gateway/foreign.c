@@ -16,6 +16,7 @@ struct foreign {
   struct buf window;                                     /* the unfinished event */
   struct span *customs;                                  /* tools that take free text and went as functions */
   size_t custom_count;
+  bool one_call;                                         /* of the answer's calls the first is kept */
   struct span lost;                                      /* of the request */
   struct buf losses;                                     /* of the answer, as far as it is known */
   enum fault silence;                                    /* what a stream without content is, as its provider said why it ended */
@@ -90,6 +91,7 @@ bool foreign_translate(struct attempt *a, struct span body, struct translating *
     a->foreign->lost = x->loss = joined(x, x->lost, t->losses);
     a->foreign->customs = t->customs;
     a->foreign->custom_count = t->custom_count;
+    a->foreign->one_call = t->one_call;
     if (t->limit) x->output_limit = t->limit;
   }
   buf_free(&out);
@@ -107,7 +109,7 @@ static struct translate_names names_of(struct attempt *a) {
   struct exchange *x = a->exchange;
   struct foreign *f = a->foreign;
   return (struct translate_names){ .id = span_cstr(x->id), .model = x->req.model, .provider = a->target.provider->name, .created = time(NULL),
-                                   .usage = x->req.facts.wants_usage, .customs = f->customs, .custom_count = f->custom_count, .losses = &f->losses };
+                                   .usage = x->req.facts.wants_usage, .customs = f->customs, .custom_count = f->custom_count, .one_call = f->one_call, .losses = &f->losses };
 }
 
 /* What shows in the answer alone: in the head where that is not out yet, in the trace and the record always. */

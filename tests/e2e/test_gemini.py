@@ -347,6 +347,53 @@ def test_client_streams_elsewhere(h):
     assert sent["messages"][2]["content"] == [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "3"}], sent
 
 
+def test_several_answers(h):
+    """n and candidateCount are one: each answer is told by its number, whole and streamed, both ways; one call is kept where one was asked for."""
+    two = {"candidates": [{"index": i, "content": {"parts": [{"text": t}]}, "finishReason": "STOP"} for i, t in enumerate(("one", "two"))], "modelVersion": "g", "usageMetadata": USAGE}
+    u, w = google(h, says(json.dumps(two).encode()), config=chat_provider("lab", (l := h.upstream(None)).url))
+    a = chat(w, n=2, logprobs=True)
+    assert a.status == 200 and [(c["index"], c["message"]["content"]) for c in a.json()["choices"]] == [(0, "one"), (1, "two")] and a.header("x-weir-loss") == "logprobs", a
+    assert u.requests[0].json()["generationConfig"] == {"candidateCount": 2, "responseLogprobs": True}, u.requests[0].body
+    part = lambda i, text, **more: b"data: " + json.dumps({"candidates": [{"index": i, "content": {"parts": [{"text": text}]}, **more}], "usageMetadata": USAGE}).encode() + b"\r\n\r\n"
+    u.handler = streams(part(0, "on"), part(1, "tw"), part(0, "e", finishReason="STOP"), part(1, "o", finishReason="MAX_TOKENS"))
+    a = chat(w, stream=True, n=2)
+    said = lambda i: "".join(c["delta"].get("content") or "" for d in chunks(a) for c in d["choices"] if c["index"] == i)
+    ends = {c["index"]: c["finish_reason"] for d in chunks(a) for c in d["choices"] if c["finish_reason"]}
+    assert (said(0), said(1)) == ("one", "two") and ends == {0: "stop", 1: "length"} and a.body.endswith(b"[DONE]\n\n"), a
+    u.handler = streams(part(0, "on"), part(1, "tw"), part(0, "e", finishReason="STOP"))
+    a = chat(w, stream=True, n=2)
+    assert b"[DONE]" not in a.body and b'"error"' in a.body, a
+    assert messages(w, n=2).header("x-weir-loss") == "n"
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    u.handler = says(answer({"functionCall": {"name": "f", "args": {}}}, {"functionCall": {"name": "f", "args": {"x": 1}}}))
+    a = chat(w, tools=tools, parallel_tool_calls=False)
+    assert a.header("x-weir-loss") == "parallel_tool_calls" and [c["function"]["arguments"] for c in a.json()["choices"][0]["message"]["tool_calls"]] == ["{}"], a
+    u.handler = streams(frame({"functionCall": {"name": "f", "args": {}}}), frame({"functionCall": {"name": "f", "args": {"x": 1}}}), frame(finish="STOP"))
+    a = chat(w, tools=tools, parallel_tool_calls=False, stream=True)
+    assert a.body.count(b'"name":"f"') == 1 and b'"finish_reason":"tool_calls"' in a.body, a
+    file = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"}}
+    u.handler = says(answer({"text": "Yes."}))
+    assert chat(w, messages=[{"role": "user", "content": [file]}]).header("x-weir-loss") == "filename"
+    # a client of Gemini
+    choice = lambda i, text, **more: {"index": i, "message": {"role": "assistant", "content": text, **more}, "finish_reason": "stop"}
+    cited = {"annotations": [{"type": "url_citation", "url_citation": {"url": "https://x.example", "title": "X", "start_index": 1, "end_index": 3}}]}
+    l.handler = says(chat_answer(None, choices=[choice(0, "one"), choice(1, "\u00e9\u00e9ab", **cited)]))
+    a = ask(w, "generateContent", "lab/x", generationConfig={"candidateCount": 2})
+    d = a.json()["candidates"]
+    assert l.requests[0].json()["n"] == 2 and a.header("x-weir-loss") is None and [(c["index"], c["content"]["parts"]) for c in d] == [(0, [{"text": "one"}]), (1, [{"text": "\u00e9\u00e9ab"}])], a
+    assert d[1]["groundingMetadata"] == {"groundingChunks": [{"web": {"uri": "https://x.example", "title": "X"}}],
+                                         "groundingSupports": [{"segment": {"startIndex": 2, "endIndex": 5, "text": "\u00e9a"}, "groundingChunkIndices": [0]}]}, d
+    l.handler = says(chat_answer(None, choices=[choice(0, "one", annotations=[{"type": "file_citation"}])]))
+    a = ask(w, "generateContent", "lab/x")
+    assert a.header("x-weir-loss") == "annotations" and w.record(a.header("x-request-id"))["loss"] == "annotations", a
+    of = lambda i, delta, finish=None: b"data: " + json.dumps({"choices": [{"index": i, "delta": delta, "finish_reason": finish}]}).encode() + b"\n\n"
+    l.handler = streams(of(0, {"content": "on"}), of(1, {"content": "two"}), of(0, {"content": "e"}), of(1, {}, "stop"), of(0, {}, "length"), DONE)
+    a = ask(w, "streamGenerateContent", "lab/x", "?alt=sse", generationConfig={"candidateCount": 2})
+    said = lambda i: "".join(p["text"] for e in events_of(a) for c in e["candidates"] if c["index"] == i for p in c["content"]["parts"])
+    ends = {c["index"]: c["finishReason"] for e in events_of(a) for c in e["candidates"] if "finishReason" in c}
+    assert (said(0), said(1)) == ("one", "two") and ends == {0: "MAX_TOKENS", 1: "STOP"} and w.record(a.header("x-request-id"))["end"] == "done", a
+
+
 def test_policies_see_messages(h):
     rules = """local p = {}
 function p.on_request(req)

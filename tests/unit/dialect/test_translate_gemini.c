@@ -109,10 +109,15 @@ static void same(const struct buf *b, const char *want) {
   if (!span_eq(buf_span(b), span_cstr(want))) fail_msg("\n%.*s\nis not\n%s", SPAN_FMT(buf_span(b)), want);
 }
 
-static void whole(enum operation from, enum operation to, const char *body, const char *want) {
-  struct buf out = { 0 };
+static void whole_with(enum operation from, enum operation to, const char *body, const char *want, const char *losses, bool one_call) {
+  struct buf out = { 0 }, lost = { 0 };
   const char *why = NULL;
-  bool good = translate_answer(operation_info(from), operation_info(to), span_cstr(body), &names, &out, &why);
+  struct translate_names n = names;
+  n.losses = &lost;
+  n.one_call = one_call;
+  bool good = translate_answer(operation_info(from), operation_info(to), span_cstr(body), &n, &out, &why);
+  same(&lost, losses);
+  buf_free(&lost);
   if (!want) assert_true(!good && why && !buf_size(&out));
   else if (!good) fail_msg("%s", why);
   else same(&out, want);
@@ -120,6 +125,8 @@ static void whole(enum operation from, enum operation to, const char *body, cons
   if (good) answer_read(operation_info(to), buf_span(&out), &f), assert_int_not_equal(f.fault, FAULT_INVALID);
   buf_free(&out);
 }
+
+static void whole(enum operation from, enum operation to, const char *body, const char *want) { whole_with(from, to, body, want, "", false); }
 
 #define CHAT(message, finish, usage) "{\"id\":\"chatcmpl-req_1\",\"object\":\"chat.completion\",\"created\":7,\"model\":\"g\",\"choices\":[{\"index\":0,\"message\":{" \
   "\"role\":\"assistant\"," message "},\"logprobs\":null,\"finish_reason\":\"" finish "\"}]" usage "}"
@@ -198,13 +205,13 @@ static void frame(const char *lines, struct buf *out) {
 }
 
 /* Cut into pieces of any size a stream says the same; cut short it has no end. */
-static void any_pieces(const char *lines, enum operation to) {
+static void any_pieces_of(const char *lines, enum operation from, enum operation to) {
   struct buf framed = { 0 };
   frame(lines, &framed);
-  struct heard whole_one = hear(G, to, buf_span(&framed), framed.end);
+  struct heard whole_one = hear(from, to, buf_span(&framed), framed.end);
   assert_false(whole_one.fault || whole_one.provider);
   for (size_t step = 1; step < 300; step += 1 + step / 5) {
-    struct heard h = hear(G, to, buf_span(&framed), step);
+    struct heard h = hear(from, to, buf_span(&framed), step);
     assert_true(!h.fault && span_eq(buf_span(&h.out), buf_span(&whole_one.out)));
     buf_free(&h.out);
   }
@@ -212,7 +219,7 @@ static void any_pieces(const char *lines, enum operation to) {
   assert_true(s.ended_at >= 0 && !s.errors);
   seen_end(&s);
   for (size_t n = 0; n + 3 < buf_size(&framed); n += 1 + buf_size(&framed) / 61) {
-    struct heard h = hear(G, to, span_of(framed.p, n), n + 1);
+    struct heard h = hear(from, to, span_of(framed.p, n), n + 1);
     s = stream_read(to, buf_span(&h.out));
     if (s.ended_at >= 0 || s.errors) fail_msg("cut at %zu of %zu: %.*s", n, buf_size(&framed), SPAN_FMT(buf_span(&h.out)));
     seen_end(&s);
@@ -221,6 +228,8 @@ static void any_pieces(const char *lines, enum operation to) {
   buf_free(&whole_one.out);
   buf_free(&framed);
 }
+
+static void any_pieces(const char *lines, enum operation to) { any_pieces_of(lines, G, to); }
 
 #define PART(p) "{\"candidates\":[{\"content\":{\"parts\":[" p "]}}]}\n"
 #define LAST(p, f) "{\"candidates\":[{\"content\":{\"parts\":[" p "]},\"finishReason\":\"" f "\"}],\"usageMetadata\":{\"promptTokenCount\":3,\"candidatesTokenCount\":2,\"totalTokenCount\":9,\"thoughtsTokenCount\":4}}\n"
@@ -255,6 +264,143 @@ static void streams_in_pieces(void **state) {
     PART("{\"functionCall\":{\"name\":\"f\",\"args\":{\"a\":[1,{}]}},\"thoughtSignature\":\"QQ==\"}") LAST("{\"text\":\"\",\"thoughtSignature\":\"Qg==\"}", "STOP");
   any_pieces(lines, C);
   any_pieces(lines, M);
+}
+
+#define ITEMS(list) "{\"candidates\":[" list "],\"modelVersion\":\"g\"}"
+#define ITEM(index, parts, more) "{\"index\":" index ",\"content\":{\"parts\":[" parts "]}" more "}"
+#define CHOICES(list) "{\"model\":\"c\",\"choices\":[" list "]}\n"
+#define CHOICE(index, delta, finish) "{\"index\":" index ",\"delta\":{" delta "},\"finish_reason\":" finish "}"
+
+/* Several answers at once, whole. */
+static void several_whole(void **state) {
+  (void)state;
+  static const char two[] = ITEMS(ITEM("0", "{\"text\":\"a\"}", ",\"finishReason\":\"STOP\"") "," ITEM("1", "{\"text\":\"b\"},{\"functionCall\":{\"name\":\"f\",\"args\":{}}}", ",\"finishReason\":\"STOP\""));
+  whole(G, C, two, "{\"id\":\"chatcmpl-req_1\",\"object\":\"chat.completion\",\"created\":7,\"model\":\"g\",\"choices\":["
+        "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"a\",\"refusal\":null,\"annotations\":[]},\"logprobs\":null,\"finish_reason\":\"stop\"},"
+        "{\"index\":1,\"message\":{\"role\":\"assistant\",\"content\":\"b\",\"refusal\":null,\"tool_calls\":[{\"id\":\"call_req_1_1000\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}],"
+        "\"annotations\":[]},\"logprobs\":null,\"finish_reason\":\"tool_calls\"}]}");
+  whole_with(G, M, two, MESSAGE("{\"type\":\"text\",\"text\":\"a\",\"citations\":null}", "end_turn"), "n", false);
+  whole(C, G, "{\"model\":\"c\",\"choices\":[{\"index\":0,\"message\":{\"content\":\"a\"},\"finish_reason\":\"stop\"},{\"index\":1,\"message\":{\"content\":\"b\"},\"finish_reason\":\"length\"}],"
+        "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}",
+        "{\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"a\"}]},\"finishReason\":\"STOP\",\"index\":0},"
+        "{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"b\"}]},\"finishReason\":\"MAX_TOKENS\",\"index\":1}],"
+        "\"usageMetadata\":{\"promptTokenCount\":3,\"candidatesTokenCount\":2,\"totalTokenCount\":5},\"modelVersion\":\"c\",\"responseId\":\"req_1\"}");
+  whole(C, G, "{\"model\":\"c\",\"choices\":[{\"index\":0,\"message\":{\"content\":\"a\"},\"finish_reason\":\"stop\"},{\"index\":1,\"message\":{\"tool_calls\":[{\"id\":\"a\",\"function\":{\"name\":\"f\",\"arguments\":\"{br\"}}]},"
+        "\"finish_reason\":\"tool_calls\"}]}", NULL);
+}
+
+/* What one choice of a stream says, joined. */
+static void choice_said(enum operation o, const struct buf *stream, int choice, const char *want) {
+  struct buf text = { 0 };
+  struct sse sse = { 0 };
+  struct sse_event e;
+  struct span left = buf_span(stream);
+  for (struct step s; (s = sse_feed(&sse, left, &e)).kind == STEP_EVENT; left = span_from(left, s.used)) {
+    struct delta deltas[DELTA_MOST];
+    struct arena scratch = { 0 };
+    struct json data;
+    size_t n = json_read(sse_data(&e, &scratch), &data, NULL) ? event_deltas(operation_info(o), e.name, data, deltas) : 0;
+    for (size_t i = 0; i < n; i++) {
+      if (deltas[i].choice != choice) continue;
+      if (deltas[i].kind == DELTA_TEXT) append(&text, deltas[i].text);
+      if (deltas[i].kind == DELTA_TOOL) append(&text, deltas[i].tool_name), append(&text, deltas[i].tool_arguments);
+      if (deltas[i].kind == DELTA_FINISH) buf_byte(&text, '|'), buf_add(&text, deltas[i].finish);
+    }
+    arena_end(&scratch);
+  }
+  same(&text, want);
+  buf_free(&text);
+}
+
+/* Said by turns, and each with its own end; one that never says why it ended leaves the stream without an end. */
+static void several_streamed(void **state) {
+  (void)state;
+  static const char gemini[] = ITEMS(ITEM("0", "{\"text\":\"a\"}", "")) "\n" ITEMS(ITEM("1", "{\"text\":\"x\"}", "") "," ITEM("0", "{\"text\":\"b\"}", "")) "\n"
+    ITEMS(ITEM("0", "", ",\"finishReason\":\"STOP\"")) "\n" ITEMS(ITEM("1", "{\"functionCall\":{\"name\":\"f\",\"args\":{}}}", ",\"finishReason\":\"MAX_TOKENS\"")) "\n";
+  static const char chat[] = CHOICES(CHOICE("0", "\"role\":\"assistant\"", "null") "," CHOICE("1", "\"content\":\"x\"", "null")) CHOICES(CHOICE("0", "\"content\":\"ab\"", "null"))
+    CHOICES(CHOICE("1", "\"tool_calls\":[{\"index\":0,\"id\":\"i\",\"function\":{\"name\":\"f\",\"arguments\":\"{\"}}]", "null")) CHOICES(CHOICE("0", "", "\"stop\""))
+    CHOICES(CHOICE("1", "\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"}\"}}]", "\"tool_calls\"")) "{\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}\n[DONE]\n";
+  static const char open[] = CHOICES(CHOICE("0", "\"content\":\"a\"", "\"stop\"") "," CHOICE("1", "\"content\":\"x\"", "null")) "[DONE]\n";
+  struct buf framed = { 0 };
+  any_pieces_of(gemini, G, C);
+  any_pieces_of(chat, C, G);
+  frame(gemini, &framed);
+  struct heard h = hear(G, C, buf_span(&framed), framed.end);
+  choice_said(C, &h.out, 0, "ab|stop");
+  choice_said(C, &h.out, 1, "xf{}|length");
+  buf_free(&h.out), buf_free(&framed);
+  frame(chat, &framed);
+  h = hear(C, G, buf_span(&framed), framed.end);
+  choice_said(G, &h.out, 0, "ab|STOP");
+  choice_said(G, &h.out, 1, "xf|STOP");
+  buf_free(&h.out), buf_free(&framed);
+  frame(open, &framed);
+  h = hear(C, G, buf_span(&framed), framed.end);
+  assert_int_equal(h.fault, FAULT_PROTOCOL);
+  struct seen s = stream_read(G, buf_span(&h.out));
+  assert_true(s.ended_at < 0);
+  seen_end(&s);
+  buf_free(&h.out), buf_free(&framed);
+}
+
+/* One call was asked for: the first is kept. */
+static void one_call(void **state) {
+  (void)state;
+  whole_with(G, C, ANSWER("{\"functionCall\":{\"id\":\"a\",\"name\":\"f\",\"args\":{}}},{\"functionCall\":{\"id\":\"b\",\"name\":\"g\"},\"thoughtSignature\":\"QQ==\"}", "STOP"),
+             CHAT("\"content\":null,\"refusal\":null,\"tool_calls\":[{\"id\":\"a\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}],\"annotations\":[]", "tool_calls", ""), "", true);
+}
+
+/* How likely words were, both ways: the bytes and the ids of tokens are told nowhere. */
+static void probabilities(void **state) {
+  (void)state;
+  whole(G, C, ITEMS(ITEM("0", "{\"text\":\"ab\"}", ",\"finishReason\":\"STOP\",\"logprobsResult\":{\"chosenCandidates\":[{\"token\":\"a\",\"tokenId\":7,\"logProbability\":-0.10},{\"token\":\"b\"}],"
+        "\"topCandidates\":[{\"candidates\":[{\"token\":\"a\",\"logProbability\":-0.10},{\"token\":\"c\",\"logProbability\":-2}]}]}")),
+        "{\"id\":\"chatcmpl-req_1\",\"object\":\"chat.completion\",\"created\":7,\"model\":\"g\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"ab\",\"refusal\":null,\"annotations\":[]},"
+        "\"logprobs\":{\"content\":[{\"token\":\"a\",\"logprob\":-0.10,\"bytes\":null,\"top_logprobs\":[{\"token\":\"a\",\"logprob\":-0.10,\"bytes\":null},{\"token\":\"c\",\"logprob\":-2,\"bytes\":null}]},"
+        "{\"token\":\"b\",\"logprob\":0,\"bytes\":null,\"top_logprobs\":[]}],\"refusal\":null},\"finish_reason\":\"stop\"}]}");
+#define LIKELY "\"logprobs\":{\"content\":[{\"token\":\"a\",\"logprob\":-0.5,\"bytes\":[97],\"top_logprobs\":[{\"token\":\"c\",\"logprob\":-2,\"bytes\":null}]}],\"refusal\":null}"
+#define LIKELY_G "\"logprobsResult\":{\"topCandidates\":[{\"candidates\":[{\"token\":\"c\",\"logProbability\":-2}]}],\"chosenCandidates\":[{\"token\":\"a\",\"logProbability\":-0.5}]}"
+  whole(C, G, "{\"model\":\"c\",\"choices\":[{\"index\":0,\"message\":{\"content\":\"a\"}," LIKELY ",\"finish_reason\":\"stop\"}]}",
+        "{\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[{\"text\":\"a\"}]}," LIKELY_G ",\"finishReason\":\"STOP\",\"index\":0}],\"modelVersion\":\"c\",\"responseId\":\"req_1\"}");
+  static const char chat[] = CHOICES("{\"index\":0,\"delta\":{\"content\":\"a\"}," LIKELY "}") CHOICES(CHOICE("0", "", "\"stop\"")) "[DONE]\n";
+  static const char gemini[] = ITEMS(ITEM("0", "{\"text\":\"a\"}", "," LIKELY_G)) "\n" ITEMS(ITEM("0", "", ",\"finishReason\":\"STOP\"," LIKELY_G)) "\n";
+  struct buf framed = { 0 };
+  any_pieces_of(chat, C, G);
+  any_pieces_of(gemini, G, C);
+  frame(chat, &framed);
+  struct heard h = hear(C, G, buf_span(&framed), framed.end);
+  assert_true(span_search(buf_span(&h.out), SPAN(LIKELY_G)) < buf_size(&h.out));
+  buf_free(&h.out), buf_free(&framed);
+  frame(gemini, &framed);
+  h = hear(G, C, buf_span(&framed), framed.end);
+  static const struct span told = SPAN("\"logprobs\":{\"content\":[{\"token\":\"a\",\"logprob\":-0.5,\"bytes\":null,\"top_logprobs\":[{\"token\":\"c\",\"logprob\":-2,\"bytes\":null}]}],\"refusal\":null}");
+  size_t first = span_search(buf_span(&h.out), told);
+  assert_true(first < buf_size(&h.out) && span_search(span_from(buf_span(&h.out), first + 1), told) < buf_size(&h.out) - first - 1);
+  buf_free(&h.out), buf_free(&framed);
+}
+
+/* Characters of chat's are bytes there; what cites no page, and blocks of a provider's own tools, are named. */
+static void sources(void **state) {
+  (void)state;
+#define CITES(start, end) "{\"type\":\"url_citation\",\"url_citation\":{\"url\":\"https://x.example\",\"title\":\"X\",\"start_index\":" start ",\"end_index\":" end "}}"
+#define GROUND(supports) "\"groundingMetadata\":{\"groundingChunks\":[{\"web\":{\"uri\":\"https://x.example\",\"title\":\"X\"}}],\"groundingSupports\":[" supports "]}"
+#define GROUNDED(parts, supports) "{\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[" parts "]}," GROUND(supports) ",\"finishReason\":\"STOP\",\"index\":0}],\"modelVersion\":\"c\",\"responseId\":\"req_1\"}"
+#define SUPPORT(part, start, end, text) "{\"segment\":{" part "\"startIndex\":" start ",\"endIndex\":" end ",\"text\":\"" text "\"},\"groundingChunkIndices\":[0]}"
+#define CSAID(message) "{\"model\":\"c\",\"choices\":[{\"index\":0,\"message\":{" message "},\"finish_reason\":\"stop\"}]}"
+  whole(C, G, CSAID("\"content\":\"\\u00e9\xc3\xa9 is it\",\"annotations\":[" CITES("1", "4") "]"), GROUNDED("{\"text\":\"\\u00e9\xc3\xa9 is it\"}", SUPPORT("", "2", "6", "\xc3\xa9 i")));
+  whole(C, G, CSAID("\"reasoning_content\":\"hm\",\"content\":\"it\",\"annotations\":[" CITES("0", "2") "]"),
+        GROUNDED("{\"text\":\"hm\",\"thought\":true},{\"text\":\"it\"}", SUPPORT("\"partIndex\":1,", "0", "2", "it")));
+  whole_with(C, G, CSAID("\"content\":\"it\",\"annotations\":[" CITES("0", "3") "]"), GROUNDED("{\"text\":\"it\"}", ""), "annotations", false);
+  whole_with(M, G, "{\"type\":\"message\",\"model\":\"c\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"server_tool_use\",\"id\":\"s\",\"name\":\"web_search\",\"input\":{}},{\"type\":\"text\",\"text\":\"bc\",\"citations\":["
+             "{\"type\":\"web_search_result_location\",\"url\":\"https://x.example\",\"title\":\"X\",\"encrypted_index\":\"e\",\"cited_text\":\"t\"},{\"type\":\"char_location\",\"cited_text\":\"t\"}]}],\"stop_reason\":\"end_turn\"}",
+             GROUNDED("{\"text\":\"a\"},{\"text\":\"bc\"}", SUPPORT("\"partIndex\":1,", "0", "2", "bc")), "tools, annotations", false);
+  static const char chat[] = CHOICES(CHOICE("0", "\"content\":\"\\u00e9a\"", "null")) CHOICES(CHOICE("0", "\"content\":\"bc\"", "null")) CHOICES(CHOICE("0", "\"annotations\":[" CITES("1", "3") "]", "\"stop\"")) "[DONE]\n";
+  struct buf framed = { 0 };
+  any_pieces_of(chat, C, G);
+  frame(chat, &framed);
+  struct heard h = hear(C, G, buf_span(&framed), framed.end);
+  assert_true(span_search(buf_span(&h.out), SPAN(GROUND(SUPPORT("", "2", "4", "ab")) ",\"finishReason\":\"STOP\"")) < buf_size(&h.out));
+  buf_free(&h.out), buf_free(&framed);
 }
 
 static void streams_that_fail(void **state) {
@@ -295,7 +441,8 @@ static void recorded(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(each_row), cmocka_unit_test(answers_of_gemini), cmocka_unit_test(answers_for_gemini), cmocka_unit_test(partial_arguments), cmocka_unit_test(streams_in_pieces),
-    cmocka_unit_test(streams_that_fail), cmocka_unit_test(recorded),
+    cmocka_unit_test(streams_that_fail), cmocka_unit_test(recorded), cmocka_unit_test(several_whole), cmocka_unit_test(several_streamed), cmocka_unit_test(one_call),
+    cmocka_unit_test(probabilities), cmocka_unit_test(sources),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
