@@ -2,7 +2,8 @@
 #include "gemini.h"
 #include "said.h"
 
-enum { HEARD_NONE, HEARD_SAYS, HEARD_THINKS, LEAVES_MOST = 4096, STEPS_MOST = 20 * 1000 * 1000, CALLS_APART = 1000 };
+enum { HEARD_NONE, HEARD_SAYS, HEARD_THINKS, LEAVES_MOST = 4096, STEPS_MOST = 20 * 1000 * 1000,
+       CALLS_APART = 1000 };           /* calls without ids are numbered; those of another answer begin so much higher */
 
 static void say(struct translation *t, enum said_kind kind, struct json v) { said(t, &(struct said){ .kind = kind, .v = v }); }
 

@@ -403,6 +403,32 @@ static void sources(void **state) {
   buf_free(&h.out), buf_free(&framed);
 }
 
+/* Places are looked for in so much text, and so often; what is beyond is named. */
+static void sources_bounded(void **state) {
+  (void)state;
+  static const struct { size_t text, cites, segments; const char *losses; } cases[] = {
+    { 10, 128, 128, "" }, { 10, 129, 128, "annotations" }, { 200 << 10, 1, 1, "" }, { 300 << 10, 1, 0, "annotations" },
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct buf body = { 0 }, out = { 0 }, lost = { 0 };
+    struct translate_names n = names;
+    const char *why = NULL;
+    size_t segments = 0;
+    n.losses = &lost;
+    buf_add(&body, SPAN("{\"choices\":[{\"index\":0,\"message\":{\"content\":\""));
+    for (size_t k = 0; k < cases[i].text; k++) buf_byte(&body, 'a');
+    buf_add(&body, SPAN("\",\"annotations\":["));
+    for (size_t k = 0; k < cases[i].cites; k++) buf_printf(&body, "%s" CITES("0", "%zu"), k ? "," : "", cases[i].text);
+    buf_add(&body, SPAN("]},\"finish_reason\":\"stop\"}]}"));
+    assert_true(translate_answer(operation_info(C), operation_info(G), buf_span(&body), &n, &out, &why));
+    for (struct span left = buf_span(&out); span_search(left, SPAN("\"segment\"")) < left.n; segments++) left = span_from(left, span_search(left, SPAN("\"segment\"")) + 1);
+    assert_int_equal(segments, cases[i].segments);
+    same(&lost, cases[i].losses);
+    assert_true(buf_size(&out) < cases[i].text + 40000);          /* a long segment's text is not told twice */
+    buf_free(&body), buf_free(&out), buf_free(&lost);
+  }
+}
+
 static void streams_that_fail(void **state) {
   (void)state;
   static const struct { const char *lines; enum fault fault, provider; } cases[] = {
@@ -442,7 +468,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(each_row), cmocka_unit_test(answers_of_gemini), cmocka_unit_test(answers_for_gemini), cmocka_unit_test(partial_arguments), cmocka_unit_test(streams_in_pieces),
     cmocka_unit_test(streams_that_fail), cmocka_unit_test(recorded), cmocka_unit_test(several_whole), cmocka_unit_test(several_streamed), cmocka_unit_test(one_call),
-    cmocka_unit_test(probabilities), cmocka_unit_test(sources),
+    cmocka_unit_test(probabilities), cmocka_unit_test(sources), cmocka_unit_test(sources_bounded),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
