@@ -74,7 +74,7 @@ struct request_facts {
   bool wants_usage;                                      /* chat: stream_options.include_usage is true */
   struct json stream_options;                            /* chat: as sent, or JSON_NONE */
   bool bound;                                            /* carries state valid only where it was made: previous_response_id, conversation,
-                                                            item_reference, encrypted reasoning, file ids, thinking signatures */
+                                                            item_reference, a thread, encrypted reasoning, file ids, thinking signatures */
   int64_t max_tokens;                                    /* -1: not given; of two names in one body the larger */
   struct span user, session;                             /* user (safety_identifier, metadata.user_id); metadata.session_id (user_id). Raw JSON
                                                             string content without escapes, else empty */

@@ -107,6 +107,7 @@ static void bound_member(const struct operation_info *o, struct json key, struct
   bool chat = o->dialect == DIALECT_CHAT, completions = o->operation == OP_COMPLETIONS, responses = o->dialect == DIALECT_RESPONSES;
   if (v.type == JSON_NONE || v.type == JSON_NULL) return;
   for (size_t i = 0; i < sizeof stored / sizeof *stored; i++) out->beyond |= json_string_is(key, stored[i]);
+  if (json_string_is(key, SPAN("thread"))) out->beyond |= !json_string_is(json_in(v, SPAN("type")), SPAN("create"));
   if (json_string_is(key, SPAN("tools"))) bound_tools(v, o->dialect, out);
   if (json_string_is(key, SPAN("web_search_options"))) out->beyond = true, out->searches += SEARCHES_ASSUMED;
   if (json_string_is(key, SPAN("service_tier"))) bound_tier(v, out);

@@ -115,11 +115,22 @@ static void openai_error(struct json_writer *w, const struct error *e, int statu
   json_end(w, '}');
 }
 
+/* Anthropic's words for conversations that it keeps and another provider does not: its SDKs send all of the talk then. */
+static void thread_details(struct json_writer *w, struct span param) {
+  bool lost = span_eq(param, SPAN("thread.previous_message_id"));
+  if (!lost && !span_eq(param, SPAN("thread"))) return;
+  field_object(w, SPAN("details"));
+  field_str(w, SPAN("error_code"), lost ? SPAN("thread_not_found") : SPAN("thread_unsupported_request"));
+  if (!lost) field_raw(w, SPAN("unsupported"), SPAN("[\"thread\"]"));
+  json_end(w, '}');
+}
+
 static void messages_error(struct json_writer *w, const struct error *e, int status) {
   field_str(w, SPAN("type"), SPAN("error"));
   field_object(w, SPAN("error"));
   field_str(w, SPAN("type"), messages_type(status));
   field_str(w, SPAN("message"), e->message);
+  thread_details(w, e->param);
   weir_write(w, e, status);
   json_end(w, '}');
   field_str(w, SPAN("request_id"), e->id);

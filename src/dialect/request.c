@@ -7,7 +7,7 @@ struct body {
   const struct operation_info *operation;
   struct json model, stream, max_tokens, max_completion_tokens, max_output_tokens, stream_options, thinking, reasoning,
       output_config, reasoning_effort, enable_thinking, thinking_budget, previous_response_id, conversation, prompt,
-      input, tools, messages, container, metadata, user, safety_identifier;
+      input, tools, messages, container, thread, metadata, user, safety_identifier;
 };
 #define FIELD(name) { SPAN(#name), offsetof(struct body, name) }
 struct field { struct span name; size_t at; };
@@ -15,7 +15,7 @@ static const struct field fields[] = {
   FIELD(model), FIELD(stream), FIELD(max_tokens), FIELD(max_completion_tokens), FIELD(max_output_tokens),
   FIELD(stream_options), FIELD(thinking), FIELD(reasoning), FIELD(output_config), FIELD(reasoning_effort),
   FIELD(enable_thinking), FIELD(thinking_budget), FIELD(previous_response_id), FIELD(conversation), FIELD(prompt),
-  FIELD(input), FIELD(tools), FIELD(messages), FIELD(container), FIELD(metadata), FIELD(user), FIELD(safety_identifier),
+  FIELD(input), FIELD(tools), FIELD(messages), FIELD(container), FIELD(thread), FIELD(metadata), FIELD(user), FIELD(safety_identifier),
 };
 
 static void body_read(struct body *b, const struct json_member *members, size_t count) {
@@ -179,7 +179,7 @@ static bool bound_read(const struct body *b, uint64_t keys) {
            list_bound(b->tools, tool_bound);
   case OP_CHAT: return deep && list_bound(b->messages, message_bound);
   case OP_MESSAGES: case OP_COUNT_TOKENS:
-    return b->container.type == JSON_STRING || (deep && list_bound(b->messages, message_bound));
+    return b->container.type == JSON_STRING || given(json_in(b->thread, SPAN("previous_message_id"))) || (deep && list_bound(b->messages, message_bound));
   default: return false;
   }
 }

@@ -6,7 +6,7 @@ const char *const translate_words[] = {
   "document", "eager_input_streaming", "file_id", "filename", "frequency_penalty", "function_call", "functions", "image", "inference_geo", "input_audio", "is_error",
   "logit_bias", "logprobs", "max_tokens", "mcp_servers", "metadata", "modalities", "n", "name", "parallel_tool_calls", "prediction", "prefill", "presence_penalty",
   "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "reasoning_effort", "refusal", "response_format", "safety_identifier", "safety_settings",
-  "search_result", "seed", "service_tier", "stop", "store", "strict", "system", "temperature", "title", "tool_choice", "tools", "top_k", "top_logprobs",
+  "search_result", "seed", "service_tier", "stop", "store", "strict", "system", "temperature", "thread", "title", "tool_choice", "tools", "top_k", "top_logprobs",
   "user", "user_id", "verbosity", "video_url", "web_search", "web_search_options",
 };
 const size_t translate_word_count = sizeof translate_words / sizeof *translate_words;

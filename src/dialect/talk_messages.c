@@ -266,6 +266,15 @@ static void extras_read(struct talk *t, struct object *b) {
   }
 }
 
+/* A conversation that the provider keeps. Its first turn holds all of it; a later one only what is new. */
+static void thread_read(struct talk *t, struct object *b) {
+  struct json v = object_take(b, "thread");
+  const struct place *at = object_place(b, "thread");
+  if (!json_given(v)) return;
+  if (json_string_is(json_in(v, SPAN("type")), SPAN("create"))) talk_lose(t, at, SPAN("thread"));
+  else talk_refuse(t, place_in(t, at, "previous_message_id"), SPAN("thread"), "what came before lies with another provider; send the whole talk");
+}
+
 void talk_read_messages(struct talk *t, struct object *b) {
   struct json messages = object_take_type(b, "messages", JSON_ARRAY), key, item;
   struct json_iter i = json_iter(messages);
@@ -282,6 +291,7 @@ void talk_read_messages(struct talk *t, struct object *b) {
   t->top_p = object_take_type(b, "top_p", JSON_NUMBER);
   t->stops = object_take_type(b, "stop_sequences", JSON_ARRAY);
   t->stream = object_take(b, "stream").type == JSON_TRUE;
+  thread_read(t, b);
   extras_read(t, b);
   object_rest(b);
 }

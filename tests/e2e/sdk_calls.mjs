@@ -35,9 +35,17 @@ const talks = {
   },
 };
 
+// What the SDK does by itself: it calls the tools.
+async function runner(client, call) {
+  const tools = call.args.tools.map((t) => ({ type: "function", function: { ...t.function, parse: JSON.parse, function: () => call.results[t.function.name] } }));
+  const run = client.chat.completions.runTools({ ...call.args, tools, stream: call.stream, ...(call.stream ? { stream_options: { include_usage: true } } : {}) });
+  return talks["talk-chat"].told(await run.finalChatCompletion());
+}
+
 async function talk(client, call) {
   const { ask, told, next } = talks[call.kind];
   try {
+    if (call.helper === "runner") return { said: await runner(client, call) };
     const answer = await ask(client, call.args, call.stream), out = { said: told(answer) };
     if (call.results) out.then = told(await ask(client, next(call.args, answer, call.results), call.stream));
     return out;

@@ -4,6 +4,8 @@ told of it has one shape for all. See sdk_calls.py."""
 import base64
 import json
 
+import pydantic
+from anthropic import beta_async_tool
 from google.genai import types
 
 
@@ -94,10 +96,68 @@ KINDS = {
 }
 
 
+# ---- what the SDKs do by themselves: a schema made of a class, and tools that they call
+class Answer(pydantic.BaseModel):
+    a: int
+
+
+async def chat_parse(client, call):
+    c = await client.chat.completions.parse(**call["args"], response_format=Answer)
+    return c.choices[0].message.parsed.a
+
+
+async def messages_parse(client, call):
+    return (await client.messages.parse(**call["args"], output_format=Answer)).parsed_output.a
+
+
+def generate_with(call, **config):
+    return {**call["args"], "contents": [part(p) for p in call["args"]["contents"]], "config": types.GenerateContentConfig(**{**call["args"]["config"], **config})}
+
+
+async def generate_parse(client, call):
+    return (await client.models.generate_content(**generate_with(call, response_mime_type="application/json", response_schema=Answer))).parsed.a
+
+
+def tools_of(call):
+    async def weather(city: str) -> str:
+        """The weather of a city.
+
+        Args:
+            city: its name
+        """
+        return call["results"]["weather"]
+
+    async def now() -> str:
+        """What time it is."""
+        return call["results"]["now"]
+
+    return weather, now
+
+
+async def messages_tools(client, call):
+    runner = client.beta.messages.tool_runner(**call["args"], tools=[beta_async_tool(t) for t in tools_of(call)], stream=call["stream"])
+    return messages_told(await runner.until_done())
+
+
+async def generate_tools(client, call):
+    return generate_told((lambda r: (r.candidates[0].content.parts, r))(await client.models.generate_content(**generate_with(call, tools=list(tools_of(call))))))
+
+
+HELPERS = {
+    ("talk-chat", "parse"): chat_parse,
+    ("talk-messages", "parse"): messages_parse,
+    ("talk-generate", "parse"): generate_parse,
+    ("talk-messages", "runner"): messages_tools,
+    ("talk-generate", "runner"): generate_tools,
+}
+
+
 async def talk(client, call):
     """One question, and with results in the call a second one behind them."""
     ask, told, next_args = KINDS[call["kind"]]
     try:
+        if call.get("helper"):
+            return {"said": await HELPERS[call["kind"], call["helper"]](client, call)}
         answer = await ask(client, call["args"], call.get("stream"))
         out = {"said": told(answer)}
         if call.get("results"):

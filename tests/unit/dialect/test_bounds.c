@@ -73,6 +73,8 @@ static void test_what_the_body_does_not_hold(void **state) {
     { OP_MESSAGES, "{\"messages\":[{\"content\":[{\"type\":\"document\",\"source\":{\"type\":\"url\",\"url\":\"https://x\"}}]}]}", true, 0 },
     { OP_MESSAGES, "{\"messages\":[{\"content\":[{\"type\":\"document\",\"source\":{\"type\":\"text\",\"data\":\"words\"}}]}]}", false, 0 },
     { OP_MESSAGES, "{\"container\":\"c\"}", true, 0 },
+    { OP_MESSAGES, "{\"thread\":{\"type\":\"continue\",\"previous_message_id\":\"m\"}}", true, 0 },
+    { OP_MESSAGES, "{\"thread\":{\"type\":\"create\"}}", false, 0 },
     { OP_MESSAGES, "{\"mcp_servers\":[{}]}", true, 0 },
   };
   (void)state;

@@ -146,6 +146,14 @@ static void told_in_full(void **state) {
   string_is(v, "error.weir.tried.1.target", "lab/\"x\"");
   string_is(v, "error.weir.tried.1.fault", "connection");
   assert_int_equal(json_at(v, "error.weir.tried.1.status").type, JSON_NULL);
+  buf_clear(&b);
+  e = (struct error){ .status = 400, .word = SPAN("bad_request"), .param = SPAN("thread.previous_message_id"), .message = SPAN("m"), .id = SPAN("r") };
+  error_write(DIALECT_MESSAGES, &e, &b);
+  string_is(parsed(&b), "error.details.error_code", "thread_not_found");
+  buf_clear(&b);
+  e.param = SPAN("thread");
+  error_write(DIALECT_MESSAGES, &e, &b);
+  string_is(parsed(&b), "error.details.unsupported.0", "thread");
   buf_free(&b);
 }
 

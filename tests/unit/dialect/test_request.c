@@ -111,6 +111,7 @@ static void bound(void **state) {
     { OP_MESSAGES, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"t\",\"content\":[{\"type\":\"image\",\"source\":{\"type\":\"file\",\"file_id\":\"f\"}}]}]}]}", true },
     { OP_MESSAGES, "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"t\",\"content\":\"x\"}]}]}", false },
     { OP_MESSAGES, "{\"messages\":[{\"role\":\"assistant\",\"content\":[{\"type\":\"web_search_tool_result\",\"content\":[]}]}]}", true },
+    { OP_MESSAGES, "{\"thread\":{\"type\":\"continue\",\"previous_message_id\":\"m\"},\"messages\":[]}", true }, { OP_MESSAGES, "{\"thread\":{\"type\":\"create\"}}", false },
     { OP_MESSAGES, "{\"container\":\"c\",\"messages\":[]}", true }, { OP_MESSAGES, "{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}", false },
   };
   (void)state;
