@@ -34,6 +34,7 @@ static uint64_t stream_facts(const struct operation_info *o, struct span stream,
   struct sse_event e;
   uint64_t hash = 0;
   size_t at = 0;
+  if (!stream.n) stream = SPAN("");                      /* what closes a stream may be nothing */
   for (size_t given = 0; given < stream.n || !given;) {
     given = stream.n - given > step ? given + step : stream.n;
     for (struct step r; (r = sse_feed(&sse, span_of(stream.p + at, given - at), &e)).kind == STEP_EVENT; at += r.used) {

@@ -136,6 +136,7 @@ static void gemini_event(struct reading *r, struct pieces *p) {
   struct json document = { JSON_OBJECT, r->data }, usage = json_get(document, SPAN("usageMetadata"));
   if (json_truthy(json_get(document, SPAN("error")))) {
     event_fail(DIALECT_GEMINI, document, r->out);
+    r->state->finished = false;                          /* behind it the end of the bytes is no good end any more */
     return;
   }
   r->state->started = true;
