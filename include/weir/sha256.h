@@ -18,5 +18,6 @@ void sha256_end(struct sha256 *s, unsigned char out[SHA256_SIZE]);   /* s must b
 void sha256_hmac(struct span key, struct span bytes, unsigned char out[SHA256_SIZE]);
 /* Lower case, NUL at the end. */
 void sha256_hex(const unsigned char digest[SHA256_SIZE], char out[SHA256_HEX]);
+void sha256_hex_of(struct span bytes, char out[SHA256_HEX]);         /* the digest of what is there whole, so written */
 
 #endif

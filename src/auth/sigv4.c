@@ -119,21 +119,12 @@ static void key_of(const struct sigv4_key *k, const char date[SIGV4_DATE], unsig
   for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) sha256_hmac(digest_span(out), steps[i], out);
 }
 
-static void hash_of(struct span s, char out[SHA256_HEX]) {
-  struct sha256 h;
-  unsigned char digest[SHA256_SIZE];
-  sha256_init(&h);
-  sha256_feed(&h, s);
-  sha256_end(&h, digest);
-  sha256_hex(digest, out);
-}
-
 void sigv4_write(const struct sigv4_request *r, const struct sigv4_key *k, const char date[SIGV4_DATE], struct buf *out) {
   struct buf text = { 0 }, names = { 0 };
   unsigned char key[SHA256_SIZE], digest[SHA256_SIZE];
   char hex[SHA256_HEX];
   sigv4_canonical(r, &text, &names);
-  hash_of(buf_span(&text), hex);
+  sha256_hex_of(buf_span(&text), hex);
   buf_clear(&text);
   buf_printf(&text, "AWS4-HMAC-SHA256\n%s\n%.8s/%.*s/%.*s/aws4_request\n%s", date, date, SPAN_FMT(k->region), SPAN_FMT(k->service), hex);
   key_of(k, date, key);

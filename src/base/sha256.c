@@ -106,3 +106,12 @@ void sha256_hex(const unsigned char digest[SHA256_SIZE], char out[SHA256_HEX]) {
   }
   out[2 * SHA256_SIZE] = 0;
 }
+
+void sha256_hex_of(struct span bytes, char out[SHA256_HEX]) {
+  struct sha256 s;
+  unsigned char digest[SHA256_SIZE];
+  sha256_init(&s);
+  sha256_feed(&s, bytes);
+  sha256_end(&s, digest);
+  sha256_hex(digest, out);
+}

@@ -24,14 +24,6 @@ static void explain_target(const struct conf *c, const struct route *r, const st
 }
 
 /* ---- a saved request run through on_request: what the policies decide, without sending anything */
-static bool read_file(const char *path, struct buf *out) {
-  FILE *f = fopen(path, "r");
-  if (!f) return false;
-  for (size_t n; (n = fread(buf_reserve(out, 4096), 1, 4096, f)) > 0;) buf_commit(out, n);
-  fclose(f);
-  return true;
-}
-
 static void print_decision(const struct policy_req *r, const struct decision *d) {
   for (const struct policy_edit *e = r->edits; e; e = e->next) printf("  sets %.*s to %.*s\n", SPAN_FMT(e->word), SPAN_FMT(e->json));
   for (const struct policy_note *n = r->notes; n; n = n->next) printf("  notes %.*s = %.*s\n", SPAN_FMT(n->key), SPAN_FMT(n->value));
@@ -50,7 +42,7 @@ static int run_request(struct generation *gen, const struct operation_info *o, s
   struct http_head head = { .method = SPAN("POST"), .target = span_cstr(o->path) };
   struct policy_req r = { .arena = &a, .operation = o, .id = SPAN("check"), .path = span_cstr(o->path), .ip = SPAN("127.0.0.1"), .method = SPAN("POST"), .head = &head };
   const char *why = NULL;
-  if (!read_file(path, &body)) return fprintf(stderr, "%s cannot be read\n", path), 1;
+  if (!file_read(path, &body)) return fprintf(stderr, "%s cannot be read\n", path), 1;
   r.body = buf_span(&body);
   r.members = members;
   if (!json_read_object(r.body, members, MOST_MEMBERS, &r.member_count, &e)) why = e.why;

@@ -1,7 +1,7 @@
 /* cmd.c: which command, and its words. */
 #include "cmd.h"
 #include <stdio.h>
-#include "weir/span.h"
+#include "weir/mem.h"
 
 static const struct { const char *name, *what; int (*run)(struct args *a); } commands[] = {
   { "run", "serve: weir run [--config FILE] [--watch] [--loop auto | uring | epoll]", cmd_run },
@@ -40,6 +40,14 @@ bool args_flag(struct args *a, const char *name) {
     return true;
   }
   return false;
+}
+
+bool file_read(const char *path, struct buf *out) {
+  FILE *f = fopen(path, "r");
+  if (!f) return false;
+  for (size_t n; (n = fread(buf_reserve(out, 4096), 1, 4096, f)) > 0;) buf_commit(out, n);
+  fclose(f);
+  return true;
 }
 
 bool args_done(const struct args *a, const char *command) {

@@ -21,6 +21,9 @@ bool args_flag(struct args *a, const char *name);
 /* True when nothing is left; else says what is not understood. */
 bool args_done(const struct args *a, const char *command);
 
+/* Adds the bytes of a file; false: it cannot be opened. */
+bool file_read(const char *path, struct buf *out);
+
 int cmd_main(int argc, char **argv);
 int cmd_run(struct args *a);
 int cmd_check(struct args *a);

@@ -54,14 +54,6 @@ static bool refuse(const char *fmt, ...) {
 }
 
 /* ---- what is sent */
-static bool read_file(const char *path, struct buf *out) {
-  FILE *f = fopen(path, "r");
-  if (!f) return false;
-  for (size_t n; (n = fread(buf_reserve(out, 4096), 1, 4096, f)) > 0;) buf_commit(out, n);
-  fclose(f);
-  return true;
-}
-
 /* The saved body with another model, and asked to stream where that was said; every other byte as it stands. */
 static bool compose_body(struct compare *c, struct span from, struct span model, struct buf *out, const char **why) {
   struct json_member *members = arena_alloc(&c->arena, MOST_MEMBERS_HERE * sizeof *members);
@@ -158,7 +150,7 @@ static bool add_requests(struct compare *c, const char **files, size_t count) {
   if (!count) return add_request(c, "the usual request", span_cstr(usual_request(c->operation)));
   for (size_t i = 0; i < count; i++) {
     struct buf text = { 0 };
-    bool good = read_file(files[i], &text) || refuse("%s cannot be read", files[i]);
+    bool good = file_read(files[i], &text) || refuse("%s cannot be read", files[i]);
     good = good && add_request(c, files[i], buf_span(&text));
     buf_free(&text);
     if (!good) return false;
@@ -272,7 +264,7 @@ static uint64_t cpu_of(int pid) {
     struct span ran;
     uint64_t ns;
     snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", pid, e->d_name);
-    if (e->d_name[0] != '.' && read_file(path, &text)) {
+    if (e->d_name[0] != '.' && file_read(path, &text)) {
       span_cut(buf_span(&text), ' ', &ran);
       if (span_u64(ran, &ns)) sum += ns;
     }

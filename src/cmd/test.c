@@ -10,14 +10,6 @@
 
 struct tally { unsigned passed, failed; };
 
-static bool read_file(const char *path, struct buf *out) {
-  FILE *f = fopen(path, "r");
-  if (!f) return false;
-  for (size_t n; (n = fread(buf_reserve(out, 4096), 1, 4096, f)) > 0;) buf_commit(out, n);
-  fclose(f);
-  return true;
-}
-
 static char *folder_of(const char *path) {
   const char *slash = strrchr(path, '/');
   return slash ? mem_cstr(span_of(path, (size_t)(slash - path))) : mem_cstr(SPAN("."));
@@ -38,7 +30,7 @@ static void run_one(const char *path, struct span text, const char *folder, cons
 static void run_file(const char *path, struct tally *tally) {
   struct buf text = { 0 }, why = { 0 }, names = { 0 };
   char *folder = folder_of(path);
-  if (!read_file(path, &text)) {
+  if (!file_read(path, &text)) {
     printf("FAILED %s: cannot be read\n", path);
     tally->failed++;
   } else if (!test_names(path, buf_span(&text), &names, &why)) {
@@ -97,7 +89,7 @@ bool test_policies_of(const struct conf *c, struct buf *errors) {
     struct buf file = { 0 }, text = { 0 }, names = { 0 }, why = { 0 };
     buf_printf(&file, "%.*s.test.lua", (int)source.n - 4, source.p);
     char *path = mem_cstr(buf_span(&file)), *folder = folder_of(path);
-    bool there = read_file(path, &text);
+    bool there = file_read(path, &text);
     if (there && !test_names(path, buf_span(&text), &names, &why)) {
       buf_printf(errors, "%s: %.*s\n", path, SPAN_FMT(buf_span(&why)));
       good = false;

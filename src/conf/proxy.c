@@ -68,14 +68,9 @@ static struct secret *auth_line(struct span info, const char **why) {
 /* ---- one proxy */
 /* Connections of other credentials are not shared; what tells them apart must not tell them. */
 static struct span key_of(struct arena *a, const struct proxy *p) {
-  struct sha256 h;
-  unsigned char digest[SHA256_SIZE];
   char hex[SHA256_HEX];
   if (!p->auth_line) return arena_printf(a, "%.*s", SPAN_FMT(p->name));
-  sha256_init(&h);
-  sha256_feed(&h, secret_use(p->auth_line));
-  sha256_end(&h, digest);
-  sha256_hex(digest, hex);
+  sha256_hex_of(secret_use(p->auth_line), hex);
   return arena_printf(a, "%.*s#%.*s", SPAN_FMT(p->name), KEY_HEX, hex);
 }
 

@@ -20,21 +20,13 @@ static const struct span stored[] = {
   SPAN("previous_response_id"), SPAN("conversation"), SPAN("container"), SPAN("context_management"), SPAN("mcp_servers"), SPAN("data_sources"), SPAN("cachedContent"),
 };
 
-/* "name" in quotes stands somewhere in the text: a value that reads so makes the bound wider, never narrower. */
-static bool quoted(struct span text, struct span name) {
-  char needle[32];
-  needle[0] = '"';
-  memcpy(needle + 1, name.p, name.n);
-  needle[name.n + 1] = '"';
-  return span_search(text, span_of(needle, name.n + 2)) < text.n;
-}
-
-static bool has_key(uint64_t keys, struct span text, struct span name) { return keys & json_key_bit(name) && quoted(text, name); }
+/* A value that reads so makes the bound wider, never narrower. */
+static bool has_key(uint64_t keys, struct span text, struct span name) { return keys & json_key_bit(name) && stands_quoted(text, name); }
 
 static bool brings_in(uint64_t keys, struct span text) {
   for (size_t i = 0; i < sizeof brings / sizeof *brings; i++)
     if (has_key(keys, text, brings[i])) return true;
-  return has_key(keys, text, SPAN("source")) && quoted(text, SPAN("base64"));         /* messages: pictures and documents */
+  return has_key(keys, text, SPAN("source")) && stands_quoted(text, SPAN("base64"));         /* messages: pictures and documents */
 }
 
 /* Gemini's tools are lists of functions, and what it runs itself. */
@@ -114,18 +106,18 @@ static void bound_member(const struct operation_info *o, struct json key, struct
   if (json_string_is(key, SPAN("speed"))) out->fast |= json_string_is(v, SPAN("fast"));
   if (json_string_is(key, SPAN("background"))) out->later |= v.type == JSON_TRUE;
   if (json_string_is(key, SPAN("generationConfig.candidateCount"))) asked->n = larger(asked->n, count_of(v));
-  if (json_string_is(key, SPAN("generationConfig.responseModalities"))) out->audio_out |= quoted(v.text, SPAN("AUDIO"));
+  if (json_string_is(key, SPAN("generationConfig.responseModalities"))) out->audio_out |= stands_quoted(v.text, SPAN("AUDIO"));
   if (json_string_is(key, SPAN("serviceTier"))) bound_tier(v, out);
   if (chat && json_string_is(key, SPAN("n"))) asked->n = larger(asked->n, count_of(v));
   if (completions && json_string_is(key, SPAN("best_of"))) asked->best = larger(asked->best, count_of(v));
   if (completions && json_string_is(key, SPAN("prompt"))) asked->prompts = larger(asked->prompts, prompts_in(v));
   if (responses && json_string_is(key, SPAN("prompt"))) out->beyond |= v.type == JSON_OBJECT;
-  if (chat && (json_string_is(key, SPAN("audio")) || json_string_is(key, SPAN("modalities")))) { out->audio_out |= quoted(v.text, SPAN("audio")) || v.type == JSON_OBJECT; return; }
+  if (chat && (json_string_is(key, SPAN("audio")) || json_string_is(key, SPAN("modalities")))) { out->audio_out |= stands_quoted(v.text, SPAN("audio")) || v.type == JSON_OBJECT; return; }
   if (v.type != JSON_OBJECT && v.type != JSON_ARRAY) return;
   out->caches |= has_key(keys, v.text, SPAN("cache_control"));
-  out->caches_1h |= out->caches && quoted(v.text, SPAN("1h"));
+  out->caches_1h |= out->caches && stands_quoted(v.text, SPAN("1h"));
   if (is_schema(key)) return;
-  out->beyond |= brings_in(keys, v.text) || (responses && quoted(v.text, SPAN("item_reference")));
+  out->beyond |= brings_in(keys, v.text) || (responses && stands_quoted(v.text, SPAN("item_reference")));
   out->audio_in |= has_key(keys, v.text, SPAN("input_audio")) || (o->dialect == DIALECT_GEMINI && span_search(v.text, SPAN("audio/")) < v.text.n);
 }
 
@@ -137,7 +129,7 @@ void request_bounds(const struct operation_info *o, struct span body, const stru
     bound_member(o, members[i].key, members[i].value, keys, &asked, out);
     out->caches |= json_string_is(members[i].key, SPAN("cache_control"));            /* the whole request's */
   }
-  if (out->caches && !out->caches_1h) out->caches_1h = quoted(body, SPAN("1h"));
+  if (out->caches && !out->caches_1h) out->caches_1h = stands_quoted(body, SPAN("1h"));
   out->choices = times(larger(asked.n, asked.best), asked.prompts);
   out->no_output = operation_embeds(o) || operation_counts(o);
   if (o->operation == OP_COMPLETIONS) out->output = COMPLETIONS_OUTPUT;

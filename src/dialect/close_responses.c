@@ -24,14 +24,7 @@ static void event_stop(struct json_writer *w) {
 }
 
 /* ---- values */
-static void field_text(struct json_writer *w, struct span name, const struct told_part *p) {
-  struct buf b = { 0 };
-  buf_byte(&b, '"');
-  buf_add(&b, buf_span(&p->text));
-  buf_byte(&b, '"');
-  field_raw(w, name, buf_span(&b));
-  buf_free(&b);
-}
+static void field_text(struct json_writer *w, struct span name, const struct told_part *p) { field_quoted(w, name, buf_span(&p->text)); }
 
 static bool is_output_text(const struct told_part *p) { return span_eq(p->family->part, SPAN("output_text")); }
 

@@ -38,6 +38,17 @@ static inline struct span string_raw(struct json v) {
   return v.type == JSON_STRING ? span_of(v.text.p + 1, v.text.n - 2) : (struct span){ NULL, 0 };
 }
 static inline bool string_full(struct json v) { return v.type == JSON_STRING && v.text.n > 2; }
+/* The other way: such content as a string again. */
+static inline void buf_quote(struct buf *out, struct span raw) {
+  buf_byte(out, '"'), buf_add(out, raw), buf_byte(out, '"');
+}
+static inline struct json string_of(struct arena *a, struct span raw) {
+  struct buf b = { 0 };
+  buf_quote(&b, raw);
+  struct json v = { JSON_STRING, arena_copy(a, buf_span(&b)) };
+  buf_free(&b);
+  return v;
+}
 
 /* Keys are compared as bytes first. One that is written with escapes ("\u0063hoices") is rare and means the same to a
    client, so a walk that found no name for a key asks key_escaped and then goes on with key_plain. A letter's escape
@@ -51,6 +62,15 @@ static inline bool key_escaped(struct json key) {
 }
 /* The key's value in plain bytes when it fits in room, quotes included; else the key itself. */
 struct json key_plain(struct json key, char room[64]);
+
+/* Whether "name" in quotes, a key or a value, stands somewhere in the text. name: at most 30 bytes. */
+static inline bool stands_quoted(struct span text, struct span name) {
+  char needle[32];
+  needle[0] = '"';
+  memcpy(needle + 1, name.p, name.n);
+  needle[name.n + 1] = '"';
+  return span_search(text, span_of(needle, name.n + 2)) < text.n;
+}
 
 /* Bytes of a string's content once unescaped. */
 uint64_t string_bytes(struct json v);
@@ -142,6 +162,12 @@ static inline void field_bool(struct json_writer *w, struct span name, bool valu
 static inline void field_null(struct json_writer *w, struct span name) { json_key(w, name), json_null(w); }
 static inline void field_raw(struct json_writer *w, struct span name, struct span json) {
   json_key(w, name), json_raw(w, json);
+}
+static inline void field_quoted(struct json_writer *w, struct span name, struct span raw) {   /* raw: as string_raw gives it */
+  struct buf b = { 0 };
+  buf_quote(&b, raw);
+  field_raw(w, name, buf_span(&b));
+  buf_free(&b);
 }
 static inline void field_object(struct json_writer *w, struct span name) { json_key(w, name), json_begin(w, '{'); }
 static inline void field_array(struct json_writer *w, struct span name) { json_key(w, name), json_begin(w, '['); }

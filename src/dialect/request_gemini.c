@@ -88,14 +88,6 @@ void request_nest(const struct json_member *members, size_t count, struct buf *o
 }
 
 /* ---- facts */
-static bool quoted(struct span text, struct span name) {
-  char needle[32];
-  needle[0] = '"';
-  memcpy(needle + 1, name.p, name.n);
-  needle[name.n + 1] = '"';
-  return span_search(text, span_of(needle, name.n + 2)) < text.n;
-}
-
 /* Signatures, files and caches are valid only where they were made. A value that reads so binds needlessly, and is escaped in texts. */
 static bool is_bound(const struct json_member *members, size_t count) {
   static const struct span names[] = { SPAN("thoughtSignature"), SPAN("thought_signature"), SPAN("fileUri"), SPAN("file_uri") };
@@ -103,7 +95,7 @@ static bool is_bound(const struct json_member *members, size_t count) {
   struct json cached = json_member_of(members, count, SPAN("cachedContent"));
   if (cached.type == JSON_STRING) return true;
   for (size_t i = 0; contents.n && i < sizeof names / sizeof *names; i++)
-    if (quoted(contents, names[i])) return true;
+    if (stands_quoted(contents, names[i])) return true;
   return false;
 }
 

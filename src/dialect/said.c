@@ -146,14 +146,8 @@ static void parts_free(struct translation *t) {
 }
 
 struct json said_unwrapped(struct translation *t, struct span raw) {
-  struct buf quoted = { 0 };
-  struct json document, string = json_absent;
+  struct json document, string = json_absent, whole = string_of(&t->arena, raw);
   struct span text = { NULL, 0 };
-  buf_byte(&quoted, '"');
-  buf_add(&quoted, raw);
-  buf_byte(&quoted, '"');
-  struct json whole = { JSON_STRING, arena_copy(&t->arena, buf_span(&quoted)) };
-  buf_free(&quoted);
   json_unescape(whole, &t->arena, &text);
   if (json_read(text, &document, NULL)) string = json_in(document, SPAN("input"));
   return string.type == JSON_STRING ? string : whole;
@@ -182,9 +176,7 @@ bool said_object(struct translation *t, struct span raw, struct span *plain) {
   struct arena scratch = { 0 };                          /* it is asked again with every piece */
   struct json document, string;
   bool good = false;
-  buf_byte(&quoted, '"');
-  buf_add(&quoted, raw);
-  buf_byte(&quoted, '"');
+  buf_quote(&quoted, raw);
   *plain = SPAN("{}");
   if (json_read(buf_span(&quoted), &string, NULL)) {
     struct span text = { NULL, 0 };

@@ -86,7 +86,7 @@ static bool alike(struct partial_call *c, const struct leaf *a, const struct lea
 static void leaf_write(struct json_writer *w, const struct leaf *l) {
   struct span v = buf_span(&l->value);
   struct buf quoted = { 0 };
-  if (l->string) buf_byte(&quoted, '"'), buf_add(&quoted, v), buf_byte(&quoted, '"'), v = buf_span(&quoted);
+  if (l->string) buf_quote(&quoted, v), v = buf_span(&quoted);
   json_raw(w, v);
   buf_free(&quoted);
 }

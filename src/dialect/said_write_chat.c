@@ -5,23 +5,13 @@
 
 static bool is(struct json v, const char *word) { return v.type == JSON_STRING && json_string_is(v, span_cstr(word)); }
 
-static void model_write(struct translation *t, struct json_writer *w) {
-  json_key(w, SPAN("model"));
-  if (!t->model.n) { json_str(w, t->names.model); return; }
-  struct buf quoted = { 0 };
-  buf_byte(&quoted, '"');
-  buf_add(&quoted, t->model);
-  buf_byte(&quoted, '"');
-  json_raw(w, buf_span(&quoted));
-  buf_free(&quoted);
-}
-
 static void head_write(struct translation *t, struct json_writer *w, struct span object) {
   json_begin(w, '{');
   field_id(w, "chatcmpl-", t->names.id);
   field_str(w, SPAN("object"), object);
   field_int(w, SPAN("created"), t->names.created);
-  model_write(t, w);
+  if (t->model.n) field_quoted(w, SPAN("model"), t->model);
+  else field_str(w, SPAN("model"), t->names.model);
 }
 
 static int64_t up(int64_t n) { return n > 0 ? n : 0; }

@@ -5,15 +5,6 @@
 
 static int64_t up(int64_t n) { return n > 0 ? n : 0; }
 
-static void raw_string(struct json_writer *w, struct span name, struct span raw) {
-  struct buf quoted = { 0 };
-  buf_byte(&quoted, '"');
-  buf_add(&quoted, raw);
-  buf_byte(&quoted, '"');
-  field_raw(w, name, buf_span(&quoted));
-  buf_free(&quoted);
-}
-
 static void usage_write(struct json_writer *w, const struct usage *u) {
   int64_t input = up(u->input) + up(u->cache_read) + up(u->cache_write) + up(u->cache_write_1h), output = up(u->output), thought = up(u->reasoning);
   if (thought > output) thought = output;
@@ -32,7 +23,7 @@ static struct span reason_word(const struct translation *t, enum finish f) {
 }
 
 static void tail_write(struct translation *t, struct json_writer *w) {
-  if (t->model.n) raw_string(w, SPAN("modelVersion"), t->model);
+  if (t->model.n) field_quoted(w, SPAN("modelVersion"), t->model);
   else field_str(w, SPAN("modelVersion"), t->names.model);
   field_str(w, SPAN("responseId"), t->names.id);
 }
@@ -75,7 +66,7 @@ static void event_close(struct translation *t, struct json_writer *w) {
 
 static void text_part(struct json_writer *w, struct span raw, bool thought, struct json signature) {
   json_begin(w, '{');
-  raw_string(w, SPAN("text"), raw);
+  field_quoted(w, SPAN("text"), raw);
   if (thought) field_bool(w, SPAN("thought"), true);
   if (signature.type == JSON_STRING) field_raw(w, SPAN("thoughtSignature"), signature.text);
   json_end(w, '}');
@@ -84,8 +75,8 @@ static void text_part(struct json_writer *w, struct span raw, bool thought, stru
 static void call_part(struct json_writer *w, struct span id, struct span name, struct span arguments) {
   json_begin(w, '{');
   field_object(w, SPAN("functionCall"));
-  if (id.n) raw_string(w, SPAN("id"), id);
-  raw_string(w, SPAN("name"), name);
+  if (id.n) field_quoted(w, SPAN("id"), id);
+  field_quoted(w, SPAN("name"), name);
   field_raw(w, SPAN("args"), arguments);
   json_end(w, '}');
   json_end(w, '}');

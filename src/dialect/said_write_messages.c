@@ -17,15 +17,6 @@ static void event_stop(struct translation *t, struct json_writer *w) {
   event_end(t->out);
 }
 
-static void raw_string(struct json_writer *w, struct span name, struct span raw) {
-  struct buf quoted = { 0 };
-  buf_byte(&quoted, '"');
-  buf_add(&quoted, raw);
-  buf_byte(&quoted, '"');
-  field_raw(w, name, buf_span(&quoted));
-  buf_free(&quoted);
-}
-
 static int64_t up(int64_t n) { return n > 0 ? n : 0; }
 
 static void usage_write(struct json_writer *w, const struct usage *u) {
@@ -61,13 +52,13 @@ static void message_head(struct translation *t, struct json_writer *w) {
   field_id(w, "msg_", t->names.id);
   field_str(w, SPAN("type"), SPAN("message"));
   field_str(w, SPAN("role"), SPAN("assistant"));
-  if (t->model.n) raw_string(w, SPAN("model"), t->model);
+  if (t->model.n) field_quoted(w, SPAN("model"), t->model);
   else field_str(w, SPAN("model"), t->names.model);
 }
 
 static void finish_write(struct translation *t, struct json_writer *w, enum finish f) {
   field_str(w, SPAN("stop_reason"), t->reason.n && !t->refused ? t->reason : reason_word(f, t->calls, t->refused));
-  if (t->stop.n) raw_string(w, SPAN("stop_sequence"), t->stop);
+  if (t->stop.n) field_quoted(w, SPAN("stop_sequence"), t->stop);
   else field_null(w, SPAN("stop_sequence"));
 }
 
@@ -111,20 +102,15 @@ static void delta_tell(struct translation *t, struct span type, struct span memb
   field_int(&w, SPAN("index"), t->index);
   field_object(&w, SPAN("delta"));
   field_str(&w, SPAN("type"), type);
-  raw_string(&w, member, raw);
+  field_quoted(&w, member, raw);
   json_end(&w, '}');
   event_stop(t, &w);
 }
 
 /* ---- calls */
 static struct span call_id(struct translation *t, struct arena *a, struct span raw, int64_t number) {
-  struct buf quoted = { 0 };
   struct span id = { NULL, 0 };
-  buf_byte(&quoted, '"');
-  buf_add(&quoted, raw);
-  buf_byte(&quoted, '"');
-  json_unescape((struct json){ JSON_STRING, arena_copy(a, buf_span(&quoted)) }, a, &id);
-  buf_free(&quoted);
+  json_unescape(string_of(a, raw), a, &id);
   return id.n ? id_narrow(a, id) : arena_printf(a, "toolu_%.*s_%lld", SPAN_FMT(t->names.id), (long long)number);
 }
 
@@ -135,7 +121,7 @@ static void call_start(struct translation *t, struct call_told *c) {
   json_begin(&w, '{');
   field_str(&w, SPAN("type"), SPAN("tool_use"));
   field_str(&w, SPAN("id"), call_id(t, &scratch, c->id, t->calls));
-  raw_string(&w, SPAN("name"), c->name);
+  field_quoted(&w, SPAN("name"), c->name);
   field_raw(&w, SPAN("input"), SPAN("{}"));
   json_end(&w, '}');
   block_start(t, OPEN_CALL, buf_span(&block));
@@ -351,8 +337,8 @@ static void text_whole(struct translation *t, struct json_writer *w, size_t *i, 
   if (thinking && *i < t->all_count && t->all[*i].kind == SAID_SIGNATURE) signature = string_raw(t->all[(*i)++].v);
   json_begin(w, '{');
   field_str(w, SPAN("type"), thinking ? SPAN("thinking") : SPAN("text"));
-  raw_string(w, thinking ? SPAN("thinking") : SPAN("text"), buf_span(&text));
-  if (thinking) raw_string(w, SPAN("signature"), signature);
+  field_quoted(w, thinking ? SPAN("thinking") : SPAN("text"), buf_span(&text));
+  if (thinking) field_quoted(w, SPAN("signature"), signature);
   else field_null(w, SPAN("citations"));
   json_end(w, '}');
   buf_free(&text);
@@ -375,7 +361,7 @@ static void call_write(struct translation *t, struct json_writer *w, size_t *i) 
   json_begin(w, '{');
   field_str(w, SPAN("type"), SPAN("tool_use"));
   field_str(w, SPAN("id"), call_id(t, &scratch, string_raw(s->id), t->calls++));
-  raw_string(w, SPAN("name"), string_raw(s->name));
+  field_quoted(w, SPAN("name"), string_raw(s->name));
   field_raw(w, SPAN("input"), input);
   json_end(w, '}');
   arena_end(&scratch);

@@ -79,6 +79,10 @@ void talk_lose(struct talk *t, const struct place *place, struct span word) {
   else note(t, word);
 }
 
+void part_lose_cache(struct talk *t, const struct part *p) {
+  if (json_given(p->cache)) talk_lose(t, p->place, SPAN("cache_control"));
+}
+
 void talk_refuse(struct talk *t, const struct place *place, struct span word, const char *instead) {
   if (allowed(t, word)) note(t, word);
   else fail(t, place, arena_printf(t->arena, "cannot be said in the provider's dialect: %s", instead));
@@ -239,6 +243,14 @@ struct json talk_joined(struct talk *t, struct span before, struct json string, 
   json_write_escaped(&b, behind);
   buf_byte(&b, '"');
   return kept(t, &b);
+}
+
+void field_data_url(struct json_writer *w, struct span name, struct span mime, struct span data) {
+  struct buf url = { 0 };
+  buf_printf(&url, "data:%.*s;base64,", SPAN_FMT(mime));
+  buf_add(&url, data);
+  field_str(w, name, buf_span(&url));
+  buf_free(&url);
 }
 
 /* ---- thinking, named and counted */

@@ -112,6 +112,8 @@ const struct place *place_in(struct talk *t, const struct place *up, const char 
 const struct place *place_at(struct talk *t, const struct place *up, size_t index);
 /* The field is left out, or said less exactly: told, or refused where losses are. */
 void talk_lose(struct talk *t, const struct place *place, struct span word);
+/* Of writers whose dialect keeps caches without being asked. */
+void part_lose_cache(struct talk *t, const struct part *p);
 /* It cannot be said. Without a word that a policy may allow, or where none did, the request is refused. instead: what is nearest. */
 void talk_refuse(struct talk *t, const struct place *place, struct span word, const char *instead);
 void talk_wrong(struct talk *t, const struct place *place, const char *why);     /* the request itself is wrong */
@@ -160,6 +162,8 @@ enum effort effort_of_budget(const struct talk *t, int64_t tokens);      /* the 
 struct span id_narrow(struct arena *a, struct span id);
 struct span id_widen(struct arena *a, struct span id);
 
+void field_data_url(struct json_writer *w, struct span name, struct span mime, struct span data);   /* "data:image/png;base64,…" */
+
 void talk_read_chat(struct talk *t, struct object *body);
 void talk_read_messages(struct talk *t, struct object *body);
 void talk_read_gemini(struct talk *t, struct object *body);
@@ -169,8 +173,9 @@ void talk_write_gemini(struct talk *t, struct buf *out);
 void talk_write_converse(struct talk *t, struct buf *out);
 
 /* talk_write_messages.c: what converse does as messages do */
-void talk_merge(struct talk *t);                                         /* turns of one role that follow each other become one; instructions among them the user's */
-void talk_ask_json(struct talk *t);                                      /* JSON mode: an instruction */
+/* Turns of one role that follow each other become one; instructions among them the user's. False: refused, since the first is not the user's. */
+bool talk_alternates(struct talk *t);
+bool talk_instructs(struct talk *t);                                     /* anything stands in t->system, JSON mode as an instruction; more than text is refused */
 bool part_says_nothing(const struct part *p);
 int64_t effort_budget(const struct talk *t, enum effort e);              /* tokens of thinking */
 /* talk_write_converse.c */

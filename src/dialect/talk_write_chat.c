@@ -4,11 +4,6 @@
 
 enum { STOPS_MOST = 4, USER_MOST = 64 };
 
-/* Caches are kept without being asked there. */
-static void cache_lose(struct talk *t, const struct part *p) {
-  if (json_given(p->cache)) talk_lose(t, p->place, SPAN("cache_control"));
-}
-
 /* ---- parts of a user's message */
 static void text_part(struct json_writer *w, struct json text) {
   json_begin(w, '{');
@@ -17,22 +12,12 @@ static void text_part(struct json_writer *w, struct json text) {
   json_end(w, '}');
 }
 
-static void data_write(struct json_writer *w, struct span name, struct span mime, struct span data) {
-  struct buf url = { 0 };
-  buf_add(&url, SPAN("data:"));
-  buf_add(&url, mime);
-  buf_add(&url, SPAN(";base64,"));
-  buf_add(&url, data);
-  field_str(w, name, buf_span(&url));
-  buf_free(&url);
-}
-
 static void image_part(struct json_writer *w, const struct part *p) {
   json_begin(w, '{');
   field_str(w, SPAN("type"), SPAN("image_url"));
   field_object(w, SPAN("image_url"));
   if (p->url.type == JSON_STRING) field_raw(w, SPAN("url"), p->url.text);
-  else data_write(w, SPAN("url"), p->mime, p->data);
+  else field_data_url(w, SPAN("url"), p->mime, p->data);
   json_end(w, '}');
   json_end(w, '}');
 }
@@ -41,7 +26,7 @@ static void pdf_part(struct json_writer *w, const struct part *p) {
   json_begin(w, '{');
   field_str(w, SPAN("type"), SPAN("file"));
   field_object(w, SPAN("file"));
-  data_write(w, SPAN("file_data"), SPAN("application/pdf"), p->data);
+  field_data_url(w, SPAN("file_data"), SPAN("application/pdf"), p->data);
   if (string_full(p->text)) field_raw(w, SPAN("filename"), p->text.text);
   else field_str(w, SPAN("filename"), SPAN("document.pdf"));
   json_end(w, '}');
@@ -69,7 +54,7 @@ static void audio_part(struct talk *t, struct json_writer *w, const struct part 
 static bool is_user_part(const struct part *p) { return p->kind == PART_TEXT || p->kind == PART_IMAGE || p->kind == PART_PDF || p->kind == PART_AUDIO; }
 
 static void user_part(struct talk *t, struct json_writer *w, const struct part *p) {
-  cache_lose(t, p);
+  part_lose_cache(t, p);
   if (p->kind == PART_TEXT) text_part(w, p->text);
   else if (p->kind == PART_IMAGE) image_part(w, p);
   else if (p->kind == PART_PDF) pdf_part(w, p);
@@ -86,7 +71,7 @@ static void result_text(struct talk *t, const struct part *result, struct json_w
   json_begin(w, '[');
   if (before.n) text_part(w, talk_quoted(t, before));
   for (const struct part *p = only; p; p = p->next) {
-    cache_lose(t, p);
+    part_lose_cache(t, p);
     if (p->kind == PART_TEXT) { text_part(w, p->text); continue; }
     talk_lose(t, p->place, SPAN("image"));
     text_part(w, talk_quoted(t, p->kind == PART_IMAGE ? SPAN("(an image: it follows in the next message)") : SPAN("(a document: it follows in the next message)")));
@@ -97,7 +82,7 @@ static void result_text(struct talk *t, const struct part *result, struct json_w
 static void results_write(struct talk *t, struct json_writer *w, const struct turn *turn) {
   for (const struct part *p = turn->parts; p; p = p->next) {
     if (p->kind != PART_RESULT) continue;
-    cache_lose(t, p);
+    part_lose_cache(t, p);
     json_begin(w, '{');
     field_str(w, SPAN("role"), SPAN("tool"));
     field_str(w, SPAN("tool_call_id"), p->id);
@@ -123,7 +108,7 @@ static void user_write(struct talk *t, struct json_writer *w, const struct turn 
   field_str(w, SPAN("role"), SPAN("user"));
   json_key(w, SPAN("content"));
   if (!first) json_str(w, SPAN(""));
-  else if (first->plain && !first->next) cache_lose(t, first), json_raw(w, first->text.text);
+  else if (first->plain && !first->next) part_lose_cache(t, first), json_raw(w, first->text.text);
   else {
     json_begin(w, '[');
     for (const struct part *p = first; p; p = p->next)
@@ -163,7 +148,7 @@ static void assistant_text(struct json_writer *w, const struct turn *turn, size_
 static void assistant_write(struct talk *t, struct json_writer *w, const struct turn *turn) {
   size_t texts = 0, calls = 0;
   for (const struct part *p = turn->parts; p; p = p->next) {
-    cache_lose(t, p);
+    part_lose_cache(t, p);
     texts += p->kind == PART_TEXT;
     calls += p->kind == PART_CALL;
     if (p->kind == PART_THINKING || p->kind == PART_REDACTED) talk_lose(t, p->place, SPAN("thinking"));   /* another model could make nothing of it */
@@ -190,7 +175,7 @@ static void system_message(struct talk *t, struct json_writer *w, const struct p
   if (one) json_raw(w, parts->text.text);
   else json_begin(w, '[');
   for (const struct part *p = parts; p; p = p->next) {
-    cache_lose(t, p);
+    part_lose_cache(t, p);
     if (p->kind != PART_TEXT) talk_refuse(t, p->place, SPAN("system"), "instructions hold text alone");
     else if (!one) text_part(w, p->text);
   }
@@ -275,13 +260,8 @@ static void user_write_id(struct talk *t, struct json_writer *w) {
   struct span id = talk_string(t, t->user);
   if (!id.n) return;
   if (id.n <= USER_MOST) { field_raw(w, SPAN("user"), t->user.text); return; }
-  struct sha256 s;
-  unsigned char digest[SHA256_SIZE];
   char hex[SHA256_HEX];
-  sha256_init(&s);
-  sha256_feed(&s, id);
-  sha256_end(&s, digest);
-  sha256_hex(digest, hex);
+  sha256_hex_of(id, hex);
   talk_lose(t, t->user_place, SPAN("user_id"));
   field_str(w, SPAN("user"), span_cstr(hex));
 }

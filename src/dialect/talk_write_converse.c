@@ -94,13 +94,8 @@ static void pdf_write(struct talk *t, struct json_writer *w, const struct part *
 static struct span id_of(struct talk *t, struct span id) {
   struct span narrow = id_narrow(t->arena, id);
   if (narrow.n <= ID_MOST) return narrow;
-  struct sha256 s;
-  unsigned char digest[SHA256_SIZE];
   char hex[SHA256_HEX];
-  sha256_init(&s);
-  sha256_feed(&s, id);
-  sha256_end(&s, digest);
-  sha256_hex(digest, hex);
+  sha256_hex_of(id, hex);
   return arena_printf(t->arena, "weirh_%.*s", ID_MOST - 6, hex);
 }
 
@@ -172,12 +167,7 @@ static void part_write(struct talk *t, struct json_writer *w, const struct part 
 
 /* ---- turns */
 static void turns_write(struct talk *t, struct json_writer *w) {
-  struct place messages = { NULL, SPAN("messages"), 0 };
-  talk_merge(t);
-  if (!t->turns || t->turns->role != ROLE_USER) {
-    talk_refuse(t, t->turns ? t->turns->place : &messages, (struct span){ 0 }, "the first message that is no instruction must be the user's");
-    return;
-  }
+  if (!talk_alternates(t)) return;
   field_array(w, SPAN("messages"));
   for (const struct turn *turn = t->turns; turn; turn = turn->next) {
     json_begin(w, '{');
@@ -192,13 +182,7 @@ static void turns_write(struct talk *t, struct json_writer *w) {
 }
 
 static void system_write(struct talk *t, struct json_writer *w) {
-  bool any = false;
-  talk_ask_json(t);
-  for (const struct part *p = t->system; p; p = p->next) {
-    any |= !part_says_nothing(p);
-    if (p->kind != PART_TEXT) talk_refuse(t, p->place, SPAN("system"), "instructions hold text alone");
-  }
-  if (!any) return;
+  if (!talk_instructs(t)) return;
   field_array(w, SPAN("system"));
   for (const struct part *p = t->system; p; p = p->next) part_write(t, w, p);
   json_end(w, ']');

@@ -16,19 +16,9 @@ static enum thinks thinks_of(struct span model) {
 static bool is_pro(struct span model) { return span_search(model, SPAN("-pro")) < model.n; }
 
 /* ---- parts */
-static void cache_lose(struct talk *t, const struct part *p) {
-  if (json_given(p->cache)) talk_lose(t, p->place, SPAN("cache_control"));
-}
-
 /* raw: content of a JSON string */
 static void signature_write(struct json_writer *w, struct span raw) {
-  struct buf quoted = { 0 };
-  if (!raw.n) return;
-  buf_byte(&quoted, '"');
-  buf_add(&quoted, raw);
-  buf_byte(&quoted, '"');
-  field_raw(w, SPAN("thoughtSignature"), buf_span(&quoted));
-  buf_free(&quoted);
+  if (raw.n) field_quoted(w, SPAN("thoughtSignature"), raw);
 }
 
 static void text_write(struct json_writer *w, struct json text, struct span signature) {
@@ -120,14 +110,14 @@ static void result_write(struct talk *t, struct json_writer *w, const struct tur
   struct json name = name_of_call(t, turn, p->id);
   bool any = false;
   if (name.type != JSON_STRING) { talk_wrong(t, p->place, "answers a call that stands nowhere before it"); return; }
-  cache_lose(t, p);
+  part_lose_cache(t, p);
   json_begin(w, '{');
   field_object(w, SPAN("functionResponse"));
   if (p->id.n) field_str(w, SPAN("id"), p->id);
   field_raw(w, SPAN("name"), name.text);
   result_text(w, p);
   for (const struct part *in = p->inner; in; in = in->next) {
-    cache_lose(t, in);
+    part_lose_cache(t, in);
     if (!is_media(in) || !holds_media) continue;
     if (!any) field_array(w, SPAN("parts"));
     any = true;
@@ -182,7 +172,7 @@ static void user_write(struct talk *t, struct json_writer *w, const struct turn 
   results_write(t, w, turn);
   for (const struct part *p = turn->parts; p; p = p->next) {
     if (p->kind == PART_RESULT) continue;
-    cache_lose(t, p);
+    part_lose_cache(t, p);
     if (is_text(p)) text_write(w, p->text, (struct span){ NULL, 0 });
     else if (is_media(p)) media_write(t, w, p);
   }
@@ -245,7 +235,7 @@ static struct signed_turn signed_of(const struct turn *turn) {
 static void model_write(struct talk *t, struct json_writer *w, const struct turn *turn) {
   struct signed_turn s = signed_of(turn);
   for (const struct part *p = turn->parts; p; p = p->next) {
-    cache_lose(t, p);
+    part_lose_cache(t, p);
     if (p->kind == PART_REFUSAL) talk_lose(t, p->place, SPAN("refusal"));
     if (is_text(p)) text_write(w, p->text, p == s.text ? s.of_text : (struct span){ NULL, 0 });
     else if (p->kind == PART_CALL) call_write(w, p, call_signature(t, &s, p));
@@ -276,7 +266,7 @@ static void turns_write(struct talk *t, struct json_writer *w) {
 static void system_write(struct talk *t, struct json_writer *w) {
   bool any = false;
   for (const struct part *p = t->system; p; p = p->next) {
-    cache_lose(t, p);
+    part_lose_cache(t, p);
     if (p->kind != PART_TEXT) talk_refuse(t, p->place, SPAN("system"), "instructions hold text alone");
     else any |= string_full(p->text);
   }

@@ -130,7 +130,7 @@ static bool has_words(const struct turn *turn) {
   return false;
 }
 
-void talk_merge(struct talk *t) {
+static void turns_merge(struct talk *t) {
   struct turn *last = NULL, **link = &t->turns;
   for (struct turn *turn = t->turns; turn; turn = turn->next) {
     if (turn->role == ROLE_SYSTEM) mark_system(t, turn);
@@ -148,13 +148,16 @@ void talk_merge(struct talk *t) {
   *link = NULL;
 }
 
-static void turns_write(struct talk *t, struct json_writer *w) {
+bool talk_alternates(struct talk *t) {
   struct place messages = { NULL, SPAN("messages"), 0 };
-  talk_merge(t);
-  if (!t->turns || t->turns->role != ROLE_USER) {
-    talk_refuse(t, t->turns ? t->turns->place : &messages, (struct span){ 0 }, "the first message that is no instruction must be the user's");
-    return;
-  }
+  turns_merge(t);
+  if (t->turns && t->turns->role == ROLE_USER) return true;
+  talk_refuse(t, t->turns ? t->turns->place : &messages, (struct span){ 0 }, "the first message that is no instruction must be the user's");
+  return false;
+}
+
+static void turns_write(struct talk *t, struct json_writer *w) {
+  if (!talk_alternates(t)) return;
   field_array(w, SPAN("messages"));
   for (const struct turn *turn = t->turns; turn; turn = turn->next) {
     json_begin(w, '{');
@@ -166,21 +169,25 @@ static void turns_write(struct talk *t, struct json_writer *w) {
   json_end(w, ']');
 }
 
-void talk_ask_json(struct talk *t) {
+static void ask_json(struct talk *t) {
   if (t->format != FORMAT_JSON) return;
   talk_lose(t, t->format_place, SPAN("response_format"));
   part_add(t, &t->system_end, PART_TEXT, t->format_place)->text =
     talk_quoted(t, SPAN("Answer with one JSON object and nothing else: no text before or behind it, no code fence."));
 }
 
-static void system_write(struct talk *t, struct json_writer *w) {
-  talk_ask_json(t);
+bool talk_instructs(struct talk *t) {
   bool any = false;
+  ask_json(t);
   for (const struct part *p = t->system; p; p = p->next) {
     any |= !part_says_nothing(p);
     if (p->kind != PART_TEXT) talk_refuse(t, p->place, SPAN("system"), "instructions hold text alone");
   }
-  if (!any) return;
+  return any;
+}
+
+static void system_write(struct talk *t, struct json_writer *w) {
+  if (!talk_instructs(t)) return;
   json_key(w, SPAN("system"));
   if (!t->system->next && t->system->plain) { json_raw(w, t->system->text.text); return; }
   json_begin(w, '[');

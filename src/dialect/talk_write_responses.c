@@ -5,11 +5,6 @@
 
 enum { LIMIT_LEAST = TRANSLATE_LEAST, USER_MOST = 64 };
 
-/* Caches are kept without being asked there. */
-static void cache_lose(struct talk *t, const struct part *p) {
-  if (json_given(p->cache)) talk_lose(t, p->place, SPAN("cache_control"));
-}
-
 /* ---- parts of a message, or of a tool's output */
 static void text_part(struct json_writer *w, struct span type, struct span member, struct json text) {
   json_begin(w, '{');
@@ -18,19 +13,11 @@ static void text_part(struct json_writer *w, struct span type, struct span membe
   json_end(w, '}');
 }
 
-static void data_write(struct json_writer *w, struct span name, struct span mime, struct span data) {
-  struct buf url = { 0 };
-  buf_printf(&url, "data:%.*s;base64,", SPAN_FMT(mime));
-  buf_add(&url, data);
-  field_str(w, name, buf_span(&url));
-  buf_free(&url);
-}
-
 static void image_part(struct json_writer *w, const struct part *p) {
   json_begin(w, '{');
   field_str(w, SPAN("type"), SPAN("input_image"));
   if (p->url.type == JSON_STRING) field_raw(w, SPAN("image_url"), p->url.text);
-  else data_write(w, SPAN("image_url"), p->mime, p->data);
+  else field_data_url(w, SPAN("image_url"), p->mime, p->data);
   if (p->detail.type == JSON_STRING) field_raw(w, SPAN("detail"), p->detail.text);
   else field_str(w, SPAN("detail"), SPAN("auto"));
   json_end(w, '}');
@@ -42,7 +29,7 @@ static void file_part(struct json_writer *w, const struct part *p) {
   field_str(w, SPAN("type"), SPAN("input_file"));
   if (p->file.type == JSON_STRING) field_raw(w, SPAN("file_id"), p->file.text);
   else if (p->url.type == JSON_STRING) field_raw(w, SPAN("file_url"), p->url.text);
-  else data_write(w, SPAN("file_data"), p->kind == PART_PDF ? SPAN("application/pdf") : p->mime, p->data);
+  else field_data_url(w, SPAN("file_data"), p->kind == PART_PDF ? SPAN("application/pdf") : p->mime, p->data);
   if (string_full(p->text)) field_raw(w, SPAN("filename"), p->text.text);
   else if (inline_) field_str(w, SPAN("filename"), p->kind == PART_PDF ? SPAN("document.pdf") : SPAN("file"));
   json_end(w, '}');
@@ -51,7 +38,7 @@ static void file_part(struct json_writer *w, const struct part *p) {
 static bool is_input(const struct part *p) { return p->kind == PART_TEXT || p->kind == PART_IMAGE || p->kind == PART_PDF || p->kind == PART_FILE; }
 
 static void input_part(struct talk *t, struct json_writer *w, const struct part *p) {
-  cache_lose(t, p);
+  part_lose_cache(t, p);
   if (p->kind == PART_TEXT) text_part(w, SPAN("input_text"), SPAN("text"), p->text);
   else if (p->kind == PART_IMAGE) image_part(w, p);
   else file_part(w, p);
@@ -74,7 +61,7 @@ static void input_message(struct talk *t, struct json_writer *w, struct span rol
   const struct part *first = *p;
   message_begin(w, role);
   if (first->plain && (!first->next || !is_input(first->next))) {
-    cache_lose(t, first);
+    part_lose_cache(t, first);
     json_raw(w, first->text.text);
     *p = first->next;
   } else {
@@ -89,7 +76,7 @@ static void result_item(struct talk *t, struct json_writer *w, const struct part
   const struct part *only = result->inner;
   struct span before = result->error ? SPAN("error: ") : SPAN("");
   if (result->error) talk_lose(t, result->place, SPAN("is_error"));
-  cache_lose(t, result);
+  part_lose_cache(t, result);
   item_begin(w, result->custom ? SPAN("custom_tool_call_output") : SPAN("function_call_output"));
   field_str(w, SPAN("call_id"), result->id);
   json_key(w, SPAN("output"));
@@ -121,7 +108,7 @@ static void user_items(struct talk *t, struct json_writer *w, const struct turn 
 }
 
 static void call_item(struct talk *t, struct json_writer *w, const struct part *p) {
-  cache_lose(t, p);
+  part_lose_cache(t, p);
   item_begin(w, p->custom ? SPAN("custom_tool_call") : SPAN("function_call"));
   field_str(w, SPAN("call_id"), p->id);
   field_raw(w, SPAN("name"), p->name.text);
@@ -156,7 +143,7 @@ static void assistant_items(struct talk *t, struct json_writer *w, const struct 
     message_begin(w, SPAN("assistant"));
     json_begin(w, '[');
     for (; p && (p->kind == PART_TEXT || p->kind == PART_REFUSAL); p = p->next) {
-      cache_lose(t, p);
+      part_lose_cache(t, p);
       if (p->kind == PART_TEXT) text_part(w, SPAN("output_text"), SPAN("text"), p->text);
       else text_part(w, SPAN("refusal"), SPAN("refusal"), p->text);
     }
@@ -176,7 +163,7 @@ static void instructions_write(struct talk *t, struct json_writer *w) {
   instructions_check(t, t->system);
   if (t->failed || !t->system || !t->turns) return;
   for (const struct part *p = t->system; p; p = p->next) {
-    cache_lose(t, p);
+    part_lose_cache(t, p);
     if (p->kind != PART_TEXT) continue;
     buf_add(&all, buf_size(&all) ? SPAN("\\n\\n") : SPAN("\""));
     buf_add(&all, string_raw(p->text));
@@ -346,13 +333,8 @@ static void user_write(struct talk *t, struct json_writer *w) {
   if (string_full(other)) field_raw(w, SPAN("user"), other.text);
   if (!id.n) return;
   if (t->from == DIALECT_MESSAGES && id.n > USER_MOST) {
-    struct sha256 s;
-    unsigned char digest[SHA256_SIZE];
     char hex[SHA256_HEX];
-    sha256_init(&s);
-    sha256_feed(&s, id);
-    sha256_end(&s, digest);
-    sha256_hex(digest, hex);
+    sha256_hex_of(id, hex);
     talk_lose(t, t->user_place, SPAN("user_id"));
     field_str(w, name, span_cstr(hex));
   } else {

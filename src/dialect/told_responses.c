@@ -83,15 +83,7 @@ static void said(struct walk *w, struct told_part *p, struct span string) {
   if (told_room(w->t, text.n)) buf_add(&p->text, text);
 }
 
-static struct span quoted(struct walk *w, const struct buf *text) {
-  struct buf b = { 0 };
-  buf_byte(&b, '"');
-  buf_add(&b, buf_span(text));
-  buf_byte(&b, '"');
-  struct span s = arena_copy(w->c->arena, buf_span(&b));
-  buf_free(&b);
-  return s;
-}
+static struct span quoted(struct walk *w, const struct buf *text) { return string_of(w->c->arena, buf_span(text)).text; }
 
 /* A piece of a text. */
 static void walk_piece(struct walk *w, const struct told_family *f, int item, int index, struct json holder, struct json v) {

@@ -7,13 +7,8 @@
 static bool plain(char c) { return (c >= '0' && c <= '9') || (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || (c && strchr("-_.~/", c)); }
 
 static void add_hash(struct buf *b, struct span s) {
-  struct sha256 h;
-  unsigned char digest[SHA256_SIZE];
   char hex[SHA256_HEX];
-  sha256_init(&h);
-  sha256_feed(&h, s);
-  sha256_end(&h, digest);
-  sha256_hex(digest, hex);
+  sha256_hex_of(s, hex);
   buf_add(b, span_cstr(hex));
 }
 

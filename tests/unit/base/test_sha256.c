@@ -16,6 +16,8 @@ static void digest_is(const char *hex, struct span bytes, size_t step) {
   sha256_end(&s, out);
   sha256_hex(out, text);
   assert_string_equal(text, hex);
+  sha256_hex_of(bytes, text);
+  assert_string_equal(text, hex);
 }
 
 /* FIPS 180-4 and its examples. */
