@@ -236,6 +236,8 @@ enum policy_result policy_run_resume(struct policy_run *run, const struct policy
 void policy_run_cancel(struct policy_run *run);
 /* Of a run that waits, with a tape that plays: the answer it got then. False: it is not on the tape, and *out is one that failed. */
 bool tape_played(const struct policy_run *run, struct arena *a, struct policy_answer *out);
+/* on_response refused or replaced an answer, which is kept nowhere then: puts that on the tape. t may be NULL. */
+void tape_verdict(struct policy_tape *t, struct span target, const struct decision *d);
 /* The hot one: on_chunk for one delta. out->text of a REPLACE lives in req->scratch. */
 enum decision_kind policy_chunk(struct policy_vm *vm, struct policy_req *req, const struct delta *d,
                                 struct decision *out);

@@ -1,25 +1,11 @@
 /* again.c: what policies would decide for a request of the ledger. They see the request as far as it was kept, and of the world what was
    recorded; faults of targets come from the record, in its order. Nothing is sent, and no counter of this machine is touched. */
-#include "again.h"
+#include "again_play.h"
 #include "../gateway/exchange.h"
 #include "../gateway/worker.h"
-#include "weir/tape.h"
 #include "weir/vm.h"
 
-struct play {
-  struct again *out;
-  struct arena *arena;
-  const struct ledger_row *row;
-  const struct ledger_kept *kept;
-  struct conf *conf;
-  struct policy_vm *vm;
-  struct policy_req req;
-  struct policy_tape tape;
-  struct route route;
-  struct json_iter failed;            /* of the record, those not met yet */
-};
-
-static void say(struct play *p, struct span text) {
+void play_say(struct play *p, struct span text) {
   struct again_step *s = arena_alloc(p->arena, sizeof *s);
   *s = (struct again_step){ NULL, text };
   *p->out->last = s;
@@ -92,7 +78,7 @@ static void request_of(struct play *p) {
 }
 
 /* ---- hooks */
-static const struct decision *hook(struct play *p, struct policy_run *run, enum hook h, const struct policy_subject *s) {
+const struct decision *play_hook(struct play *p, struct policy_run *run, enum hook h, const struct policy_subject *s) {
   enum policy_result r = POLICY_DONE;
   *run = (struct policy_run){ .decision = { .kind = DECIDE_PASS, .retry_after = -1 } };
   if (policy_has(p->vm, h)) r = policy_run_start(p->vm, run, h, s);
@@ -104,8 +90,8 @@ static const struct decision *hook(struct play *p, struct policy_run *run, enum 
   return &run->decision;
 }
 
-static struct span denial(struct play *p, const struct decision *d) {
-  say(p, arena_printf(p->arena, "%.*s denies with %d: %.*s", SPAN_FMT(d->policy), d->status, SPAN_FMT(d->message)));
+struct span play_denial(struct play *p, const struct decision *d) {
+  play_say(p, arena_printf(p->arena, "%.*s denies with %d: %.*s", SPAN_FMT(d->policy), d->status, SPAN_FMT(d->message)));
   return d->error ? SPAN("internal") : d->word.n ? arena_copy(p->arena, d->word) : SPAN("denied");
 }
 
@@ -113,18 +99,18 @@ static struct span denial(struct play *p, const struct decision *d) {
 static bool on_request(struct play *p) {
   struct policy_run run;
   struct policy_subject s = { .req = &p->req };
-  const struct decision *d = hook(p, &run, HOOK_REQUEST, &s);
+  const struct decision *d = play_hook(p, &run, HOOK_REQUEST, &s);
   int status = 0;
-  if (d->kind == DECIDE_DENY) return p->out->outcome = denial(p, d), false;
+  if (d->kind == DECIDE_DENY) return p->out->outcome = play_denial(p, d), false;
   if (d->kind == DECIDE_ANSWER) {
-    say(p, arena_printf(p->arena, "%.*s answers itself", SPAN_FMT(d->policy)));
+    play_say(p, arena_printf(p->arena, "%.*s answers itself", SPAN_FMT(d->policy)));
     return p->out->outcome = SPAN("answered"), false;
   }
   const struct operation_info *o = p->req.operation ? p->req.operation : operation_info(OP_CHAT);
   const char *refused = p->req.target_count ? route_names(p->conf, o, p->req.targets, p->req.target_count, p->arena, &p->route, &status)
                                             : route_model(p->conf, o, p->req.model, p->arena, &p->route, &status);
   if (!refused) return true;
-  say(p, arena_printf(p->arena, "refused with %d: %s", status, refused));
+  play_say(p, arena_printf(p->arena, "refused with %d: %s", status, refused));
   return p->out->outcome = SPAN("refused"), false;
 }
 
@@ -146,13 +132,13 @@ static bool fault_of(struct play *p, struct span target, struct policy_fault *ou
   return false;
 }
 
-static enum decision_kind on_failure(struct play *p, struct policy_attempt *view, struct policy_fault *f, uint32_t next_on) {
+static enum decision_kind on_failure(struct play *p, struct policy_attempt *view, struct policy_fault *f, const char *was, uint32_t next_on) {
   struct policy_run run;
   struct policy_subject s = { .req = &p->req, .attempt = view, .fault = f };
-  const struct decision *d = hook(p, &run, HOOK_FAILURE, &s);
+  const struct decision *d = play_hook(p, &run, HOOK_FAILURE, &s);
   enum decision_kind kind = d->kind == DECIDE_PASS ? next_on & 1u << f->kind ? DECIDE_NEXT : DECIDE_FAIL : d->kind;
   const char *does = kind == DECIDE_RETRY ? "is tried again" : kind == DECIDE_NEXT ? "the next one" : "that is the end";
-  say(p, arena_printf(p->arena, "%.*s: %s, as it was; %s%s%.*s", SPAN_FMT(f->target), fault_word(f->kind), does, d->kind == DECIDE_PASS ? "" : ", says ",
+  play_say(p, arena_printf(p->arena, "%.*s: %s%s; %s%s%.*s", SPAN_FMT(f->target), fault_word(f->kind), was, does, d->kind == DECIDE_PASS ? "" : ", says ",
                       SPAN_FMT(d->kind == DECIDE_PASS ? (struct span){ 0 } : d->policy)));
   return kind;
 }
@@ -167,20 +153,26 @@ static enum attempt_end attempt(struct play *p, const struct candidate *c, unsig
   struct policy_subject s = { .req = &p->req, .attempt = &view };
   struct policy_run run;
   struct policy_fault fault;
-  const struct decision *d = hook(p, &run, HOOK_ATTEMPT, &s);
+  const char *was = ", as it was";
+  const struct decision *d = play_hook(p, &run, HOOK_ATTEMPT, &s);
   if (d->kind == DECIDE_SKIP || (d->kind == DECIDE_DENY && d->word.n && !d->error)) {
-    say(p, arena_printf(p->arena, "%.*s is left out by %.*s: %.*s", SPAN_FMT(c->name), SPAN_FMT(d->policy), SPAN_FMT(d->message)));
+    play_say(p, arena_printf(p->arena, "%.*s is left out by %.*s: %.*s", SPAN_FMT(c->name), SPAN_FMT(d->policy), SPAN_FMT(d->message)));
     p->out->outcome = SPAN("nothing left");
     return NEXT;
   }
-  if (d->kind == DECIDE_DENY) return p->out->outcome = denial(p, d), ENDED;
+  if (d->kind == DECIDE_DENY) return p->out->outcome = play_denial(p, d), ENDED;
   if (!fault_of(p, c->name, &fault)) {
-    say(p, arena_printf(p->arena, "%.*s is asked", SPAN_FMT(c->name)));
-    return p->out->outcome = arena_copy(p->arena, c->name), ENDED;
+    play_say(p, arena_printf(p->arena, "%.*s is asked", SPAN_FMT(c->name)));
+    p->out->outcome = arena_copy(p->arena, c->name);
+    if (play_judge(p, &view) != JUDGED_BAD) return ENDED;
+    fault = (struct policy_fault){ .kind = FAULT_INVALID, .status = (int)p->row->number[L_STATUS], .target = c->name, .phase = "head", .retry_after = -1 };
+    was = "";
+  } else if (fault.kind == FAULT_INVALID) {
+    play_refused(p, c->name);
   }
   p->out->outcome = arena_printf(p->arena, "%s", fault_word(fault.kind));
   p->req.attempts = number;
-  enum decision_kind kind = on_failure(p, &view, &fault, next_on);
+  enum decision_kind kind = on_failure(p, &view, &fault, was, next_on);
   return kind == DECIDE_RETRY ? RETRY : kind == DECIDE_NEXT ? NEXT : ENDED;
 }
 
@@ -196,9 +188,9 @@ static void attempts(struct play *p) {
 
 static void tell_changes(struct play *p) {
   for (const struct policy_edit *e = p->req.edits; e; e = e->next)
-    say(p, e->json.p ? arena_printf(p->arena, "sets %.*s to %.*s", SPAN_FMT(e->word), SPAN_FMT(e->json)) : arena_printf(p->arena, "leaves %.*s out", SPAN_FMT(e->word)));
+    play_say(p, e->json.p ? arena_printf(p->arena, "sets %.*s to %.*s", SPAN_FMT(e->word), SPAN_FMT(e->json)) : arena_printf(p->arena, "leaves %.*s out", SPAN_FMT(e->word)));
   for (const struct policy_note *n = p->req.notes; n; n = n->next)
-    say(p, arena_printf(p->arena, "notes %.*s = %.*s", SPAN_FMT(n->key), SPAN_FMT(n->value)));
+    play_say(p, arena_printf(p->arena, "notes %.*s = %.*s", SPAN_FMT(n->key), SPAN_FMT(n->value)));
 }
 
 static void run_all(struct play *p) {
@@ -209,6 +201,7 @@ static void run_all(struct play *p) {
   tell_changes(p);
   p->out->missing = p->tape.missing;
   p->out->cut = p->tape.full;
+  p->out->chunks = p->req.stream && policy_has(p->vm, HOOK_CHUNK);
   policy_req_end(&p->req);
 }
 
@@ -217,11 +210,11 @@ bool again_run(struct again *out, struct arena *a, struct conf *c, const struct 
   struct play *p = arena_zero(a, sizeof *p);
   *out = (struct again){ .arena = a };
   out->last = &out->steps;
-  *p = (struct play){ .out = out, .arena = a, .row = row, .kept = kept, .conf = c };
+  *p = (struct play){ .out = out, .arena = a, .row = row, .kept = kept && kept->request.n && !kept->cut ? kept : NULL, .cut = kept && kept->cut, .conf = c };
   policy_world_begin();
   p->vm = policy_vm_new(c, &errors, NULL);
   bool good = p->vm && tape_play(&p->tape, row->text[L_READS]);
-  if (!p->vm) say(p, arena_printf(a, "the policies do not load: %.*s", SPAN_FMT(span_trim(buf_span(&errors)))));
+  if (!p->vm) play_say(p, arena_printf(a, "the policies do not load: %.*s", SPAN_FMT(span_trim(buf_span(&errors)))));
   if (good) {
     policy_set_clock(p->vm, begun_at, p);
     request_of(p);

@@ -92,7 +92,7 @@ static void say_end(struct why *w, const struct ledger_row *row) {
   if (row->number[L_COST] >= 0) say("cost", arena_printf(&w->arena, "USD %.*s%s", SPAN_FMT(money_span(row->number[L_COST], text)), row->number[L_ORPHAN] == 1 ? ", as it was reserved" : ""));
   if (row->number[L_UNPRICED] == 1) say("cost", SPAN("of some attempt it is not known: no price, or no usage"));
   if (row->number[L_ESTIMATE] >= 0) say("reserved", arena_printf(&w->arena, "USD %.*s at most for one attempt", SPAN_FMT(money_span(row->number[L_ESTIMATE], text))));
-  if (limit >= 0) say("limit", arena_printf(&w->arena, "%lld tokens of output, set by a budget", (long long)limit));
+  if (limit >= 0) say("limit", arena_printf(&w->arena, "%lld tokens of output, set by weir", (long long)limit));
   say("left out", row->text[L_LOSS]);
   say("notes", row->text[L_NOTES]);
   say("read", row->text[L_READS]);
@@ -100,7 +100,8 @@ static void say_end(struct why *w, const struct ledger_row *row) {
 
 static void say_contents(struct why *w, const struct ledger_row *row) {
   w->kept = (struct ledger_kept){ 0 };
-  w->kept_whole = ledger_read_contents(w->reader, row->text[L_ID], row->number[L_SEQUENCE], &w->arena, &w->kept) && !w->kept.cut && w->kept.request.n;
+  bool there = ledger_read_contents(w->reader, row->text[L_ID], row->number[L_SEQUENCE], &w->arena, &w->kept);
+  w->kept_whole = there && !w->kept.cut && w->kept.request.n;
   say("request", w->kept.request);
   say("answer", w->kept.answer);
   if (w->kept.cut) say("", SPAN("(cut: there was more than is kept)"));
@@ -144,6 +145,8 @@ static void say_again(struct why *w, const char *what, const struct again *g, co
   if (span_eq(g->outcome, was)) say("", arena_printf(&w->arena, "as it was: %.*s", SPAN_FMT(was)));
   else if (counted) say("", SPAN("then a budget or limit had no room for what it might need, which is not reserved again"));
   else if (!later) say("differs", arena_printf(&w->arena, "it was %.*s, and would be %.*s", SPAN_FMT(was), SPAN_FMT(g->outcome)));
+  if (g->unjudged) say("not known", arena_printf(&w->arena, "what on_response decides: %s", g->unjudged));
+  if (g->chunks) say("not run", SPAN("on_chunk, which sees each piece of a stream"));
   if (g->missing) say("not known", arena_printf(&w->arena, "%u reading%s that policies made now and not then", g->missing, g->missing == 1 ? "" : "s"));
   if (g->cut) say("not known", SPAN("some of what policies read then: it was more than is kept"));
 }
@@ -151,16 +154,18 @@ static void say_again(struct why *w, const char *what, const struct again *g, co
 static void decide_again(struct why *w, const struct ledger_row *row, const char *what, struct conf *c) {
   struct again g;
   if (!c->use_count || row->number[L_ORPHAN] == 1) return;
-  if (again_run(&g, &w->arena, c, row, w->kept_whole ? &w->kept : NULL)) say_again(w, what, &g, row);
+  if (again_run(&g, &w->arena, c, row, &w->kept)) say_again(w, what, &g, row);
   else for (const struct again_step *s = g.steps; s; s = s->next) say("not run", s->text);
 }
 
 static void say_unseen(struct why *w, const struct conf *c) {
   struct buf names = { 0 };
+  const struct span secret = SPAN("[secret]");
+  bool hidden = span_search(w->kept.request, secret) < w->kept.request.n || span_search(w->kept.answer, secret) < w->kept.answer.n;
   for (size_t i = 0; i < c->use_count; i++) buf_printf(&names, "%s%.*s", i ? ", " : "", SPAN_FMT(c->uses[i].name));
   if (c->use_count)
-    say("not seen", arena_printf(&w->arena, "by the policies %.*s: the request's %sheaders, and the answer%s", SPAN_FMT(buf_span(&names)),
-                                  w->kept_whole ? "" : "messages and ", w->kept_whole ? "" : ", which are not kept"));
+    say("not seen", arena_printf(&w->arena, "by the policies %.*s: the %sheaders of the request and of the answer, which are not kept%s", SPAN_FMT(buf_span(&names)),
+                                  w->kept_whole ? "" : "messages and ", hidden ? "; and what stands as [secret]" : ""));
   buf_free(&names);
 }
 
@@ -189,7 +194,7 @@ static void again(struct why *w, const struct ledger_row *row) {
 static void now(struct why *w, const struct ledger_row *row) {
   struct again g;
   if (!w->now || row->number[L_ORPHAN] == 1 || row->number[L_RAW] == 1 || !row->text[L_MODEL].n || span_eq(span_cstr(w->now->hash), row->text[L_CONF])) return;
-  if (again_run(&g, &w->arena, w->now, row, w->kept_whole ? &w->kept : NULL)) say_again(w, "now", &g, row);
+  if (again_run(&g, &w->arena, w->now, row, &w->kept)) say_again(w, "now", &g, row);
   else for (const struct again_step *s = g.steps; s; s = s->next) say("not run", s->text);
 }
 

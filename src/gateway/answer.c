@@ -211,6 +211,7 @@ void answer_text_of_weir(struct exchange *x, struct span text, struct span json)
   if (json.p) buf_add(&body, json);
   else if (x->req.operation) answer_write(x->req.operation, stream, span_cstr(x->id), x->served_model.n ? x->served_model : x->req.model, text, time(NULL), &body);
   else buf_add(&body, text);
+  if (x->attempts[0]) x->target_name = arena_copy(&x->arena, x->attempts[0]->target.name);         /* it answered, a policy put this in its place */
   if (!x->started) {
     buf_add(&head, stream ? SPAN("content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n") : SPAN("content-type: application/json\r\n"));
     own_headers(x, &head);

@@ -266,8 +266,10 @@ static void read_whole(struct attempt *a) {
     body = buf_span(&a->window);
   }
   if (exchange_has(x, HOOK_RESPONSE)) {
+    struct answer_facts client = f;                      /* policies read it in the client's words */
+    if (a->foreign) answer_read(x->req.operation, body, &client);
     a->response = arena_alloc(&a->arena, sizeof *a->response);
-    *a->response = (struct policy_response){ .status = a->status, .head = a->head, .body = body, .model = f.model, .finish = f.finish, .usage = f.usage, .done = true };
+    *a->response = (struct policy_response){ .status = a->status, .head = a->head, .body = body, .model = f.model, .finish = client.finish, .usage = f.usage, .done = true };
   }
   a->phase_due_ms = 0;
   exchange_answer_ready(x);

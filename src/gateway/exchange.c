@@ -645,6 +645,7 @@ static bool on_response(struct exchange *x) {
     struct policy_subject s = { .req = &x->req, .attempt = &a->view, .response = a->response };
     if (!hook_ready(x, HOOK_RESPONSE, &s) || denied(x)) return false;
     const struct decision *d = &x->run->decision;
+    if (d->kind == DECIDE_REJECT || d->kind == DECIDE_REPLACE) tape_verdict(x->req.tape, a->target.name, d);
     if (d->kind == DECIDE_REJECT) {
       char *why = arena_cstr(&x->arena, d->message);
       attempt_fault(a, FAULT_INVALID, a->stream ? "first_event" : "head", why);

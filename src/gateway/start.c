@@ -1,4 +1,5 @@
 /* start.c: the held start of a stream as on_response sees it: what was said in it, and how much more a policy wants of it. */
+#include "start.h"
 #include "attempt.h"
 #include "exchange.h"
 #include "worker.h"
@@ -11,6 +12,7 @@ struct start_tool {
   struct buf arguments;
 };
 struct start {
+  const struct operation_info *operation;
   struct told *told;                  /* tells what is said for the first time from what is said again */
   struct buf text, thinking;
   struct start_tool *tools;
@@ -21,6 +23,13 @@ struct start {
   bool wanting;                       /* the wish counts; else the first real event is enough */
   bool done;                          /* the stream has ended */
 };
+
+struct start *start_new(const struct operation_info *o, size_t most) {
+  struct start *s = mem_zero(sizeof *s);
+  s->operation = o;
+  s->told = told_new(o, most);
+  return s;
+}
 
 void start_free(struct start *s) {
   if (!s) return;
@@ -51,40 +60,40 @@ static struct span plain(struct json v, struct arena *a) {
   return v.type == JSON_NONE ? (struct span){ NULL, 0 } : text;
 }
 
-static void add_tool(struct attempt *a, struct start *s, const struct delta *d, struct arena *scratch) {
+static void add_tool(struct start *s, const struct delta *d, struct arena *a, struct arena *scratch) {
   struct start_tool *t = tool_of(s, d);
   if (!t) return;
-  if (d->tool_id.type == JSON_STRING && !t->id.n) t->id = arena_copy(&a->arena, plain(d->tool_id, scratch));
-  if (d->tool_name.type == JSON_STRING && !t->name.n) t->name = arena_copy(&a->arena, plain(d->tool_name, scratch));
+  if (d->tool_id.type == JSON_STRING && !t->id.n) t->id = arena_copy(a, plain(d->tool_id, scratch));
+  if (d->tool_name.type == JSON_STRING && !t->name.n) t->name = arena_copy(a, plain(d->tool_name, scratch));
   buf_add(&t->arguments, plain(d->tool_arguments, scratch));
 }
 
-void start_add(struct attempt *a, const struct sse_event *e, const struct event_facts *f) {
-  struct exchange *x = a->exchange;
-  struct arena *scratch = &x->worker->scratch;
+void start_event(struct start *s, const struct sse_event *e, const struct event_facts *f, struct delta deltas[DELTA_MOST], struct arena *a,
+                 struct arena *scratch) {
   struct json document;
-  if (!exchange_has(x, HOOK_RESPONSE)) return;
-  if (!a->start) a->start = mem_zero(sizeof *a->start);
-  struct start *s = a->start;
   s->pieces += (double)f->deltas;
   s->bytes += (double)f->delta_bytes;
   s->done |= f->terminal;
-  if (f->finish.n) s->finish = arena_copy(&a->arena, f->finish);
+  if (f->finish.n) s->finish = arena_copy(a, f->finish);
   struct span data = sse_data(e, scratch);
   if (!data.n || sse_is_done(e) || !json_read(data, &document, NULL)) return;
-  struct delta *deltas = worker_deltas(x->worker);
-  if (!s->told) s->told = told_new(x->req.operation, (size_t)exchange_setting(x, SET_MAX_ANSWER));
   int closed;
   size_t n = told_deltas(s->told, e->name, document, deltas, &closed);
   for (size_t i = 0; i < n; i++) {
     if (deltas[i].kind == DELTA_TEXT) buf_add(&s->text, plain(deltas[i].text, scratch));
     else if (deltas[i].kind == DELTA_THINKING) buf_add(&s->thinking, plain(deltas[i].text, scratch));
-    else if (deltas[i].kind == DELTA_TOOL) add_tool(a, s, &deltas[i], scratch);
+    else if (deltas[i].kind == DELTA_TOOL) add_tool(s, &deltas[i], a, scratch);
   }
 }
 
-/* The amounts that were named are all there. Time is another matter. */
-static bool met(const struct start *s, const struct hold_wish *w) {
+void start_add(struct attempt *a, const struct sse_event *e, const struct event_facts *f) {
+  struct exchange *x = a->exchange;
+  if (!exchange_has(x, HOOK_RESPONSE)) return;
+  if (!a->start) a->start = start_new(x->req.operation, (size_t)exchange_setting(x, SET_MAX_ANSWER));
+  start_event(a->start, e, f, worker_deltas(x->worker), &a->arena, &x->worker->scratch);
+}
+
+bool start_met(const struct start *s, const struct hold_wish *w) {
   bool amount = w->tokens >= 0 || w->bytes >= 0;
   return s->done || (!w->until_done && amount && s->pieces >= w->tokens && s->bytes >= w->bytes);
 }
@@ -93,32 +102,36 @@ bool start_wanting(const struct attempt *a) { return a->start && a->start->wanti
 
 bool start_enough(const struct attempt *a) {
   const struct start *s = a->start;
-  return met(s, &s->wish) || buf_size(&a->held) > (size_t)exchange_setting(a->exchange, SET_MAX_ANSWER);
+  return start_met(s, &s->wish) || buf_size(&a->held) > (size_t)exchange_setting(a->exchange, SET_MAX_ANSWER);
 }
 
 bool start_hold(struct attempt *a, const struct hold_wish *w) {
   struct start *s = a->start;
   bool over = buf_size(&a->held) > (size_t)exchange_setting(a->exchange, SET_MAX_ANSWER);
   bool time_only = w->tokens < 0 && w->bytes < 0 && !w->until_done;
-  if (!s || over || met(s, w) || w->seconds == 0 || (time_only && w->seconds < 0)) return false;
+  if (!s || over || start_met(s, w) || w->seconds == 0 || (time_only && w->seconds < 0)) return false;
   s->wish = *w;
   s->wanting = true;
   a->hold_due_ms = w->seconds > 0 ? a->exchange->worker->loop->now_ms + (uint64_t)(w->seconds * 1000) + 1 : 0;
   return true;
 }
 
-void start_show(struct attempt *a, struct policy_response *r) {
-  struct start *s = a->start;
+void start_tell(const struct start *s, struct arena *a, struct policy_response *r) {
   r->stream = true;
-  if (!s) return;
-  s->wanting = false;
   r->done = s->done;
   r->text = buf_span(&s->text);
   r->thinking = buf_span(&s->thinking);
   r->finish = s->finish;
   r->tool_count = s->tool_count;
-  struct policy_tool *tools = s->tool_count ? arena_alloc(&a->arena, s->tool_count * sizeof *tools) : NULL;
+  struct policy_tool *tools = s->tool_count ? arena_alloc(a, s->tool_count * sizeof *tools) : NULL;
   for (size_t i = 0; i < s->tool_count; i++)
     tools[i] = (struct policy_tool){ s->tools[i].id, s->tools[i].name, buf_span(&s->tools[i].arguments) };
   r->tools = tools;
+}
+
+void start_show(struct attempt *a, struct policy_response *r) {
+  r->stream = true;
+  if (!a->start) return;
+  a->start->wanting = false;
+  start_tell(a->start, &a->arena, r);
 }

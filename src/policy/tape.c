@@ -61,18 +61,32 @@ bool tape_play(struct policy_tape *t, struct span json) {
 /* What a budget or limit has room for is not recorded. */
 static bool cap_word(const char *what) { return !strcmp(what, "budget") || !strcmp(what, "tokens") || !strcmp(what, "requests") || !strcmp(what, "concurrent"); }
 
-struct json tape_take(struct policy_tape *t, const char *what, struct span name) {
-  struct json key, value = { 0 };
+/* The first entry of that kind and name that was not taken yet. */
+static size_t entry_of(const struct policy_tape *t, const char *what, struct span name, struct json *value) {
+  struct json key;
   if (name.n > TAPE_VALUE) name.n = TAPE_VALUE;
   for (size_t i = 0; i < t->count; i++) {
     struct json_iter at = json_iter(t->entries[i]);
-    if (t->used[i] || !json_next(&at, &key, &value) || !json_string_is(value, span_cstr(what))) continue;
-    if (!json_next(&at, &key, &value) || !json_string_is(value, name) || !json_next(&at, &key, &value)) continue;
-    t->used[i] = true;
-    return value;
+    if (t->used[i] || !json_next(&at, &key, value) || !json_string_is(*value, span_cstr(what))) continue;
+    if (json_next(&at, &key, value) && json_string_is(*value, name) && json_next(&at, &key, value)) return i;
   }
-  t->missing += !cap_word(what);
-  return (struct json){ 0 };
+  *value = (struct json){ 0 };
+  return t->count;
+}
+
+struct json tape_take(struct policy_tape *t, const char *what, struct span name) {
+  struct json value;
+  size_t i = entry_of(t, what, name, &value);
+  if (i < t->count) t->used[i] = true;
+  else t->missing += !cap_word(what);
+  return value;
+}
+
+struct json tape_skip(struct policy_tape *t, const char *what, struct span name) {
+  struct json value;
+  size_t n = entry_of(t, what, name, &value);
+  for (size_t i = 0; i <= n && n < t->count; i++) t->used[i] = true;
+  return value;
 }
 
 /* ---- for the bindings */
@@ -121,6 +135,21 @@ void tape_answer(const struct policy_run *run, const struct policy_answer *a) {
   else keep_ask(a, &w);
   json_end(&w, '}');
   tape_keep(t, run->wait.kind == WAIT_FETCH ? "fetch" : "ask", name_of(&run->wait), buf_span(&out));
+  buf_free(&out);
+}
+
+void tape_verdict(struct policy_tape *t, struct span target, const struct decision *d) {
+  enum { WHY_MOST = 512 };
+  struct buf out = { 0 };
+  struct json_writer w = { .out = &out };
+  struct span why = d->message;
+  if (!t) return;
+  if (why.n > WHY_MOST) why.n = WHY_MOST;
+  json_begin(&w, '[');
+  json_str(&w, d->policy);
+  json_str(&w, why);
+  json_end(&w, ']');
+  tape_keep(t, d->kind == DECIDE_REJECT ? "reject" : "replace", target, buf_span(&out));
   buf_free(&out);
 }
 

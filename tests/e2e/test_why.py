@@ -1,0 +1,115 @@
+"""`weir why` over answers: on_response runs again where the answer was kept, and says what it cannot know where not."""
+
+import json
+
+from harness import chat_provider, until
+from upstream import chat_answer, chat_events, messages_answer
+
+JUDGE = """local p, seen = {}, weir.shared "seen"
+function p.on_response(req, r)
+  local n = seen:add("n", 1)
+  req:note("saw" .. n, r.text:sub(1, 100) .. "|" .. tostring(r.done) .. "|" .. tostring(r.finish))
+  if r.text:find("bad", 1, true) then return weir.reject("it says bad, as number " .. n) end
+  if r.text:find("swap", 1, true) then return weir.replace("other words") end
+  if r.text:find("wait", 1, true) then return weir.hold { seconds = 0.05 } end
+  if not r.done and #r.text < 8 then return weir.hold { bytes = 8 } end
+end
+return p"""
+KEEP = 'ledger { contents = { model = "*" } }\n'
+
+
+def provider(request, peer):
+    asked = json.loads(request.body)
+    if request.target.endswith("/messages"):
+        peer.answer(messages_answer("A good one."))
+    elif asked.get("stream"):
+        peer.stream(*chat_events(*asked["messages"][0]["content"].split("_")))
+    else:
+        peer.answer(chat_answer("It is bad." if asked["model"] == "bad" else asked["messages"][0]["content"], model="m-1", usage={"prompt_tokens": 3, "completion_tokens": 4}))
+    return True
+
+
+def told(h, w, name):
+    r = h.run("why", name, "--config", w.file, env={"OPENAI_KEY": ""})
+    assert r.returncode == 0 and not r.stderr, r
+    return [" ".join(line.split()) for line in r.stdout.splitlines()]
+
+
+def start(h, more=KEEP):
+    up = h.upstream(provider)
+    base = chat_provider("a", up.url) + chat_provider("b", up.url) + 'model "m" { "a/bad", "b/good" }\nuse "judge"\n'
+    return h.weir(base + more, policies={"judge": JUDGE}), base
+
+
+def ask(w, name, text, model="a/good", stream=False):
+    body = {"model": model, "messages": [{"role": "user", "content": text}], "stream": stream}
+    return w.post("/v1/chat/completions", json.dumps(body).encode(), [("x-request-id", name)])
+
+
+def kept(h, w, count):
+    w.rows(count)
+    until(lambda: len(w.ledger("SELECT * FROM contents")) == count, 5 * h.slow, "contents")
+    return {r["id"]: r for r in w.ledger()}
+
+
+def noted(lines):
+    again = lines[: next((i for i, x in enumerate(lines) if x.startswith("now ")), None)]
+    return {k: v for k, v in (x.split("notes ", 1)[1].split(" = ", 1) for x in again if "notes " in x and " = " in x)}
+
+
+def test_answers_are_judged_again(h):
+    w, base = start(h)
+    assert ask(w, "whole", "All is well.").status == 200
+    assert ask(w, "second", "Second is well.", "m").status == 200
+    assert b"other words" in ask(w, "swapped", "swap this").body
+    assert ask(w, "stream", "Hel_lo. _How are_ you?", stream=True).status == 200
+    assert ask(w, "short", "Hi", stream=True).status == 200
+    assert ask(w, "timed", "wait a_ moment", stream=True).status == 200
+    assert ask(w, "refused", "this is bad").status == 502
+    rows = kept(h, w, 7)
+    for name, row in rows.items():
+        lines = told(h, w, name)
+        assert not any(x.startswith("differs") for x in lines), (name, lines)
+        rejudged = {k: v for k, v in json.loads(row["notes"]).items() if k in noted(lines)}
+        assert rejudged == noted(lines), (name, row["notes"], lines)  # the policy saw what it saw then
+        if name in ("whole", "stream", "short"):
+            assert f"as it was: {row['target']}" in lines and not any(x.startswith("not known") for x in lines) and noted(lines), (name, lines)
+    lines = told(h, w, "second")
+    assert "again a/bad answered, and judge refused that: it says bad, as number 2" in lines and "a/bad: invalid, as it was; the next one" in lines, lines
+    assert "the answer of b/good is judged, as it was kept" in lines and noted(lines) == {"saw3": "Second is well.|true|stop"}, lines
+    assert len(noted(told(h, w, "stream"))) == 2 and "Hello. How are|false|nil" in noted(told(h, w, "stream")).values(), told(h, w, "stream")
+    assert "Hi|true|stop" in noted(told(h, w, "short")).values()
+    lines = told(h, w, "swapped")
+    assert "judge put its own words in the place of the answer" in lines and "not known what on_response decides: an answer that was replaced is not kept" in lines, lines
+    assert "not known what on_response decides: how much of the stream had come when it was judged, which was a matter of time" in told(h, w, "timed")
+    assert "not known what on_response decides: an answer that was refused is not kept" in told(h, w, "refused")
+
+    w.policy("judge", JUDGE.replace('"bad"', '"well"').replace("return p", "function p.on_chunk() end\nreturn p"))  # now another one decides
+    assert w.reload()[0] == 0
+    lines = told(h, w, "whole")
+    assert "as it was: a/good" in lines and "judge refuses the answer of a/good: it says bad, as number 1" in lines, lines
+    assert "differs it was a/good, and would be invalid" in lines, lines
+    lines = told(h, w, "stream")
+    assert "not run on_chunk, which sees each piece of a stream" in lines and not any(x.startswith("differs") for x in lines), lines
+
+
+def test_answers_that_were_not_kept(h):
+    w, _ = start(h, 'ledger { contents = { model = "b/*" } }\n')
+    assert ask(w, "unkept", "All is well.").status == 200
+    a = ask(w, "long", "well " * 5000, "b/good")
+    assert a.status == 200, a
+    w.rows(2)
+    until(lambda: len(w.ledger("SELECT * FROM contents")) == 1, 5 * h.slow, "contents")
+    for name in ("unkept", "long"):
+        lines = told(h, w, name)
+        assert "not known what on_response decides: the answer was not kept" + (" whole" if name == "long" else "") in lines, lines
+        assert not noted(lines) and any(x.startswith("as it was") for x in lines), lines
+    assert any(x.startswith("not seen by the policies judge: the messages and headers of the request and of the answer") for x in told(h, w, "unkept"))
+
+
+def test_answers_of_other_dialects_are_judged_as_the_client_had_them(h):
+    up = h.upstream(provider)
+    w = h.weir(chat_provider("c", up.url, 'dialect = "messages"') + 'use "judge"\n' + KEEP, policies={"judge": JUDGE})
+    assert ask(w, "other", "Hello?", "c/x").status == 200
+    rows = kept(h, w, 1)
+    assert noted(told(h, w, "other")) == json.loads(rows["other"]["notes"]) == {"saw1": "A good one.|true|stop"}, told(h, w, "other")
