@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-#include <zlib.h>
+#include "../tests/frames.h"
 #include "weir/translate.h"
 
 enum { TURNS = 66, TOOLS = 60, WORDS = 150, CALLS = 2, PIECES = 40, MEMBERS = 128 };
@@ -178,12 +178,6 @@ static void stream_responses(struct buf *b) {
   buf_free(&text), buf_free(&arguments);
 }
 
-static void number(struct buf *b, size_t v) {
-  for (int shift = 24; shift >= 0; shift -= 8) buf_byte(b, (char)(v >> shift));
-}
-
-static void checksum(struct buf *b, size_t from) { number(b, crc32(0, (const unsigned char *)b->p + b->at + from, (unsigned)(buf_size(b) - from))); }
-
 /* An event in AWS's frame, with the padding that Bedrock puts into them. */
 __attribute__((format(printf, 3, 4))) static void framed(struct buf *b, const char *name, const char *fmt, ...) {
   struct buf head = { 0 }, payload = { 0 };
@@ -194,16 +188,10 @@ __attribute__((format(printf, 3, 4))) static void framed(struct buf *b, const ch
   add(&payload, ",'p':'abcdefghijklmn'}");
   for (size_t i = payload.at; i < payload.end; i++)
     if (payload.p[i] == '\'') payload.p[i] = '"';
-  const char *headers[][2] = { { ":event-type", name }, { ":content-type", "application/json" }, { ":message-type", "event" } };
-  for (int i = 0; i < 3; i++) {
-    struct span n = span_cstr(headers[i][0]), v = span_cstr(headers[i][1]);
-    buf_byte(&head, (char)n.n), buf_add(&head, n);
-    buf_byte(&head, 7), buf_byte(&head, 0), buf_byte(&head, (char)v.n), buf_add(&head, v);
-  }
-  size_t from = buf_size(b);
-  number(b, 16 + buf_size(&head) + buf_size(&payload)), number(b, buf_size(&head)), checksum(b, from);
-  buf_add(b, buf_span(&head)), buf_add(b, buf_span(&payload));
-  checksum(b, from);
+  add_header(&head, ":event-type", span_cstr(name));
+  add_header(&head, ":content-type", SPAN("application/json"));
+  add_header(&head, ":message-type", SPAN("event"));
+  add_message(b, buf_span(&head), buf_span(&payload));
   buf_free(&head), buf_free(&payload);
 }
 

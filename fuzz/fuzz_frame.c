@@ -1,30 +1,11 @@
 /* Messages of AWS event streams. The bytes as they are, whole and under splits that they choose themselves: the same messages, nothing
    read beyond a window. Byte soup hardly ever has a right checksum, so the bytes are made into messages too: those come out as
    they went in, and with one byte changed they do not. */
-#include <zlib.h>
+#include "../tests/frames.h"
 #include "weir/frame.h"
 #include "weir/log.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
-
-static void add_u32(struct buf *b, uint32_t v) {
-  for (int i = 24; i >= 0; i -= 8) buf_byte(b, (char)(v >> i));
-}
-
-static uint32_t crc(const struct buf *b, size_t from) {
-  struct span s = span_from(buf_span(b), from);
-  return (uint32_t)crc32(0, (const Bytef *)s.p, (uInt)s.n);
-}
-
-static void add_message(struct buf *b, struct span headers, struct span payload) {
-  size_t from = buf_size(b);
-  add_u32(b, (uint32_t)(FRAME_LEAST + headers.n + payload.n));
-  add_u32(b, (uint32_t)headers.n);
-  add_u32(b, crc(b, from));
-  buf_add(b, headers);
-  buf_add(b, payload);
-  add_u32(b, crc(b, from));
-}
 
 /* How often the headers can be taken off, and whether nothing is left. */
 static bool walk(struct span headers) {

@@ -4,6 +4,7 @@
    be the same under any split, in order whatever came, and legal once an error event has ended it. */
 #include "weir/log.h"
 #include "weir/translate.h"
+#include "translated.h"
 
 static bool responses;                /* the provider's dialect */
 static bool gemini;                   /* one of the two is gemini, the other this: */
@@ -41,60 +42,8 @@ static void request(const struct operation_info *from, struct span body, bool st
 
 static struct translate_names names = { .id = SPAN("req_1"), .model = SPAN("m"), .created = 1, .usage = true };
 
-static void answer(const struct operation_info *client, struct span body) {
-  const struct operation_info *from = provider_of(client);
-  struct answer_facts f;
-  struct buf out = { 0 };
-  const char *why = NULL;
-  answer_read(from, body, &f);
-  if (f.fault != FAULT_INVALID) {
-    bool good = translate_answer(from, client, body, &names, &out, &why);
-    require(good == !why);
-    if (good) answer_read(client, buf_span(&out), &f);
-    require(!good || f.fault != FAULT_INVALID);
-  }
-  buf_free(&out);
-}
-
-static void stream(const struct operation_info *client, struct span bytes, size_t step, struct buf *out) {
-  const struct operation_info *from = provider_of(client);
-  struct translation *t = translation_new(from, client, &names, 1 << 16);
-  struct event_state state = { 0 };
-  struct sse sse = { 0 };
-  struct sse_event e;
-  const char *why;
-  bool over = false;
-  for (size_t at = 0, given = 0; given < bytes.n && !over;) {
-    given = bytes.n - given > step ? given + step : bytes.n;
-    for (struct step s; !over && (s = sse_feed(&sse, span_of(bytes.p + at, given - at), &e)).kind == STEP_EVENT; at += s.used) {
-      struct event_facts f;
-      struct arena scratch = { 0 };
-      event_read(from, &state, &e, &scratch, &f);
-      over = f.class == EVENT_ERROR || translation_event(t, &e, out, &why) != FAULT_NONE;
-      arena_end(&scratch);
-    }
-  }
-  if (!over && !state.terminated && event_may_end(from, &state)) translation_end(t, out, &why);
-  translation_free(t);
-}
-
-static void in_order(const struct operation_info *o, struct span bytes) {
-  struct event_state state = { 0 };
-  struct sse sse = { 0 };
-  struct sse_event e;
-  for (struct step s; (s = sse_feed(&sse, bytes, &e)).kind == STEP_EVENT; bytes = span_from(bytes, s.used)) {
-    struct event_facts f;
-    struct arena scratch = { 0 };
-    event_read(o, &state, &e, &scratch, &f);
-    require(f.class != EVENT_ERROR);
-    arena_end(&scratch);
-  }
-  require(!bytes.n);
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  struct buf whole = { 0 }, pieces = { 0 };
   if (size < 2) return 0;
   static const struct span customs[] = { SPAN("f"), SPAN("sql") };
   struct buf lost = { 0 };
@@ -110,14 +59,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   struct span rest = span_of((const char *)data + 2, size - 2);
   switch (data[0] >> 1 & 3) {
   case 0: request(from, rest, data[1] & 1); break;
-  case 1: answer(client, rest); break;
-  default:
-    stream(client, rest, rest.n, &whole);
-    stream(client, rest, 1 + data[1] % 64, &pieces);
-    require(span_eq(buf_span(&whole), buf_span(&pieces)));
-    in_order(client, buf_span(&whole));
+  case 1: answer_translated(provider_of(client), client, rest, &names); break;
+  default: stream_translated(provider_of(client), client, rest, 1 + data[1] % 64, &names);
   }
   require(http_value_ok(buf_span(&lost)));
-  buf_free(&whole), buf_free(&pieces), buf_free(&lost);
+  buf_free(&lost);
   return 0;
 }

@@ -4,8 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "stream.h"
-#include "weir/translate.h"
+#include "hear.h"
 
 static const struct translate_names names = { .id = SPAN("req_1"), .model = SPAN("asked"), .created = 7, .usage = true };
 static const struct operation_info *other(enum operation o) { return operation_info(o == OP_CHAT ? OP_MESSAGES : OP_CHAT); }
@@ -15,45 +14,6 @@ static int64_t usage_input_total_of(const struct usage *u) {
   int64_t n = 0;
   for (int i = 0; i < 4; i++) n += counts[i] > 0 ? counts[i] : 0;
   return n;
-}
-
-struct heard { struct buf out; enum fault fault; const char *why; enum fault provider; };
-
-/* As the gateway does it: what is no error to the provider's own reader is translated, until something is. */
-static struct heard hear(enum operation from, struct span stream, size_t step) {
-  struct heard h = { 0 };
-  struct translation *t = translation_new(operation_info(from), other(from), &names, 1 << 20);
-  struct event_state state = { 0 };
-  struct sse sse = { 0 };
-  struct sse_event e;
-  size_t at = 0, given = 0;
-  while (given < stream.n && !h.fault && !h.provider) {
-    given = stream.n - given > step ? given + step : stream.n;
-    for (struct step s; !h.fault && !h.provider && (s = sse_feed(&sse, span_of(stream.p + at, given - at), &e)).kind == STEP_EVENT; at += s.used) {
-      struct event_facts f;
-      struct arena scratch = { 0 };
-      event_read(operation_info(from), &state, &e, &scratch, &f);
-      if (f.class == EVENT_ERROR) h.provider = f.fault ? f.fault : FAULT_OVERLOADED;
-      else h.fault = translation_event(t, &e, &h.out, &h.why);
-      arena_end(&scratch);
-    }
-  }
-  translation_free(t);
-  return h;
-}
-
-/* Whatever came, the client's stream is in order; where it did not end an error event may end it. */
-static struct seen legal(enum operation from, struct heard *h) {
-  struct seen s = stream_read(other(from)->operation, buf_span(&h->out));
-  if (s.errors) fail_msg("%s: %.*s", s.message, SPAN_FMT(buf_span(&h->out)));
-  if (s.ended_at < 0) {
-    struct error e = { .status = 502, .fault = FAULT_PROTOCOL, .message = SPAN("cut") };
-    struct buf end = { 0 };
-    error_write_event(other(from), &s.state, &e, &end);
-    assert_true(buf_size(&end) > 0);
-    buf_free(&end);
-  }
-  return s;
 }
 
 static void same(const struct buf *b, const char *want) {
@@ -120,10 +80,13 @@ static void chat_whole(void **state) {
 }
 
 /* ---- streams */
+static enum operation client_of(enum operation from) { return other(from)->operation; }
+static struct heard listen(enum operation from, struct span stream, size_t step) { return hear(from, client_of(from), stream, step, &names); }
+
 static struct heard stream(enum operation from, const char *lines) {
   struct buf framed = { 0 };
   stream_frame(from, span_cstr(lines), &framed);
-  struct heard h = hear(from, buf_span(&framed), framed.end);
+  struct heard h = listen(from, buf_span(&framed), framed.end);
   buf_free(&framed);
   return h;
 }
@@ -140,7 +103,7 @@ static void mixed_calls(void **state) {
     PIECE(0, "", "\"arguments\":\"1}\"") PIECE(2, "\"id\":\"\",", "\"name\":\"h\"") ENDS("tool_calls")
     "{\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":7,\"total_tokens\":16,\"prompt_tokens_details\":{\"cached_tokens\":4}}}\n");
   assert_false(h.fault || h.provider);
-  struct seen s = legal(OP_CHAT, &h);
+  struct seen s = legal(client_of(OP_CHAT), &h);
   same(&s.text, "so");
   same(&s.arguments, "{\"y\":1}{\"x\":2}");
   same(&s.names, "f g h");
@@ -169,7 +132,7 @@ static void faults(void **state) {
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct heard h = stream(cases[i].from, cases[i].lines);
     if (h.fault != cases[i].fault || h.provider) fail_msg("%zu: %s (%s)", i, fault_word(h.fault), h.why);
-    struct seen s = legal(cases[i].from, &h);
+    struct seen s = legal(client_of(cases[i].from), &h);
     assert_int_equal(s.ended_at >= 0, !h.fault);
     seen_end(&s);
     buf_free(&h.out);
@@ -225,9 +188,9 @@ static void recorded(void **state) {
     enum operation op = recordings[i].op;
     if (!recording(i, &framed)) continue;
     struct seen before = stream_read(op, buf_span(&framed));
-    struct heard first = hear(op, buf_span(&framed), 1);
+    struct heard first = listen(op, buf_span(&framed), 1);
     if (first.fault || first.provider) fail_msg("%s: %s", recordings[i].path, first.why);
-    struct seen s = legal(op, &first);
+    struct seen s = legal(client_of(op), &first);
     assert_int_equal(s.terminators, 1);
     assert_int_equal(s.finishes, 1);
     assert_true(span_eq(buf_span(&s.text), buf_span(&before.text)));
@@ -239,7 +202,7 @@ static void recorded(void **state) {
     assert_int_equal(usage_input_total_of(&s.usage), usage_input_total_of(&before.usage));
     assert_int_equal(s.usage.output, before.usage.output);
     for (size_t step = 2; step <= buf_size(&framed); step = step < 80 ? step + 1 : step * 3) {
-      struct heard h = hear(op, buf_span(&framed), step);
+      struct heard h = listen(op, buf_span(&framed), step);
       assert_true(span_eq(buf_span(&h.out), buf_span(&first.out)));
       buf_free(&h.out);
     }
@@ -284,8 +247,8 @@ static void shaken(void **state) {
     for (int k = 0; k < 200; k++) {
       struct buf other_way = { 0 };
       shake(buf_span(&framed), &other_way);
-      struct heard h = hear(recordings[i].op, buf_span(&other_way), 4096);
-      struct seen s = legal(recordings[i].op, &h);
+      struct heard h = listen(recordings[i].op, buf_span(&other_way), 4096);
+      struct seen s = legal(client_of(recordings[i].op), &h);
       seen_end(&s);
       buf_free(&h.out);
       buf_free(&other_way);

@@ -5,9 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <zlib.h>
-#include "stream.h"
-#include "weir/translate.h"
+#include "../../frames.h"
+#include "hear.h"
 
 /* ---- requests */
 struct row { const char *what; enum operation from; const char *body, *want, *losses, *model; };
@@ -156,37 +155,6 @@ static void facts(void **state) {
 }
 
 /* ---- streams */
-static void add_u32(struct buf *b, uint32_t v) {
-  for (int i = 24; i >= 0; i -= 8) buf_byte(b, (char)(v >> i));
-}
-
-static void add_header(struct buf *b, const char *name, struct span value) {
-  buf_byte(b, (char)strlen(name));
-  buf_add(b, span_cstr(name));
-  buf_byte(b, 7), buf_byte(b, 0), buf_byte(b, (char)value.n);
-  buf_add(b, value);
-}
-
-static uint32_t crc(const struct buf *b, size_t from) {
-  struct span s = span_from(buf_span(b), from);
-  return (uint32_t)crc32(0, (const Bytef *)s.p, (uInt)s.n);
-}
-
-static void add_message(struct buf *b, const char *type, struct span name, struct span payload) {
-  struct buf head = { 0 };
-  size_t from = buf_size(b);
-  bool exception = !strcmp(type, "exception");
-  add_header(&head, exception ? ":exception-type" : ":event-type", name);
-  add_header(&head, ":message-type", span_cstr(type));
-  add_u32(b, (uint32_t)(16 + buf_size(&head) + payload.n));
-  add_u32(b, (uint32_t)buf_size(&head));
-  add_u32(b, crc(b, from));
-  buf_add(b, buf_span(&head));
-  buf_add(b, payload);
-  add_u32(b, crc(b, from));
-  buf_free(&head);
-}
-
 /* A line of { "name": { … } } for each event. */
 static void add_lines(struct buf *b, struct span lines) {
   while (lines.n) {
@@ -196,50 +164,19 @@ static void add_lines(struct buf *b, struct span lines) {
     if (!json_read(line, &v, NULL)) continue;
     struct json_iter i = json_iter(v);
     assert_true(json_next(&i, &key, &payload));
-    add_message(b, "event", span_of(key.text.p + 1, key.text.n - 2), payload.text);
+    add_event(b, "event", span_of(key.text.p + 1, key.text.n - 2), payload.text);
   }
-}
-
-struct heard { struct buf out; enum fault fault, provider; const char *why; struct usage usage; bool bad; };
-
-/* As the gateway does it, with windows that grow by `step` bytes. */
-static void hear(enum operation to, struct span stream, size_t step, struct heard *h) {
-  const struct operation_info *from = operation_info(OP_CONVERSE);
-  *h = (struct heard){ .usage = USAGE_NONE };
-  struct translation *t = translation_new(from, operation_info(to), &names, 1 << 20);
-  struct event_source source = { 0 };
-  struct event_state state = { 0 };
-  struct sse_event e;
-  size_t at = 0, given = 0;
-  while (given < stream.n && !h->fault && !h->provider && !h->bad) {
-    struct arena scratch = { 0 };
-    struct step s = { STEP_MORE, 0 };
-    given = stream.n - given > step ? given + step : stream.n;
-    for (; !h->fault && !h->provider && (s = event_next(from, &source, span_of(stream.p + at, given - at), &scratch, &e)).kind == STEP_EVENT; at += s.used) {
-      struct event_facts f;
-      event_read(from, &state, &e, &scratch, &f);
-      if (f.has_usage) usage_merge(&h->usage, &f.usage);
-      if (f.class == EVENT_ERROR) h->provider = f.fault ? f.fault : FAULT_OVERLOADED;
-      else h->fault = translation_event(t, &e, &h->out, &h->why);
-    }
-    h->bad = s.kind == STEP_BAD;
-    arena_end(&scratch);
-  }
-  if (!h->fault && !h->provider && !h->bad && at == stream.n && !state.terminated && event_may_end(from, &state)) h->fault = translation_end(t, &h->out, &h->why);
-  translation_free(t);
 }
 
 /* The client's stream is legal, the same under every split; gives whether it ended. */
 static bool stream_is(enum operation to, struct span stream, struct buf *out, struct usage *usage) {
-  struct heard one, other;
-  hear(to, stream, SIZE_MAX, &one);
+  struct heard one = hear(OP_CONVERSE, to, stream, SIZE_MAX, &names);
   for (size_t step = 1; step < 80; step += 1 + step / 3) {
-    hear(to, stream, step, &other);
+    struct heard other = hear(OP_CONVERSE, to, stream, step, &names);
     assert_true(span_eq(buf_span(&one.out), buf_span(&other.out)) && one.fault == other.fault && one.provider == other.provider && one.bad == other.bad);
     buf_free(&other.out);
   }
-  struct seen s = stream_read(to, buf_span(&one.out));
-  if (s.errors) fail_msg("%s: %.*s", s.message, SPAN_FMT(buf_span(&one.out)));
+  struct seen s = legal(to, &one);
   seen_end(&s);
   if (usage) *usage = one.usage;
   *out = one.out;
@@ -298,8 +235,7 @@ static void cut_anywhere(void **state) {
   size_t finished = buf_size(&stream);
   add_lines(&stream, SPAN(META));
   for (size_t n = 0; n <= buf_size(&stream); n++) {
-    struct heard h;
-    hear(C, span_of(buf_span(&stream).p, n), SIZE_MAX, &h);
+    struct heard h = hear(OP_CONVERSE, C, span_of(buf_span(&stream).p, n), SIZE_MAX, &names);
     assert_int_equal(holds(&h.out, "[DONE]"), n == finished || n == buf_size(&stream));
     assert_true(!h.bad && !h.fault && !h.provider);
     buf_free(&h.out);
@@ -311,8 +247,8 @@ static void cut_anywhere(void **state) {
 static void unknown(void **state) {
   (void)state;
   struct buf stream = { 0 }, out;
-  add_message(&stream, "event", SPAN("somethingNew"), SPAN("{\"x\":1}"));
-  add_message(&stream, "other", SPAN("initial-response"), SPAN(""));
+  add_event(&stream, "event", SPAN("somethingNew"), SPAN("{\"x\":1}"));
+  add_event(&stream, "other", SPAN("initial-response"), SPAN(""));
   add_lines(&stream, SPAN(TEXT("a") STOPPED META FINISH));
   assert_true(stream_is(C, buf_span(&stream), &out, NULL) && holds(&out, "[DONE]"));
   buf_free(&out), buf_free(&stream);
@@ -335,9 +271,8 @@ static void exceptions(void **state) {
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct buf stream = { 0 };
-    struct heard h;
-    add_message(&stream, "exception", span_cstr(cases[i].type), span_cstr(cases[i].payload));
-    hear(C, buf_span(&stream), SIZE_MAX, &h);
+    add_event(&stream, "exception", span_cstr(cases[i].type), span_cstr(cases[i].payload));
+    struct heard h = hear(OP_CONVERSE, C, buf_span(&stream), SIZE_MAX, &names);
     if (h.provider != cases[i].fault) fail_msg("%s: %s", cases[i].type, fault_word(h.provider));
     buf_free(&h.out), buf_free(&stream);
   }

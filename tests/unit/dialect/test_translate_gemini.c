@@ -4,8 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "stream.h"
-#include "weir/translate.h"
+#include "hear.h"
 
 /* ---- requests */
 struct row {
@@ -172,31 +171,6 @@ static void answers_for_gemini(void **state) {
 }
 
 /* ---- streams */
-struct heard { struct buf out; enum fault fault; const char *why; enum fault provider; };
-
-static struct heard hear(enum operation from, enum operation to, struct span stream, size_t step) {
-  struct heard h = { 0 };
-  struct translation *t = translation_new(operation_info(from), operation_info(to), &names, 1 << 20);
-  struct event_state state = { 0 };
-  struct sse sse = { 0 };
-  struct sse_event e;
-  size_t at = 0, given = 0;
-  while (given < stream.n && !h.fault && !h.provider) {
-    given = stream.n - given > step ? given + step : stream.n;
-    for (struct step s; !h.fault && !h.provider && (s = sse_feed(&sse, span_of(stream.p + at, given - at), &e)).kind == STEP_EVENT; at += s.used) {
-      struct event_facts f;
-      struct arena scratch = { 0 };
-      event_read(operation_info(from), &state, &e, &scratch, &f);
-      if (f.class == EVENT_ERROR) h.provider = f.fault ? f.fault : FAULT_OVERLOADED;
-      else h.fault = translation_event(t, &e, &h.out, &h.why);
-      arena_end(&scratch);
-    }
-  }
-  if (!h.fault && !h.provider && event_may_end(operation_info(from), &state)) h.fault = translation_end(t, &h.out, &h.why);
-  translation_free(t);
-  return h;
-}
-
 static void frame(const char *lines, struct buf *out) {
   for (struct span left = span_cstr(lines), line; left.n;) {
     left = span_cut(left, '\n', &line);
@@ -208,10 +182,10 @@ static void frame(const char *lines, struct buf *out) {
 static void any_pieces_of(const char *lines, enum operation from, enum operation to) {
   struct buf framed = { 0 };
   frame(lines, &framed);
-  struct heard whole_one = hear(from, to, buf_span(&framed), framed.end);
+  struct heard whole_one = hear(from, to, buf_span(&framed), framed.end, &names);
   assert_false(whole_one.fault || whole_one.provider);
   for (size_t step = 1; step < 300; step += 1 + step / 5) {
-    struct heard h = hear(from, to, buf_span(&framed), step);
+    struct heard h = hear(from, to, buf_span(&framed), step, &names);
     assert_true(!h.fault && span_eq(buf_span(&h.out), buf_span(&whole_one.out)));
     buf_free(&h.out);
   }
@@ -219,7 +193,7 @@ static void any_pieces_of(const char *lines, enum operation from, enum operation
   assert_true(s.ended_at >= 0 && !s.errors);
   seen_end(&s);
   for (size_t n = 0; n + 3 < buf_size(&framed); n += 1 + buf_size(&framed) / 61) {
-    struct heard h = hear(from, to, span_of(framed.p, n), n + 1);
+    struct heard h = hear(from, to, span_of(framed.p, n), n + 1, &names);
     s = stream_read(to, buf_span(&h.out));
     if (s.ended_at >= 0 || s.errors) fail_msg("cut at %zu of %zu: %.*s", n, buf_size(&framed), SPAN_FMT(buf_span(&h.out)));
     seen_end(&s);
@@ -244,7 +218,7 @@ static void partial_arguments(void **state) {
     frame(PIECE("\"name\":\"f\",\"willContinue\":true") PIECE("\"partialArgs\":[{\"jsonPath\":\"$.a.b\",\"stringValue\":\"x\\u00e9\",\"willContinue\":true}],\"willContinue\":true")
           PIECE("\"partialArgs\":[{\"jsonPath\":\"$.a.b\",\"stringValue\":\"y\"},{\"jsonPath\":\"$.list[0].n\",\"numberValue\":1.50},{\"jsonPath\":\"$.list[1]\",\"boolValue\":true},"
                 "{\"jsonPath\":\"$.a['c d']\",\"nullValue\":\"NULL_VALUE\"}],\"willContinue\":true") PIECE("") PIECE("\"name\":\"g\",\"args\":{\"q\":1}") LAST("", "STOP"), &framed);
-    struct heard h = hear(G, to[i], buf_span(&framed), framed.end);
+    struct heard h = hear(G, to[i], buf_span(&framed), framed.end, &names);
     if (h.fault || h.provider) fail_msg("%s", h.why);
     struct seen s = stream_read(to[i], buf_span(&h.out));
     same(&s.names, "f g");
@@ -325,17 +299,17 @@ static void several_streamed(void **state) {
   any_pieces_of(gemini, G, C);
   any_pieces_of(chat, C, G);
   frame(gemini, &framed);
-  struct heard h = hear(G, C, buf_span(&framed), framed.end);
+  struct heard h = hear(G, C, buf_span(&framed), framed.end, &names);
   choice_said(C, &h.out, 0, "ab|stop");
   choice_said(C, &h.out, 1, "xf{}|length");
   buf_free(&h.out), buf_free(&framed);
   frame(chat, &framed);
-  h = hear(C, G, buf_span(&framed), framed.end);
+  h = hear(C, G, buf_span(&framed), framed.end, &names);
   choice_said(G, &h.out, 0, "ab|STOP");
   choice_said(G, &h.out, 1, "xf|STOP");
   buf_free(&h.out), buf_free(&framed);
   frame(open, &framed);
-  h = hear(C, G, buf_span(&framed), framed.end);
+  h = hear(C, G, buf_span(&framed), framed.end, &names);
   assert_int_equal(h.fault, FAULT_PROTOCOL);
   struct seen s = stream_read(G, buf_span(&h.out));
   assert_true(s.ended_at < 0);
@@ -368,11 +342,11 @@ static void probabilities(void **state) {
   any_pieces_of(chat, C, G);
   any_pieces_of(gemini, G, C);
   frame(chat, &framed);
-  struct heard h = hear(C, G, buf_span(&framed), framed.end);
+  struct heard h = hear(C, G, buf_span(&framed), framed.end, &names);
   assert_true(span_search(buf_span(&h.out), SPAN(LIKELY_G)) < buf_size(&h.out));
   buf_free(&h.out), buf_free(&framed);
   frame(gemini, &framed);
-  h = hear(G, C, buf_span(&framed), framed.end);
+  h = hear(G, C, buf_span(&framed), framed.end, &names);
   static const struct span told = SPAN("\"logprobs\":{\"content\":[{\"token\":\"a\",\"logprob\":-0.5,\"bytes\":null,\"top_logprobs\":[{\"token\":\"c\",\"logprob\":-2,\"bytes\":null}]}],\"refusal\":null}");
   size_t first = span_search(buf_span(&h.out), told);
   assert_true(first < buf_size(&h.out) && span_search(span_from(buf_span(&h.out), first + 1), told) < buf_size(&h.out) - first - 1);
@@ -398,7 +372,7 @@ static void sources(void **state) {
   struct buf framed = { 0 };
   any_pieces_of(chat, C, G);
   frame(chat, &framed);
-  struct heard h = hear(C, G, buf_span(&framed), framed.end);
+  struct heard h = hear(C, G, buf_span(&framed), framed.end, &names);
   assert_true(span_search(buf_span(&h.out), SPAN(GROUND(SUPPORT("", "2", "4", "ab")) ",\"finishReason\":\"STOP\"")) < buf_size(&h.out));
   buf_free(&h.out), buf_free(&framed);
 }
@@ -440,7 +414,7 @@ static void streams_that_fail(void **state) {
   for (size_t i = 0; i < 2 * (sizeof cases / sizeof *cases); i++) {
     struct buf framed = { 0 };
     frame(cases[i / 2].lines, &framed);
-    struct heard h = hear(G, i % 2 ? M : C, buf_span(&framed), framed.end);
+    struct heard h = hear(G, i % 2 ? M : C, buf_span(&framed), framed.end, &names);
     if (h.fault != cases[i / 2].fault || h.provider != cases[i / 2].provider) fail_msg("%zu: %s %s (%s)", i, fault_word(h.fault), fault_word(h.provider), h.why);
     struct seen s = stream_read(i % 2 ? M : C, buf_span(&h.out));
     assert_true(s.ended_at < 0);

@@ -5,8 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include "stream.h"
-#include "weir/translate.h"
+#include "hear.h"
 
 #define C OP_CHAT
 #define M OP_MESSAGES
@@ -161,36 +160,6 @@ static void free_text(void **state) {
 }
 
 /* ---- streams */
-struct heard { struct buf out; enum fault fault, provider; const char *why; };
-
-static struct heard hear(enum operation from, enum operation to, struct span stream, size_t step, const struct translate_names *n) {
-  struct heard h = { 0 };
-  struct translation *t = translation_new(operation_info(from), operation_info(to), n, 1 << 20);
-  struct event_state state = { 0 };
-  struct sse sse = { 0 };
-  struct sse_event e;
-  size_t at = 0, given = 0;
-  while (given < stream.n && !h.fault && !h.provider) {
-    given = stream.n - given > step ? given + step : stream.n;
-    for (struct step s; !h.fault && !h.provider && (s = sse_feed(&sse, span_of(stream.p + at, given - at), &e)).kind == STEP_EVENT; at += s.used) {
-      struct event_facts f;
-      struct arena scratch = { 0 };
-      event_read(operation_info(from), &state, &e, &scratch, &f);
-      if (f.class == EVENT_ERROR) h.provider = f.fault ? f.fault : FAULT_OVERLOADED;
-      else h.fault = translation_event(t, &e, &h.out, &h.why);
-      arena_end(&scratch);
-    }
-  }
-  translation_free(t);
-  return h;
-}
-
-static struct seen legal(enum operation to, struct heard *h) {
-  struct seen s = stream_read(to, buf_span(&h->out));
-  if (s.errors) fail_msg("%s: %.*s", s.message, SPAN_FMT(buf_span(&h->out)));
-  return s;
-}
-
 static struct span framed(struct buf *b, const char *lines) {
   buf_clear(b);
   stream_frame(OP_RESPONSES, span_cstr(lines), b);

@@ -5,24 +5,7 @@
 #include <cmocka.h>
 #include "../../../src/tls/inside.h"
 #include "peer.h"
-
-static struct tls_trust *trust;
-static bool have;
-
-static int before_all(void **state) {
-  (void)state;
-  if ((have = certs_make())) trust = certs_trust("anchors");
-  return 0;
-}
-
-static int after_all(void **state) {
-  (void)state;
-  tls_trust_drop(trust);
-  certs_remove();
-  return 0;
-}
-
-#define NEED_CERTS() do { (void)state; if (!have) skip(); } while (0)
+#include "scene.h"
 
 static enum tls_failure outcome_with(struct tls_trust *under, const char *chain, const char *name) {
   struct peer *p = peer_new(chain, NULL);

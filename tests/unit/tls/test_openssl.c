@@ -10,26 +10,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include "../../../src/tls/inside.h"
-#include "certs.h"
-
-static struct tls_trust *trust;
-static bool have;
-
-static int before_all(void **state) {
-  (void)state;
-  signal(SIGPIPE, SIG_IGN);
-  if ((have = certs_make())) trust = certs_trust("anchors");
-  return 0;
-}
-
-static int after_all(void **state) {
-  (void)state;
-  tls_trust_drop(trust);
-  certs_remove();
-  return 0;
-}
-
-#define NEED_CERTS() do { (void)state; if (!have) skip(); } while (0)
+#include "scene.h"
 
 struct server {
   pid_t pid;
@@ -269,6 +250,7 @@ static void hello_request(void **state) {
 }
 
 int main(void) {
+  signal(SIGPIPE, SIG_IGN);
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(suites_and_curves), cmocka_unit_test(refusals), cmocka_unit_test(resumption),
     cmocka_unit_test(large_answer), cmocka_unit_test(hello_request),

@@ -6,23 +6,9 @@
 #include <semaphore.h>
 #include "../../../src/tls/inside.h"
 #include "peer.h"
+#include "scene.h"
 
 enum { CONNECTIONS = 24 };
-static struct tls_trust *trust;
-static bool have;
-
-static int before_all(void **state) {
-  (void)state;
-  if ((have = certs_make())) trust = certs_trust("anchors");
-  return 0;
-}
-
-static int after_all(void **state) {
-  (void)state;
-  tls_trust_drop(trust);
-  certs_remove();
-  return 0;
-}
 
 /* A connection of the worker's side, as the gateway would hold it. */
 struct connection {
@@ -64,8 +50,7 @@ static void connection_start(struct connection *c, unsigned i, struct tls_pool *
 }
 
 static void many_at_once(void **state) {
-  (void)state;
-  if (!have) skip();
+  NEED_CERTS();
   struct tls_pool *pool = tls_pool_new(3);
   struct connection *all = mem_zero(CONNECTIONS * sizeof *all);
   unsigned ended = 0;
@@ -99,8 +84,7 @@ static void many_at_once(void **state) {
 
 /* What is queued when the pool ends still comes back. */
 static void ends_with_work_queued(void **state) {
-  (void)state;
-  if (!have) skip();
+  NEED_CERTS();
   struct tls_pool *pool = tls_pool_new(1);
   struct connection *all = mem_zero(CONNECTIONS * sizeof *all);
   int waiting;

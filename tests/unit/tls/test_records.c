@@ -5,26 +5,12 @@
 #include <cmocka.h>
 #include "../../../src/tls/inside.h"
 #include "peer.h"
+#include "scene.h"
 
-static struct tls_trust *trust;
-static bool have;
 static const uint16_t suites[] = {
   BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, BR_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
   BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
 };
-
-static int before_all(void **state) {
-  (void)state;
-  if ((have = certs_make())) trust = certs_trust("anchors");
-  return 0;
-}
-
-static int after_all(void **state) {
-  (void)state;
-  tls_trust_drop(trust);
-  certs_remove();
-  return 0;
-}
 
 /* A pair for each suite, by records and by engine: every test of this file holds for both. */
 static struct peer *peer;
@@ -298,8 +284,7 @@ static void headers(void **state) {
 /* Two connections with the same keys, one by records and one by engine, over random sizes in random order: the same
    bytes out, the same text in. */
 static void same_as_engine(void **state) {
-  (void)state;
-  if (!have) skip();
+  NEED_CERTS();
   for (unsigned way = 0; way < 3; way++) {
     pair_up(way + 3);
     struct tls twin = { .state = TLS_READY, .shake = client->shake };
@@ -331,8 +316,7 @@ static void same_as_engine(void **state) {
 
 /* Contexts that would not do what the engine does are found out before they are used. */
 static void disagreement_keeps_the_engine(void **state) {
-  (void)state;
-  if (!have) skip();
+  NEED_CERTS();
   log_set_level(LOG_OFF);
   for (unsigned way = 0; way < 3; way++) {
     for (int side = 0; side < 2; side++) {
@@ -354,8 +338,7 @@ static void disagreement_keeps_the_engine(void **state) {
 
 /* An engine that is not where it should be, or whose contexts are of another kind, keeps its connection. */
 static void engine_that_is_kept(void **state) {
-  (void)state;
-  if (!have) skip();
+  NEED_CERTS();
   log_set_level(LOG_OFF);
   pair_up(3);
   struct tls twin = { .state = TLS_READY, .shake = client->shake };
@@ -373,8 +356,7 @@ static void engine_that_is_kept(void **state) {
 }
 
 static void memory(void **state) {
-  (void)state;
-  if (!have) skip();
+  NEED_CERTS();
   struct tls_session session;
   pair_up(0);
   tls_session_save(client, &session);
