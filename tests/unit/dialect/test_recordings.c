@@ -96,7 +96,8 @@ static void recorded_streams(void **state) {
   (void)state;
   for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) {
     struct buf lines = { 0 };
-    if (file_read(streams[i].path, &lines)) stream_is(&streams[i], buf_span(&lines));
+    recording_read(streams[i].path, &lines);
+    stream_is(&streams[i], buf_span(&lines));
     buf_free(&lines);
   }
 }
@@ -106,7 +107,7 @@ static void cut_streams_have_no_end(void **state) {
   (void)state;
   for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) {
     struct buf lines = { 0 }, framed = { 0 };
-    if (!file_read(streams[i].path, &lines)) continue;
+    recording_read(streams[i].path, &lines);
     stream_frame(streams[i].op, buf_span(&lines), &framed);
     for (size_t n = 0; n + 2 < buf_size(&framed); n += 1 + buf_size(&framed) / 97) {
       struct seen s = stream_read(streams[i].op, span_of(framed.p, n));
@@ -122,7 +123,7 @@ static void cut_streams_have_no_end(void **state) {
 static void recorded_error(void **state) {
   struct buf lines = { 0 }, framed = { 0 };
   (void)state;
-  if (!file_read("openai-responses/openai-error.1.chunks.txt", &lines)) return;
+  recording_read("openai-responses/openai-error.1.chunks.txt", &lines);
   stream_frame(OP_RESPONSES, buf_span(&lines), &framed);
   struct seen s = stream_read(OP_RESPONSES, buf_span(&framed));
   assert_int_equal(s.events, 4);
@@ -166,7 +167,7 @@ static void recorded_answers(void **state) {
     struct buf body = { 0 }, text = { 0 }, thinking = { 0 };
     struct answer_facts f;
     struct json document;
-    if (!file_read(a->path, &body)) continue;
+    recording_read(a->path, &body);
     answer_read(o, buf_span(&body), &f);
     assert_int_equal(f.fault, FAULT_NONE);
     assert_true(f.has_usage);
@@ -195,7 +196,7 @@ static void recorded_refusal_of_a_parameter(void **state) {
   struct buf body = { 0 };
   struct failure f;
   (void)state;
-  if (!file_read("openai-chat/reasoning-model-legacy-parameter-error.json", &body)) return;
+  recording_read("openai-chat/reasoning-model-legacy-parameter-error.json", &body);
   failure_read(DIALECT_CHAT, 400, NULL, buf_span(&body), &f);
   assert_int_equal(f.fault, FAULT_BAD_REQUEST);
   assert_true(span_eq(f.code, SPAN("unsupported_parameter")));
@@ -208,7 +209,7 @@ static void recorded_limit_of_google(void **state) {
   struct buf body = { 0 };
   struct failure f;
   (void)state;
-  if (!file_read("gemini/google-429-retry-info.json", &body)) return;
+  recording_read("gemini/google-429-retry-info.json", &body);
   failure_read(DIALECT_CHAT, 429, NULL, buf_span(&body), &f);
   assert_int_equal(f.fault, FAULT_RATE_LIMITED);
   assert_true(f.retry_after > 34.3 && f.retry_after < 34.5);

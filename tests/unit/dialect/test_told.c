@@ -198,18 +198,17 @@ static void recorded(void **state) {
   (void)state;
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
     struct buf lines = { 0 }, framed = { 0 };
-    if (file_read(known[i].path, &lines)) {
-      stream_frame(known[i].op, buf_span(&lines), &framed);
-      struct run same = run(known[i].op, buf_span(&framed), 1 << 24, SIZE_MAX, NULL, NULL);
-      assert_true(span_eq(buf_span(&same.out), buf_span(&framed)));
-      struct run r = run(known[i].op, buf_span(&framed), 1 << 24, SIZE_MAX, "", "\"~\"");
-      struct run again = run(known[i].op, buf_span(&r.out), 1 << 24, SIZE_MAX, "~", "\"~\"");
-      assert_true(r.known && again.known && r.shown == same.shown && again.shown == r.shown);
-      assert_true(span_eq(buf_span(&again.out), buf_span(&r.out)));
-      run_end(&same);
-      run_end(&r);
-      run_end(&again);
-    }
+    recording_read(known[i].path, &lines);
+    stream_frame(known[i].op, buf_span(&lines), &framed);
+    struct run same = run(known[i].op, buf_span(&framed), 1 << 24, SIZE_MAX, NULL, NULL);
+    assert_true(span_eq(buf_span(&same.out), buf_span(&framed)));
+    struct run r = run(known[i].op, buf_span(&framed), 1 << 24, SIZE_MAX, "", "\"~\"");
+    struct run again = run(known[i].op, buf_span(&r.out), 1 << 24, SIZE_MAX, "~", "\"~\"");
+    assert_true(r.known && again.known && r.shown == same.shown && again.shown == r.shown);
+    assert_true(span_eq(buf_span(&again.out), buf_span(&r.out)));
+    run_end(&same);
+    run_end(&r);
+    run_end(&again);
     buf_free(&lines);
     buf_free(&framed);
   }

@@ -429,11 +429,10 @@ static void recorded(void **state) {
   static const char *const files[] = { "gemini/google-text.chunks.txt", "gemini/google-tool-call.chunks.txt", "gemini/google-stream-no-args-tool-call.chunks.txt" };
   for (int i = 0; i < 3; i++) {
     struct buf lines = { 0 };
-    if (file_read(files[i], &lines)) {
-      buf_byte(&lines, 0);
-      any_pieces(lines.p, C);
-      any_pieces(lines.p, M);
-    }
+    recording_read(files[i], &lines);
+    buf_byte(&lines, 0);
+    any_pieces(lines.p, C);
+    any_pieces(lines.p, M);
     buf_free(&lines);
   }
 }
