@@ -337,6 +337,8 @@ static inline bool model_hides(const struct model_facts *m, bool reasoning_asked
 /* Settles the last usage of an attempt: adds reasoning that the provider counts apart (u changes), takes the provider's own word on
    the cost where it is known to be good, else prices it. PRICE_UNKNOWN when nothing does. */
 picodollars conf_cost(const struct provider *p, const struct model_facts *m, struct usage *u, int64_t now);
+/* What of that is charged beside tokens, as price_fees; 0 where the provider says the cost as one. */
+picodollars conf_fees(const struct provider *p, const struct model_facts *m, const struct usage *u, int64_t now);
 static inline bool provider_takes_usage_option(const struct provider *p) {
   return p->dialect == DIALECT_CHAT && (p->usage_option >= 0 ? p->usage_option : p->quirks->usage_option);
 }

@@ -154,13 +154,13 @@ struct usage {
   int64_t input, cache_read, cache_write, cache_write_1h;  /* cache_write: lives 5 minutes (or the provider's only kind) */
   int64_t output, reasoning;
   int64_t audio_in, image_in, audio_out, image_out;
-  int64_t searches;                                      /* web searches that the provider ran */
+  int64_t searches, tool_calls;                          /* web searches that the provider ran; calls of its other tools */
   int64_t cost;                                          /* picodollars, as the provider itself says it (OpenRouter, Perplexity, xAI) */
   uint16_t tier;                                         /* enum service_tier: the one it was served at */
   uint16_t reasoning_place;                              /* enum reasoning_place: how output came to be */
   uint16_t fast, us;                                     /* messages: served at speed "fast"; kept in the United States. 0 untold, 1 yes, 2 no */
 };
-#define USAGE_NONE ((struct usage){ -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0 })
+#define USAGE_NONE ((struct usage){ -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0 })
 void usage_merge(struct usage *into, const struct usage *newer);
 /* Reads a usage object in that dialect's shape. */
 void usage_read(enum dialect d, struct json usage, struct usage *out);

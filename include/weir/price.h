@@ -79,8 +79,10 @@ const struct price_rates *price_rates_at(const struct price *p, int64_t input_to
    that names neither tokens nor requests (of images, of speech), as price_worst.
    now: unix seconds, for hours of the day. */
 picodollars price_of(const struct price *p, const struct usage *u, int64_t now);
-/* The same for counts that no usage tells: images, seconds, characters. input_total chooses long-context rates. */
+/* As price_of for counts that no usage tells: images, seconds, characters. input_total chooses long-context rates. */
 picodollars price_of_meters(const struct price *p, const int64_t n[METER_COUNT], int64_t input_total, enum service_tier tier, int64_t now);
+/* What of price_of is charged beside tokens: for the request as such, for searches. 0: nothing, or it is not known. */
+picodollars price_fees(const struct price *p, const struct usage *u, int64_t now);
 
 /* The dearest that a request within the bounds can cost: over all rates it can reach, any mix of the meters it can use, any hour.
    price_of(u) <= price_worst(b) for each usage with usage_input_total(u) <= b.input, u.output <= b.output, u.searches <= b.searches,

@@ -14,8 +14,8 @@ struct numbers { uint32_t *of; size_t count, cap; };
 struct group {
   struct span by[MOST_BY];
   uint64_t requests, answered, faulty, refused, denied, priced_not, compared;
-  picodollars cost, cheapest, compared_cost;
-  int64_t input, cache_read, cache_write, output, reasoning;
+  picodollars cost, fees, cheapest, compared_cost;
+  int64_t input, cache_read, cache_write, output, reasoning, searches, tool_calls;
   struct numbers ms, first_ms;
 };
 struct report {
@@ -128,6 +128,8 @@ static picodollars cheapest_other(const struct report *r, const struct ledger_ro
   picodollars least = PRICE_UNKNOWN;
   u.input = row->number[L_INPUT], u.cache_read = row->number[L_CACHE_READ], u.cache_write = row->number[L_CACHE_WRITE];
   u.cache_write_1h = row->number[L_CACHE_WRITE_1H], u.output = row->number[L_OUTPUT], u.reasoning = row->number[L_REASONING];
+  u.audio_in = row->number[L_AUDIO_IN], u.image_in = row->number[L_IMAGE_IN], u.audio_out = row->number[L_AUDIO_OUT];
+  u.image_out = row->number[L_IMAGE_OUT], u.searches = row->number[L_SEARCHES], u.reasoning_place = REASONING_ADDED;
   for (size_t i = 0; alias && i < alias->target_count; i++) {
     struct span head, model = span_cut(alias->targets[i], '/', &head);
     struct provider *p = conf_provider(r->conf, head);
@@ -164,6 +166,9 @@ static bool gather(void *arg, const struct ledger_row *row) {
   add(&g->cache_write, row->number[L_CACHE_WRITE_1H]);
   add(&g->output, row->number[L_OUTPUT]);
   add(&g->reasoning, row->number[L_REASONING]);
+  add(&g->searches, row->number[L_SEARCHES]);
+  add(&g->tool_calls, row->number[L_TOOL_CALLS]);
+  add(&g->fees, row->number[L_FEES]);
   if (answered) number_add(&g->ms, row->number[L_MS]);
   number_add(&g->first_ms, row->number[L_FIRST_EVENT_MS]);
   picodollars other = answered && cost >= 0 ? cheapest_other(r, row) : PRICE_UNKNOWN;
@@ -196,7 +201,7 @@ static int by_cost(const void *a, const void *b) {
   return 0;
 }
 
-enum { FIGURES = 20 };
+enum { FIGURES = 23 };
 struct figure { const char *name; char text[MONEY_TEXT + 8]; bool quoted; };       /* text "": not known */
 
 static size_t figures_of(struct group *g, struct figure f[FIGURES]) {
@@ -216,6 +221,9 @@ static size_t figures_of(struct group *g, struct figure f[FIGURES]) {
   COUNT("cache_write", g->cache_write);
   COUNT("output", g->output);
   COUNT("reasoning", g->reasoning);
+  COUNT("searches", g->searches);
+  COUNT("tool_calls", g->tool_calls);
+  MONEY("fees_usd", true, g->fees);
   COUNT("p50_ms", percentile(&g->ms, 50));
   COUNT("p95_ms", percentile(&g->ms, 95));
   COUNT("p99_ms", percentile(&g->ms, 99));

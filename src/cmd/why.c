@@ -77,6 +77,18 @@ static void say_tries(struct why *w, const struct ledger_row *row) {
   else if (!n) printf("  %-12s no provider was asked\n", "tried");
 }
 
+/* What providers charge for beside tokens. */
+static void say_beside(const struct ledger_row *row) {
+  struct buf out = { 0 };
+  char text[MONEY_TEXT];
+  if (row->number[L_SEARCHES] > 0) buf_printf(&out, "web searches %lld", (long long)row->number[L_SEARCHES]);
+  if (row->number[L_TOOL_CALLS] > 0) buf_printf(&out, "%scalls of the provider's own tools %lld", buf_size(&out) ? ", " : "", (long long)row->number[L_TOOL_CALLS]);
+  if (row->number[L_FEES] > 0)
+    buf_printf(&out, "%sUSD %.*s of the cost", buf_size(&out) ? ": " : "for the request ", SPAN_FMT(money_span(row->number[L_FEES], text)));
+  say("beside", buf_span(&out));
+  buf_free(&out);
+}
+
 static void say_end(struct why *w, const struct ledger_row *row) {
   int64_t status = row->number[L_STATUS], limit = row->number[L_OUTPUT_LIMIT];
   say("end", arena_printf(&w->arena, "%.*s%s", SPAN_FMT(row->text[L_END]), row->number[L_ORPHAN] == 1 ? ": weir was killed while it was under way; what is known stood in its reservation" : ""));
@@ -89,6 +101,7 @@ static void say_end(struct why *w, const struct ledger_row *row) {
   say("tokens", buf_span(&tokens));
   buf_free(&tokens);
   char text[MONEY_TEXT];
+  say_beside(row);
   if (row->number[L_COST] >= 0) say("cost", arena_printf(&w->arena, "USD %.*s%s", SPAN_FMT(money_span(row->number[L_COST], text)), row->number[L_ORPHAN] == 1 ? ", as it was reserved" : ""));
   if (row->number[L_UNPRICED] == 1) say("cost", SPAN("of some attempt it is not known: no price, or no usage"));
   if (row->number[L_ESTIMATE] >= 0) say("reserved", arena_printf(&w->arena, "USD %.*s at most for one attempt", SPAN_FMT(money_span(row->number[L_ESTIMATE], text))));

@@ -136,3 +136,8 @@ picodollars conf_cost(const struct provider *p, const struct model_facts *m, str
   if (p->quirks->tells_cost && u->cost >= 0 && !own_price) return u->cost;
   return price_of(&m->price, u, now);
 }
+
+picodollars conf_fees(const struct provider *p, const struct model_facts *m, const struct usage *u, int64_t now) {
+  bool own_price = m->source == PRICED_MODEL || m->source == PRICED_PROVIDER;
+  return p->quirks->tells_cost && u->cost >= 0 && !own_price ? 0 : price_fees(&m->price, u, now);
+}

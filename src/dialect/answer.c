@@ -17,6 +17,7 @@ static void each_read(const struct operation_info *o, struct json list, struct a
     if (one.error.type != JSON_NONE) parts->error = one.error;
     if (one.usage.type == JSON_OBJECT) parts->usage = one.usage;
     if (one.model.type == JSON_STRING) parts->model = one.model;
+    if (one.searches) parts->searches = one.searches;
   }
 }
 
@@ -38,6 +39,7 @@ void answer_read(const struct operation_info *o, struct span body, struct answer
     d->usage(parts.usage, &out->usage);
     usage_tier(parts.tier, &out->usage);
     if (parts.searches) out->usage.searches = parts.searches;
+    if (parts.tool_calls) out->usage.tool_calls = parts.tool_calls;
   }
   if (parts.pending) out->fault = FAULT_NONE;
   else if (parts.error.type != JSON_NONE && !p.real) answer_error(o->dialect, parts.error, out);

@@ -105,7 +105,7 @@ struct answer_parts {
   struct json error;                  /* the error in a 2xx, or NONE */
   struct json usage, model;
   struct json tier;                   /* service_tier beside the usage */
-  int64_t searches;                   /* told by the items of the answer and not by its usage; 0 none */
+  int64_t searches, tool_calls;       /* told by the items of the answer and not by its usage; 0 none */
 };
 struct dialect_impl {
   /* Reads a data object into *r->out: class, finish, fault, usage, model, error. */

@@ -131,6 +131,19 @@ static void candidates_read(struct pieces *p, struct event_state *s, struct json
   }
 }
 
+/* Each query that it grounded its answer by. */
+static int64_t searches_in(struct json candidates) {
+  struct json_iter i = json_iter(candidates), k;
+  struct json key, candidate, query;
+  int64_t n = 0;
+  while (candidates.type == JSON_ARRAY && json_next(&i, &key, &candidate)) {
+    struct json queries = json_under(candidate, "groundingMetadata.webSearchQueries");
+    if (queries.type != JSON_ARRAY) continue;
+    for (k = json_iter(queries); json_next(&k, &key, &query);) n++;
+  }
+  return n;
+}
+
 /* ---- events */
 static void gemini_event(struct reading *r, struct pieces *p) {
   struct json document = { JSON_OBJECT, r->data }, usage = json_get(document, SPAN("usageMetadata"));
@@ -146,6 +159,8 @@ static void gemini_event(struct reading *r, struct pieces *p) {
   if (usage.type == JSON_OBJECT) {
     r->out->has_usage = true;
     gemini_usage(usage, &r->out->usage);
+    int64_t searches = searches_in(json_get(document, SPAN("candidates")));
+    if (searches) r->out->usage.searches = searches;
   }
   r->out->model = string_raw(json_get(document, SPAN("modelVersion")));
   if (!p->finish.n) return;
@@ -179,6 +194,7 @@ static void gemini_answer(const struct operation_info *o, struct json document, 
   }
   parts->usage = json_in(document, SPAN("usageMetadata"));
   parts->model = json_in(document, SPAN("modelVersion"));
+  parts->searches = searches_in(candidates);
   if (json_truthy(json_in(document, SPAN("error")))) parts->error = document;
   parts->shaped = candidates.type == JSON_ARRAY || parts->usage.type == JSON_OBJECT || json_in(document, SPAN("promptFeedback")).type == JSON_OBJECT;
   candidates_read(p, NULL, candidates);

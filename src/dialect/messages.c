@@ -57,12 +57,22 @@ static void iterations_add(struct json iterations, struct usage *out) {
   }
 }
 
+/* Of each kind a count: "web_search_requests", "web_fetch_requests", … */
+static void server_tools(struct json tools, struct usage *out) {
+  struct json_iter i = json_iter(tools);
+  struct json key, item;
+  while (tools.type == JSON_OBJECT && json_next(&i, &key, &item)) {
+    if (json_string_is(key, SPAN("web_search_requests"))) out->searches = json_count(item);
+    else count_up(&out->tool_calls, json_count(item));
+  }
+}
+
 static void messages_usage(struct json usage, struct usage *out) {
   struct json_iter i = json_iter(usage);
   struct json key, item, split = json_absent, iterations = json_absent;
   *out = USAGE_NONE;
   while (json_next(&i, &key, &item)) {
-    if (json_string_is(key, SPAN("server_tool_use"))) out->searches = json_count(json_in(item, SPAN("web_search_requests")));
+    if (json_string_is(key, SPAN("server_tool_use"))) server_tools(item, out);
     else if (json_string_is(key, SPAN("service_tier"))) usage_tier(item, out);
     else if (json_string_is(key, SPAN("speed"))) out->fast = json_string_is(item, SPAN("fast")) ? 1 : 2;
     else if (json_string_is(key, SPAN("inference_geo"))) out->us = json_string_is(item, SPAN("us")) ? 1 : 2;

@@ -134,18 +134,18 @@ static struct span finish_of(struct json response) {
   return reason.n ? reason : string_raw(json_in(response, SPAN("status")));
 }
 
-/* Searches are told by the items: opening a page that was found is not charged. */
-static int64_t searches_in(struct json output) {
+/* What its own tools did is told by the items: opening a page that was found is not charged. */
+static void tools_in(struct json output, int64_t *searches, int64_t *calls) {
+  static const struct span hosted[] = { SPAN("file_search_call"), SPAN("code_interpreter_call"), SPAN("image_generation_call"), SPAN("mcp_call") };
   struct json_iter i = json_iter(output);
   struct json key, item;
-  int64_t n = 0;
-  if (output.type != JSON_ARRAY) return 0;
-  while (json_next(&i, &key, &item)) {
-    if (!json_string_is(json_in(item, SPAN("type")), SPAN("web_search_call"))) continue;
+  while (output.type == JSON_ARRAY && json_next(&i, &key, &item)) {
+    struct json type = json_in(item, SPAN("type"));
+    for (size_t k = 0; k < sizeof hosted / sizeof *hosted; k++) *calls += json_string_is(type, hosted[k]);
+    if (!json_string_is(type, SPAN("web_search_call"))) continue;
     struct span action = string_raw(json_under(item, "action.type"));
-    n += !action.n || span_eq(action, SPAN("search"));
+    *searches += !action.n || span_eq(action, SPAN("search"));
   }
-  return n;
 }
 
 /* false: the response tells no usage. */
@@ -154,8 +154,10 @@ static bool response_usage(struct json response, struct usage *out) {
   if (usage.type != JSON_OBJECT) return false;
   responses_usage(usage, out);
   usage_tier(json_in(response, SPAN("service_tier")), out);
-  int64_t searches = searches_in(json_in(response, SPAN("output")));
+  int64_t searches = 0, calls = 0;
+  tools_in(json_in(response, SPAN("output")), &searches, &calls);
   if (searches) out->searches = searches;
+  if (calls) out->tool_calls = calls;
   return true;
 }
 
@@ -254,7 +256,7 @@ static void responses_answer(const struct operation_info *o, struct json documen
   parts->pending = json_string_is(status, SPAN("queued")) || json_string_is(status, SPAN("in_progress"));
   parts->usage = json_in(document, SPAN("usage"));
   parts->tier = json_in(document, SPAN("service_tier"));
-  parts->searches = searches_in(output);
+  tools_in(output, &parts->searches, &parts->tool_calls);
   parts->model = json_in(document, SPAN("model"));
   if (json_string_is(status, SPAN("failed")) || json_truthy(json_in(document, SPAN("error")))) parts->error = document;
   output_read(p, output);

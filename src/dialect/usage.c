@@ -38,6 +38,7 @@ void usage_merge(struct usage *into, const struct usage *newer) {
   take(&into->audio_out, newer->audio_out);
   take(&into->image_out, newer->image_out);
   take(&into->searches, newer->searches);
+  take(&into->tool_calls, newer->tool_calls);
   take(&into->cost, newer->cost);
   take_word(&into->tier, newer->tier);
   take_word(&into->fast, newer->fast);

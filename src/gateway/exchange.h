@@ -103,7 +103,7 @@ struct exchange {
   bool usage_reported;
   bool usage_whole;                   /* not what a stream told at its beginning alone */
   struct reservation *reservation;    /* what is reserved for it; NULL: no policy counts it */
-  picodollars cost;                   /* of the attempts that are settled */
+  picodollars cost, fees;             /* of the attempts that are settled; what of it was charged beside tokens */
   picodollars questions_cost;         /* of what its policies asked models */
   bool cost_unknown;                  /* of some of them no price is known, or no usage */
   bool wants_estimate, estimated;     /* x-weir-include: estimate; the answer is weir's own count (fit.c) */

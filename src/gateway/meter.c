@@ -413,6 +413,7 @@ void meter_settle(struct attempt *a) {
   if (known) fit_told(a, &u);
   if (known && operation_of(x) && !operation_counts(operation_of(x))) x->usage = u;            /* as told, or as weir counted it */
   if (a->cost > 0) x->cost = money_sum(x->cost, a->cost);
+  if (known && a->cost > 0) x->fees = money_sum(x->fees, conf_fees(a->target.provider, a->model, &u, worker_wall_ms(x->worker) / 1000));
   x->cost_unknown |= a->cost == PRICE_UNKNOWN;
   if (!m || !m->slot) return;
   struct cells_amount actual = m->reserved;

@@ -185,6 +185,8 @@ static void usage_of(struct exchange *x, struct record *r) {
   record_number(r, L_AUDIO_OUT, u->audio_out);
   record_number(r, L_IMAGE_OUT, u->image_out);
   record_number(r, L_SEARCHES, u->searches);
+  record_number(r, L_TOOL_CALLS, u->tool_calls);
+  if (x->fees > 0) record_number(r, L_FEES, x->fees);
   if (x->usage_reported) record_number(r, L_REPORTED, 1);
   if (x->cost || (x->target_name.n && !x->cost_unknown)) record_number(r, L_COST, x->cost);
   if (x->cost_unknown) record_number(r, L_UNPRICED, 1);

@@ -106,6 +106,14 @@ picodollars price_of(const struct price *p, const struct usage *u, int64_t now) 
   return cost(p, n, usage_input_total(u), u->tier, u->fast == 1, u->us == 1, now);
 }
 
+picodollars price_fees(const struct price *p, const struct usage *u, int64_t now) {
+  int64_t n[METER_COUNT];
+  if (!by_tokens(p) || (u->searches <= 0 && !(p->stated & METER_BIT(METER_REQUEST)))) return 0;
+  usage_meters(u, n);
+  memset(n, 0, METER_TOKENS * sizeof *n);
+  return cost(p, n, usage_input_total(u), u->tier, u->fast == 1, u->us == 1, now);
+}
+
 picodollars price_of_meters(const struct price *p, const int64_t n[METER_COUNT], int64_t input_total, enum service_tier tier, int64_t now) {
   return cost(p, n, input_total, tier, false, false, now);
 }

@@ -62,13 +62,13 @@ static bool lay_out(struct base *b, int64_t layout) {
               "CREATE INDEX IF NOT EXISTS contents_id ON contents(id);CREATE INDEX IF NOT EXISTS contents_seq ON contents(seq)")) return false;
   if (layout == BASE_LAYOUT) return true;
   buf_add(&sql, SPAN("BEGIN IMMEDIATE;"));
-  buf_add(&sql, SPAN("DROP TABLE IF EXISTS orphans;"));
-  if (layout == 2) buf_add(&sql, SPAN("DROP VIEW exchanges;"));
+  if (layout < 3) buf_add(&sql, SPAN("DROP TABLE IF EXISTS orphans;"));
+  if (layout == 2 || layout == 3) buf_add(&sql, SPAN("DROP VIEW exchanges;"));
   if (layout == 1)
     buf_add(&sql, SPAN("DROP INDEX IF EXISTS exchanges_id;DROP INDEX IF EXISTS exchanges_parent;ALTER TABLE exchanges RENAME TO exchanges_1;"));
   buf_add(&sql, SPAN("CREATE TABLE IF NOT EXISTS batches(n INTEGER PRIMARY KEY, first INTEGER, records TEXT);"
                      "CREATE TABLE IF NOT EXISTS drained(one INTEGER PRIMARY KEY, ring INTEGER, place INTEGER);"
-                     "CREATE TABLE orphans(seq INTEGER PRIMARY KEY, id TEXT, cost INTEGER, n INTEGER);"
+                     "CREATE TABLE IF NOT EXISTS orphans(seq INTEGER PRIMARY KEY, id TEXT, cost INTEGER, n INTEGER);"
                      "CREATE TABLE IF NOT EXISTS grants(name TEXT, value TEXT, kind INTEGER, window INTEGER, seconds INTEGER, epoch INTEGER, "
                      "ends INTEGER, total INTEGER, at INTEGER, PRIMARY KEY(name, value, kind, window, seconds, epoch)) WITHOUT ROWID;"));
   columns_view(&sql, older);

@@ -56,6 +56,8 @@ const struct column columns[L_COLUMNS] = {
   [L_IMAGE_OUT] = COLUMN("image_out", COLUMN_NUMBER),
   [L_SEARCHES] = COLUMN("searches", COLUMN_NUMBER),
   [L_READS] = COLUMN("reads", COLUMN_JSON),
+  [L_TOOL_CALLS] = COLUMN("tool_calls", COLUMN_NUMBER),
+  [L_FEES] = COLUMN("fees", COLUMN_NUMBER),
 };
 
 const char *ledger_column_name(enum ledger_column c) { return columns[c].name; }

@@ -17,7 +17,8 @@ struct base {
   int64_t newest;                     /* batch */
   int64_t ring, place;                /* how far which ring is in here: cells_ring_name, cells_drain_place */
 };
-enum { BASE_LAYOUT = 3 };             /* PRAGMA user_version. 1: a table `exchanges` instead of batches; it stays, as exchanges_1. 2: never released */
+/* PRAGMA user_version. 1: a table `exchanges` instead of batches; it stays, as exchanges_1. 2: never released. 3: fewer columns in the view */
+enum { BASE_LAYOUT = 4 };
 /* False: *why, in a text that lives until the next call. */
 bool base_open(struct base *b, const char *dir, const char **why);
 void base_close(struct base *b);

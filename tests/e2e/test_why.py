@@ -2,7 +2,7 @@
 
 import json
 
-from harness import chat_provider, until
+from harness import chat_provider, messages_provider, until
 from upstream import chat_answer, chat_events, messages_answer
 
 JUDGE = """local p, seen = {}, weir.shared "seen"
@@ -113,3 +113,31 @@ def test_answers_of_other_dialects_are_judged_as_the_client_had_them(h):
     assert ask(w, "other", "Hello?", "c/x").status == 200
     rows = kept(h, w, 1)
     assert noted(told(h, w, "other")) == json.loads(rows["other"]["notes"]) == {"saw1": "A good one.|true|stop"}, told(h, w, "other")
+
+
+def test_what_is_charged_beside_tokens(h):
+    """Searches, calls of the provider's own tools, what a request costs as such: in the record, in why, in the report."""
+
+    def tools(request, peer):
+        body = json.loads(messages_answer("Found."))
+        body["usage"] = {"input_tokens": 10, "output_tokens": 20, "server_tool_use": {"web_search_requests": 3, "web_fetch_requests": 2, "code_execution_requests": 1}}
+        peer.answer(json.dumps(body).encode())
+        return True
+
+    price = "price = { input = usd(1), output = usd(2), per_search = usd(0.02), per_request = usd(0.005) }"
+    w = h.weir(messages_provider("c", h.upstream(tools).url, price) + chat_provider("a", h.upstream(provider).url, price))
+    body = {"model": "c/x", "max_tokens": 100, "messages": [{"role": "user", "content": "?"}]}
+    a = w.post("/v1/messages", json.dumps(body).encode(), [("x-request-id", "found")])
+    assert a.status == 200 and a.header("x-weir-cost-usd") == "0.06505", a
+    assert ask(w, "plain", "Hello").status == 200
+    w.rows(2)
+    rows = {r["id"]: r for r in w.ledger()}
+    assert (rows["found"]["searches"], rows["found"]["tool_calls"], rows["found"]["fees"], rows["found"]["cost"]) == (3, 3, 65 * 10**9, 65050000000), rows
+    assert (rows["plain"]["searches"], rows["plain"]["tool_calls"], rows["plain"]["fees"]) == (None, None, 5 * 10**9), rows
+    assert "beside web searches 3, calls of the provider's own tools 3: USD 0.065 of the cost" in told(h, w, "found")
+    assert "beside for the request USD 0.005 of the cost" in told(h, w, "plain")
+    r = h.run("report", "--config", w.file, "--by", "provider", "--json", env={"OPENAI_KEY": ""})
+    report = {g["provider"]: g for g in json.loads(r.stdout)}
+    assert [report["c"][k] for k in ("searches", "tool_calls", "fees_usd", "cost_usd")] == [3, 3, "0.065", "0.06505"] and report["a"]["fees_usd"] == "0.005", report
+    text = h.run("report", "--config", w.file, env={"OPENAI_KEY": ""}).stdout
+    assert "fees_usd             0.065" in text and "searches             3" in text, text

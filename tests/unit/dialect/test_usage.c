@@ -68,10 +68,10 @@ static void usage_is(const struct usage *u, int64_t input, int64_t read, int64_t
 static void merging(void **state) {
   struct usage u = USAGE_NONE;
   (void)state;
-  usage_merge(&u, &(struct usage){ 12, 0, 0, -1, 1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0 });
-  usage_merge(&u, &(struct usage){ -1, -1, -1, -1, 30, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0 });
+  usage_merge(&u, &(struct usage){ 12, 0, 0, -1, 1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0 });
+  usage_merge(&u, &(struct usage){ -1, -1, -1, -1, 30, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0 });
   usage_is(&u, 12, 0, 0, -1, 30, -1);
-  usage_merge(&u, &(struct usage){ 15665, 3, -1, -1, 795, 7, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0 });
+  usage_merge(&u, &(struct usage){ 15665, 3, -1, -1, 795, 7, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0 });
   usage_is(&u, 15665, 3, 0, -1, 795, 7);
   usage_merge(&u, &USAGE_NONE);
   usage_is(&u, 15665, 3, 0, -1, 795, 7);
@@ -81,28 +81,28 @@ static void merging(void **state) {
 static void merging_a_restated_split(void **state) {
   struct usage u = USAGE_NONE;
   (void)state;
-  usage_merge(&u, &(struct usage){ 100, 0, 200, 50, 1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0 });
-  usage_merge(&u, &(struct usage){ 100, 0, 250, -1, 40, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0 });
+  usage_merge(&u, &(struct usage){ 100, 0, 200, 50, 1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0 });
+  usage_merge(&u, &(struct usage){ 100, 0, 250, -1, 40, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0 });
   usage_is(&u, 100, 0, 200, 50, 40, -1);
-  usage_merge(&u, &(struct usage){ -1, -1, 30, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0 });
+  usage_merge(&u, &(struct usage){ -1, -1, 30, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0 });
   usage_is(&u, 100, 0, 0, 30, 40, -1);
 }
 
-/* What stands beside the tokens: {dialect, json, audio_in, image_in, audio_out, image_out, searches, cost, tier, reasoning_place, fast, us}. */
-static const struct { enum dialect dialect; const char *json; int64_t counts[6]; unsigned words[4]; } besides[] = {
-  { DIALECT_CHAT, "{\"prompt_tokens\":9,\"completion_tokens\":7}", { -1, -1, -1, -1, -1, -1 }, { 0, REASONING_UNTOLD, 0, 0 } },
+/* What stands beside the tokens: {dialect, json, audio_in, image_in, audio_out, image_out, searches, tool_calls, cost, tier, reasoning_place, fast, us}. */
+static const struct { enum dialect dialect; const char *json; int64_t counts[7]; unsigned words[4]; } besides[] = {
+  { DIALECT_CHAT, "{\"prompt_tokens\":9,\"completion_tokens\":7}", { -1, -1, -1, -1, -1, -1, -1 }, { 0, REASONING_UNTOLD, 0, 0 } },
   { DIALECT_CHAT, "{\"prompt_tokens\":90,\"completion_tokens\":70,\"total_tokens\":160,\"prompt_tokens_details\":{\"audio_tokens\":40,\"image_tokens\":20},\"completion_tokens_details\":{\"audio_tokens\":30,\"image_tokens\":1}}",
-    { 40, 20, 30, 1, -1, -1 }, { 0, REASONING_INSIDE, 0, 0 } },
+    { 40, 20, 30, 1, -1, -1, -1 }, { 0, REASONING_INSIDE, 0, 0 } },
   { DIALECT_CHAT, "{\"prompt_tokens\":291,\"completion_tokens\":26,\"total_tokens\":513,\"completion_tokens_details\":{\"reasoning_tokens\":196},\"cost_in_usd_ticks\":1234567}",
-    { -1, -1, -1, -1, -1, 123456700 }, { 0, REASONING_ADDED, 0, 0 } },
-  { DIALECT_CHAT, "{\"prompt_tokens\":1,\"cost\":0.00014}", { -1, -1, -1, -1, -1, 140000000 }, { 0, 0, 0, 0 } },
-  { DIALECT_CHAT, "{\"prompt_tokens\":1,\"cost\":0.00001,\"is_byok\":true,\"cost_details\":{\"upstream_inference_cost\":0.0002}}", { -1, -1, -1, -1, -1, 210000000 }, { 0, 0, 0, 0 } },
-  { DIALECT_CHAT, "{\"prompt_tokens\":1,\"cost\":0,\"is_byok\":true}", { -1, -1, -1, -1, -1, -1 }, { 0, 0, 0, 0 } },
-  { DIALECT_CHAT, "{\"prompt_tokens\":1,\"num_search_queries\":7,\"cost\":{\"input_tokens_cost\":0.1,\"total_cost\":0.25}}", { -1, -1, -1, -1, 7, 250000000000 }, { 0, 0, 0, 0 } },
-  { DIALECT_CHAT, "{\"prompt_tokens\":1,\"cost\":-3}", { -1, -1, -1, -1, -1, -1 }, { 0, 0, 0, 0 } },
+    { -1, -1, -1, -1, -1, -1, 123456700 }, { 0, REASONING_ADDED, 0, 0 } },
+  { DIALECT_CHAT, "{\"prompt_tokens\":1,\"cost\":0.00014}", { -1, -1, -1, -1, -1, -1, 140000000 }, { 0, 0, 0, 0 } },
+  { DIALECT_CHAT, "{\"prompt_tokens\":1,\"cost\":0.00001,\"is_byok\":true,\"cost_details\":{\"upstream_inference_cost\":0.0002}}", { -1, -1, -1, -1, -1, -1, 210000000 }, { 0, 0, 0, 0 } },
+  { DIALECT_CHAT, "{\"prompt_tokens\":1,\"cost\":0,\"is_byok\":true}", { -1, -1, -1, -1, -1, -1, -1 }, { 0, 0, 0, 0 } },
+  { DIALECT_CHAT, "{\"prompt_tokens\":1,\"num_search_queries\":7,\"cost\":{\"input_tokens_cost\":0.1,\"total_cost\":0.25}}", { -1, -1, -1, -1, 7, -1, 250000000000 }, { 0, 0, 0, 0 } },
+  { DIALECT_CHAT, "{\"prompt_tokens\":1,\"cost\":-3}", { -1, -1, -1, -1, -1, -1, -1 }, { 0, 0, 0, 0 } },
   { DIALECT_MESSAGES, "{\"input_tokens\":1,\"service_tier\":\"priority\",\"speed\":\"fast\",\"inference_geo\":\"us\",\"server_tool_use\":{\"web_search_requests\":3,\"web_fetch_requests\":9}}",
-    { -1, -1, -1, -1, 3, -1 }, { TIER_PRIORITY, 0, 1, 1 } },
-  { DIALECT_MESSAGES, "{\"input_tokens\":1,\"service_tier\":\"batch\",\"speed\":\"standard\",\"inference_geo\":\"global\",\"server_tool_use\":null}", { -1, -1, -1, -1, -1, -1 }, { TIER_BATCH, 0, 2, 2 } },
+    { -1, -1, -1, -1, 3, 9, -1 }, { TIER_PRIORITY, 0, 1, 1 } },
+  { DIALECT_MESSAGES, "{\"input_tokens\":1,\"service_tier\":\"batch\",\"speed\":\"standard\",\"inference_geo\":\"global\",\"server_tool_use\":null}", { -1, -1, -1, -1, -1, -1, -1 }, { TIER_BATCH, 0, 2, 2 } },
 };
 
 static void what_stands_beside(void **state) {
@@ -114,8 +114,8 @@ static void what_stands_beside(void **state) {
     const unsigned *w = besides[i].words;
     assert_true(json_read(span_cstr(besides[i].json), &v, NULL));
     usage_read(besides[i].dialect, v, &u);
-    if (memcmp(&u.audio_in, c, 6 * sizeof *c) != 0)
-      fail_msg("%s: %d %d %d %d %d %lld", besides[i].json, (int)u.audio_in, (int)u.image_in, (int)u.audio_out, (int)u.image_out, (int)u.searches, (long long)u.cost);
+    if (memcmp(&u.audio_in, c, 7 * sizeof *c) != 0)
+      fail_msg("%s: %d %d %d %d %d %d %lld", besides[i].json, (int)u.audio_in, (int)u.image_in, (int)u.audio_out, (int)u.image_out, (int)u.searches, (int)u.tool_calls, (long long)u.cost);
     if (u.tier != w[0] || u.reasoning_place != w[1] || u.fast != w[2] || u.us != w[3]) fail_msg("%s: %u %u %u %u", besides[i].json, u.tier, u.reasoning_place, u.fast, u.us);
   }
 }
@@ -134,7 +134,7 @@ static void iterations_are_added(void **state) {
 /* Tier and searches stand beside the usage of chat and responses: in a whole answer, and in a stream's event. */
 static void tier_and_searches_of_answers(void **state) {
   static const char response[] = "{\"object\":\"response\",\"status\":\"completed\",\"service_tier\":\"flex\",\"output\":[{\"type\":\"web_search_call\",\"action\":{\"type\":\"search\"}},"
-    "{\"type\":\"web_search_call\",\"action\":{\"type\":\"open_page\"}},{\"type\":\"web_search_call\"},{\"type\":\"message\",\"content\":[{\"type\":\"output_text\",\"text\":\"hi\"}]}],\"usage\":{\"input_tokens\":5,\"output_tokens\":2,\"total_tokens\":7}}";
+    "{\"type\":\"web_search_call\",\"action\":{\"type\":\"open_page\"}},{\"type\":\"web_search_call\"},{\"type\":\"file_search_call\"},{\"type\":\"function_call\"},{\"type\":\"mcp_call\"},{\"type\":\"message\",\"content\":[{\"type\":\"output_text\",\"text\":\"hi\"}]}],\"usage\":{\"input_tokens\":5,\"output_tokens\":2,\"total_tokens\":7}}";
   static const char chunk[] = "{\"object\":\"chat.completion\",\"service_tier\":\"priority\",\"choices\":[{\"index\":0,\"message\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2}}";
   struct answer_facts f;
   struct event_facts e;
@@ -145,6 +145,7 @@ static void tier_and_searches_of_answers(void **state) {
   answer_read(operation_info(OP_RESPONSES), span_cstr(response), &f);
   assert_int_equal(f.usage.tier, TIER_FLEX);
   assert_int_equal(f.usage.searches, 2);
+  assert_int_equal(f.usage.tool_calls, 2);
   answer_read(operation_info(OP_CHAT), span_cstr(chunk), &f);
   assert_int_equal(f.usage.tier, TIER_PRIORITY);
   assert_int_equal(f.usage.searches, -1);
@@ -159,7 +160,30 @@ static void tier_and_searches_of_answers(void **state) {
   assert_true(e.has_usage);
   assert_int_equal(e.usage.tier, TIER_FLEX);
   assert_int_equal(e.usage.searches, 2);
+  assert_int_equal(e.usage.tool_calls, 2);
   buf_free(&event);
+  arena_end(&scratch);
+}
+
+/* Google tells of its searches beside the text that they ground. */
+static void searches_of_gemini(void **state) {
+  static const char body[] = "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hi\"}]},\"finishReason\":\"STOP\",\"groundingMetadata\":{\"webSearchQueries\":[\"a\",\"b\",\"c\"]}}],"
+    "\"usageMetadata\":{\"promptTokenCount\":5,\"candidatesTokenCount\":2,\"totalTokenCount\":7}}";
+  struct answer_facts f;
+  struct event_facts e;
+  struct event_state s = { 0 };
+  struct arena scratch = { 0 };
+  struct sse_event given = { .data = span_cstr(body), .data_lines = 1 };
+  struct buf list = { 0 };
+  (void)state;
+  answer_read(operation_info(OP_GENERATE), span_cstr(body), &f);
+  assert_int_equal(f.usage.searches, 3);
+  buf_printf(&list, "[%s]", body);
+  answer_read(operation_info(OP_GENERATE_ARRAY), buf_span(&list), &f);
+  assert_int_equal(f.usage.searches, 3);
+  event_read(operation_info(OP_GENERATE), &s, &given, &scratch, &e);
+  assert_int_equal(e.usage.searches, 3);
+  buf_free(&list);
   arena_end(&scratch);
 }
 
@@ -183,7 +207,7 @@ static void reasoning_by_rule(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(shapes_read), cmocka_unit_test(merging), cmocka_unit_test(merging_a_restated_split), cmocka_unit_test(what_stands_beside),
-    cmocka_unit_test(iterations_are_added), cmocka_unit_test(tier_and_searches_of_answers), cmocka_unit_test(reasoning_by_rule),
+    cmocka_unit_test(iterations_are_added), cmocka_unit_test(tier_and_searches_of_answers), cmocka_unit_test(searches_of_gemini), cmocka_unit_test(reasoning_by_rule),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -132,6 +132,13 @@ static void what_nobody_states_costs_as_its_kind(void **state) {
   struct usage u = used(10, 10, -1, -1, 1);
   u.searches = 2;
   assert_int_equal(price_of(&p, &u, 0), 10 * 1000000 * 2 + 4000000 + 2 * PRICE_SEARCH_ASSUMED);
+  assert_int_equal(price_fees(&p, &u, 0), 2 * PRICE_SEARCH_ASSUMED);
+  u.searches = -1;
+  assert_int_equal(price_fees(&p, &u, 0), 0);
+  set(&d, METER_REQUEST, 0, "10000");
+  p = made(&d);
+  p.discount = 500000;
+  assert_int_equal(price_fees(&p, &u, 0), usd("0.005"));
 }
 
 static void tiers_and_hours(void **state) {

@@ -285,6 +285,26 @@ static void older_layout(void **state) {
   sqlite3_close(db);
 }
 
+/* ---- layout 3: a view without the newer columns */
+static void older_view(void **state) {
+  (void)state;
+  char path[128];
+  sqlite3 *db;
+  snprintf(path, sizeof path, "%s/" LEDGER_FILE, dir);
+  append_id((wall_ms() << LEDGER_SEQUENCE_BITS) + 1, "kept");
+  ledger_close(opened_ledger(3600, 1 << 30));
+  assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+  assert_int_equal(sqlite3_exec(db, "DROP VIEW exchanges;CREATE VIEW exchanges AS SELECT json_extract(value,'$.id') AS id FROM batches,json_each(batches.records);"
+                                    "INSERT INTO orphans VALUES(7,'waits',1,1);PRAGMA user_version=3", NULL, NULL, NULL), SQLITE_OK);
+  ledger_close(opened_ledger(3600, 1 << 30));
+  sqlite3_stmt *s = NULL;
+  assert_int_equal(sqlite3_prepare_v2(db, "SELECT id,fees,tool_calls,(SELECT count(*) FROM orphans) FROM exchanges", -1, &s, NULL), SQLITE_OK);
+  assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+  assert_string_equal((const char *)sqlite3_column_text(s, 0), "kept");
+  sqlite3_finalize(s);
+  sqlite3_close(db);
+}
+
 /* ---- orphans: a process that dies with open slots */
 static void open_slot(struct cells *c, int64_t sequence, const char *id, int64_t money) {
   char note[CELLS_NOTE];
@@ -519,7 +539,7 @@ static void sources_are_kept(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
   const struct CMUnitTest tests[] = {
-    TEST(records_become_rows), TEST(bad_records), TEST(drained_twice), TEST(clock_goes_back), TEST(older_layout), TEST(orphans_become_rows), TEST(orphans_grow), TEST(promises_come_back), TEST(old_and_large_go),
+    TEST(records_become_rows), TEST(bad_records), TEST(drained_twice), TEST(clock_goes_back), TEST(older_layout), TEST(older_view), TEST(orphans_become_rows), TEST(orphans_grow), TEST(promises_come_back), TEST(old_and_large_go),
     TEST(secrets_are_hidden), TEST(contents_are_bounded), TEST(another_writer_is_refused), TEST(sources_are_kept),
   };
   log_set_level(LOG_OFF);
