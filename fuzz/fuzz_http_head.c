@@ -34,6 +34,8 @@ static void head_check(struct span head, const struct http_head *h) {
     MUST(within(h->headers[i].name, head) && within(h->headers[i].value, head));
     MUST(http_token_ok(h->headers[i].name) && http_value_ok(h->headers[i].value));
     MUST(span_eq(h->headers[i].value, span_trim(h->headers[i].value)));
+    if (h->names[i]) MUST(http_known(h, h->names[i]).p == http_header(h, h->headers[i].name).p);
+    else MUST(!span_ieq(h->headers[i].name, SPAN("host")) && !span_ieq(h->headers[i].name, SPAN("authorization")));
   }
   bool coded = http_header(h, SPAN("transfer-encoding")).p, counted = http_header(h, SPAN("content-length")).p;
   MUST(!(coded && counted));

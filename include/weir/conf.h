@@ -82,7 +82,7 @@ struct account {
 struct endpoint {
   struct url url;                     /* path is the base, "/v1" */
   struct span text;                   /* as written */
-  struct span host_header;
+  struct span host_header, host_line; /* line: what ends the request line, and the host's: " HTTP/1.1\r\nhost: …\r\n" */
   struct span tls_name;               /* name the certificate must carry; the host by default */
   struct span ca;                     /* PEM path; empty: system roots */
   struct span region;                 /* converse: where it is signed for */
@@ -105,7 +105,7 @@ struct model_data {                   /* provider { models = { ["gpt-5"] = {…}
   struct span region;                 /* where it runs; empty: where its endpoints say */
 };
 struct provider {
-  struct span name;
+  struct span name, others;           /* others: "name/other", all its models that nobody has listed */
   enum dialect dialect;
   bool catalogue;                     /* known by name */
   struct endpoint *endpoints;

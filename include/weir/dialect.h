@@ -306,7 +306,12 @@ struct limits_told {
   double requests_reset, tokens_reset;                   /* seconds until they are whole again */
 };
 bool limits_read(const struct http_head *h, double now, struct limits_told *out);
-bool fault_retryable(enum fault f);                      /* by default: rate_limited overloaded timeout connection protocol tls empty invalid; never bad_request */
+/* By default; never bad_request. A bit per fault. */
+enum {
+  FAULTS_RETRYABLE = 1u << FAULT_RATE_LIMITED | 1u << FAULT_OVERLOADED | 1u << FAULT_TIMEOUT | 1u << FAULT_CONNECTION | 1u << FAULT_PROTOCOL |
+                     1u << FAULT_TLS | 1u << FAULT_EMPTY | 1u << FAULT_INVALID,
+};
+static inline bool fault_retryable(enum fault f) { return FAULTS_RETRYABLE >> f & 1; }
 
 /* ---- weir's own words */
 struct tried {

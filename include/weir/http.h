@@ -30,6 +30,19 @@ enum http_error {
 int http_error_status(enum http_error e);
 const char *http_error_text(enum http_error e);    /* names the rule that was broken, in a few words */
 
+/* Headers that are asked for on every request, settled while a head is read: which each of its headers is, and where the first of each
+   stands. All others are HTTP_OTHER, as are all in a head that was not read but made. */
+enum http_name {
+  HTTP_OTHER,
+  HTTP_ACCEPT_ENCODING, HTTP_ANTHROPIC_VERSION, HTTP_API_KEY, HTTP_AUTHORIZATION, HTTP_CONNECTION, HTTP_CONTENT_LENGTH, HTTP_CONTENT_TYPE,
+  HTTP_COOKIE, HTTP_EXPECT, HTTP_FORWARDED, HTTP_HOST, HTTP_KEEP_ALIVE, HTTP_LITELLM_CUSTOMER_ID, HTTP_LITELLM_END_USER_ID,
+  HTTP_LITELLM_METADATA, HTTP_LITELLM_SESSION_ID, HTTP_LITELLM_TAGS, HTTP_LITELLM_TIMEOUT, HTTP_ORIGIN, HTTP_PORTKEY_METADATA,
+  HTTP_PORTKEY_TIMEOUT, HTTP_PORTKEY_TRACE_ID, HTTP_TE, HTTP_TRACEPARENT, HTTP_TRAILER, HTTP_TRANSFER_ENCODING, HTTP_UPGRADE, HTTP_VIA,
+  HTTP_WEIR_INCLUDE, HTTP_WEIR_PROMPT, HTTP_WEIR_SESSION, HTTP_WEIR_TAGS, HTTP_WEIR_TIMEOUT, HTTP_X_API_KEY, HTTP_X_FORWARDED_FOR,
+  HTTP_X_GOOG_API_KEY, HTTP_X_REAL_IP, HTTP_X_REQUEST_ID,
+  HTTP_NAMES
+};
+
 /* A head; all spans point into the bytes it was read from. */
 struct http_head {
   struct span method, target;         /* request; origin form ("/…"), or "*" for OPTIONS */
@@ -45,6 +58,8 @@ struct http_head {
   struct span host;                   /* with its port; p NULL when an HTTP/1.0 request has none */
   struct span content_type;           /* p NULL when absent */
   struct span bytes;                  /* the head it was read from */
+  uint8_t first[HTTP_NAMES];          /* place of the first header of that name, from 1; 0: there is none */
+  uint8_t names[HTTP_MOST_HEADERS];   /* enum http_name of each header */
   struct http_header headers[HTTP_MOST_HEADERS];   /* last: http_head_keep copies as many as there are */
 };
 
@@ -78,6 +93,9 @@ enum http_error http_read_response(struct span head, struct span method, struct 
 
 /* First value of a header, name compared case-blind; p is NULL when absent. */
 struct span http_header(const struct http_head *h, struct span name);
+static inline struct span http_known(const struct http_head *h, enum http_name name) {
+  return h->first[name] ? h->headers[h->first[name] - 1].value : (struct span){ NULL, 0 };
+}
 /* Whether a comma-separated list header names `token` (case-blind), over all its lines. */
 bool http_header_lists(const struct http_head *h, struct span name, struct span token);
 

@@ -57,6 +57,12 @@ char *buf_reserve(struct buf *b, size_t n);        /* room for n more bytes, at 
 static inline void buf_commit(struct buf *b, size_t n) { b->end += n; }
 void buf_consume(struct buf *b, size_t n);         /* from the start */
 void buf_add(struct buf *b, struct span s);
+/* The same where it is written often and in small pieces: inlined while there is room. */
+static inline void buf_put(struct buf *b, struct span s) {
+  if (b->cap - b->end < s.n || !b->p) { buf_add(b, s); return; }
+  memcpy(b->p + b->end, s.p, s.n);
+  b->end += s.n;
+}
 void buf_byte(struct buf *b, char c);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_vprintf(struct buf *b, const char *fmt, va_list args);

@@ -179,10 +179,12 @@ void arena_end(struct arena *a) {
 void arena_reset(struct arena *a) {
   for (struct arena_release *r = a->releases; r; r = r->next) r->run(r->arg);
   a->releases = NULL;
-  struct arena_block *keep = NULL;
+  struct arena_block *keep = NULL;                 /* the largest that may be: the next use is likely to need as much */
+  for (struct arena_block *b = a->blocks; b; b = b->next)
+    if (b->size <= LARGEST_KEPT && (!keep || b->size > keep->size)) keep = b;
   for (struct arena_block *b = a->blocks, *next; b; b = next) {
     next = b->next;
-    if (!keep && b->size <= LARGEST_KEPT) { keep = b; continue; }
+    if (b == keep) continue;
     mem_note(MEM_ARENAS, -(int64_t)b->size);
     mem_free(b);
   }

@@ -152,6 +152,7 @@ static void endpoint_build(struct load *l, struct provider_draft *d, const struc
   if (converse) out->region = arena_copy(a, aws_region(out->region, out->url.host));
   out->weight = e->weight;
   out->host_header = url_host_header(&out->url, a);
+  out->host_line = arena_printf(a, " HTTP/1.1\r\nhost: %.*s\r\n", SPAN_FMT(out->host_header));
   out->proxy = e->proxy.given ? e->proxy.proxy : d->self.proxy.given ? d->self.proxy.proxy : conf_proxy(l->conf, &out->url);
   if (out->proxy && out->proxy->bad) return problem_add(l, "%s; proxy = false goes without it", out->proxy->bad);
   struct span host = lowered(a, out->url.host), name = lowered(a, out->tls_name);
@@ -200,6 +201,7 @@ static void provider_build(struct load *l, struct provider_draft *d, struct prov
   struct endpoint_draft *self[1] = { &d->self }, **list = d->endpoint_count ? d->endpoints : self;
   size_t count = d->endpoint_count ? d->endpoint_count : 1, shared_count;
   *out = d->provider;
+  out->others = arena_printf(&l->conf->arena, "%.*s/other", SPAN_FMT(out->name));
   out->quirks = memcpy(arena_alloc(&l->conf->arena, sizeof d->quirks), &d->quirks, sizeof d->quirks);
   if (!provider_described(l, d)) return;
   out->dialect = d->provider.dialect;

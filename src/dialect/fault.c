@@ -25,16 +25,6 @@ const char *const *fault_words(size_t *count) {
   return words + 1;
 }
 
-bool fault_retryable(enum fault f) {
-  switch (f) {
-  case FAULT_RATE_LIMITED: case FAULT_OVERLOADED: case FAULT_TIMEOUT: case FAULT_CONNECTION: case FAULT_PROTOCOL:
-  case FAULT_TLS: case FAULT_EMPTY: case FAULT_INVALID:
-    return true;
-  default:
-    return false;
-  }
-}
-
 int fault_status(enum fault f) {
   switch (f) {
   case FAULT_BAD_REQUEST: case FAULT_CONTEXT_TOO_LONG: case FAULT_CONTENT_FILTERED: case FAULT_REFUSED:

@@ -50,13 +50,24 @@ bool operation_path_model(struct span path, struct span *model) {
   return false;
 }
 
-const struct operation_info *operation_by_path(struct span path) {
+static const struct operation_info *gemini_by_path(struct span path) {
   struct span model;
   for (unsigned o = OP_GENERATE; o < OP_COUNT; o++)
     if (operations[o].dialect == DIALECT_GEMINI && span_ends(path, span_cstr(operations[o].suffix))) return operation_path_model(path, &model) ? &operations[o] : NULL;
-  for (unsigned o = 0; o < OP_COUNT; o++)
-    if (!strchr(operations[o].path, '{') && span_eq(path, span_cstr(operations[o].path))) return &operations[o];
   return NULL;
+}
+
+/* Paths without a model in them are each of another length. */
+#define SIZED(literal, operation) [sizeof(literal) - 1] = (operation) + 1
+const struct operation_info *operation_by_path(struct span path) {
+  static const unsigned char of_size[] = {
+    SIZED("/v1/chat/completions", OP_CHAT), SIZED("/v1/completions", OP_COMPLETIONS), SIZED("/v1/embeddings", OP_EMBEDDINGS),
+    SIZED("/v1/responses", OP_RESPONSES), SIZED("/v1/messages", OP_MESSAGES), SIZED("/v1/messages/count_tokens", OP_COUNT_TOKENS),
+    SIZED("/v1/responses/input_tokens", OP_INPUT_TOKENS),
+  };
+  unsigned o = path.n < sizeof of_size ? of_size[path.n] : 0;
+  if (o && !memcmp(path.p, operations[o - 1].path, path.n)) return &operations[o - 1];
+  return span_find(path, ':') < path.n ? gemini_by_path(path) : NULL;
 }
 
 const struct operation_info *operation_own(enum dialect provider) {
@@ -114,7 +125,7 @@ void operation_path(const struct operation_info *o, struct span base, struct spa
   if (o->dialect == DIALECT_GEMINI) { gemini_path(o, base, model, stream, out); return; }
   if (o->dialect == DIALECT_CONVERSE) { converse_path(model, stream, out); return; }
   if (o->dialect == DIALECT_MESSAGES && !span_ends(base, SPAN("/v1"))) buf_add(out, SPAN("/v1"));
-  buf_add(out, span_cstr(o->suffix));
+  buf_put(out, span_cstr(o->suffix));
 }
 
 struct span operation_query(const struct operation_info *o, bool stream) {

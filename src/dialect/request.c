@@ -9,24 +9,33 @@ struct body {
       output_config, reasoning_effort, enable_thinking, thinking_budget, previous_response_id, conversation, prompt,
       input, tools, messages, container, thread, metadata, user, safety_identifier;
 };
-#define FIELD(name) { SPAN(#name), offsetof(struct body, name) }
-struct field { struct span name; size_t at; };
-static const struct field fields[] = {
-  FIELD(model), FIELD(stream), FIELD(max_tokens), FIELD(max_completion_tokens), FIELD(max_output_tokens),
-  FIELD(stream_options), FIELD(thinking), FIELD(reasoning), FIELD(output_config), FIELD(reasoning_effort),
-  FIELD(enable_thinking), FIELD(thinking_budget), FIELD(previous_response_id), FIELD(conversation), FIELD(prompt),
-  FIELD(input), FIELD(tools), FIELD(messages), FIELD(container), FIELD(thread), FIELD(metadata), FIELD(user), FIELD(safety_identifier),
-};
+/* Its place in b; NULL: it means nothing here. By its length there are a few. */
+static struct json *field_of(struct body *b, struct json key) {
+#define FIELD(name) if (key_is(key, SPAN(#name))) return &b->name
+  switch (key.text.n - 2) {
+  case 4: FIELD(user); break;
+  case 5: FIELD(model); FIELD(input); FIELD(tools); break;
+  case 6: FIELD(stream); FIELD(prompt); FIELD(thread); break;
+  case 8: FIELD(messages); FIELD(metadata); FIELD(thinking); break;
+  case 9: FIELD(reasoning); FIELD(container); break;
+  case 10: FIELD(max_tokens); break;
+  case 12: FIELD(conversation); break;
+  case 13: FIELD(output_config); break;
+  case 14: FIELD(stream_options); break;
+  case 15: FIELD(enable_thinking); FIELD(thinking_budget); break;
+  case 16: FIELD(reasoning_effort); break;
+  case 17: FIELD(max_output_tokens); FIELD(safety_identifier); break;
+  case 20: FIELD(previous_response_id); break;
+  case 21: FIELD(max_completion_tokens); break;
+  }
+  return NULL;
+}
 
 static void body_read(struct body *b, const struct json_member *members, size_t count) {
   char room[64];
   for (size_t i = 0; i < count; i++) {
-    struct json key = key_escaped(members[i].key) ? key_plain(members[i].key, room) : members[i].key;
-    for (size_t k = 0; k < sizeof fields / sizeof *fields; k++) {
-      if (!key_is(key, fields[k].name)) continue;
-      *(struct json *)((char *)b + fields[k].at) = members[i].value;
-      break;
-    }
+    struct json key = key_escaped(members[i].key) ? key_plain(members[i].key, room) : members[i].key, *field = field_of(b, key);
+    if (field) *field = members[i].value;
   }
 }
 

@@ -43,7 +43,7 @@ static struct span shown(struct span s) {
    "openai/gpt-5". Where a policy routes it to is the policy's matter. */
 bool admit_model(struct exchange *x, struct span model) {
   const struct key *k = x->req.key;
-  struct route route = { 0 };
+  struct route route;
   int status;
   if (!k || !model.n || key_allows(k, model)) return true;
   bool known = !route_model(x->gen->conf, x->req.operation, model, &x->arena, &route, &status);

@@ -6,6 +6,26 @@
 
 static uint64_t now_ms(const struct exchange *x) { return x->worker->loop->now_ms; }
 
+/* A model that is asked about again and again on the way is looked up once. */
+struct chain_known {
+  struct chain_known *next;
+  const struct provider *provider;
+  struct span model;
+  struct model_facts facts;
+};
+const struct model_facts *chain_facts(struct exchange *x, const struct provider *p, struct span model) {
+  struct chain_known *k = x->route.known;
+  while (k && (k->provider != p || k->model.p != model.p || k->model.n != model.n)) k = k->next;
+  if (k) return &k->facts;
+  k = arena_alloc(&x->arena, sizeof *k);
+  k->next = x->route.known;
+  k->provider = p;
+  k->model = model;
+  conf_model(x->gen->conf, p, model, &k->facts);
+  x->route.known = k;
+  return &k->facts;
+}
+
 static void chain_set(struct exchange *x, const struct candidate *list, size_t count) {
   x->route.candidates = arena_alloc(&x->arena, count * sizeof *list);
   memcpy(x->route.candidates, list, count * sizeof *list);
@@ -16,19 +36,19 @@ static void chain_set(struct exchange *x, const struct candidate *list, size_t c
    of which it is not known. All are taken to answer at the same length. */
 static void drop_dear(struct exchange *x) {
   struct chain *chain = &x->route;
-  struct model_facts m;
+  const struct model_facts *m;
   struct estimate first, e;
   size_t kept = 1;
   if (!chain->alias || chain->alias->max_price_factor <= 0 || !x->req.operation || chain->count < 2) return;
-  conf_model(x->gen->conf, chain->candidates[0].provider, chain->candidates[0].model, &m);
-  policy_estimate(&x->req, x->req.operation, NULL, chain->candidates[0].provider, &m, &first);
+  m = chain_facts(x, chain->candidates[0].provider, chain->candidates[0].model);
+  policy_estimate(&x->req, x->req.operation, NULL, chain->candidates[0].provider, m, &first);
   if (first.cost == PRICE_UNKNOWN) return;
   for (size_t i = 1; i < chain->count; i++) {
     const struct candidate *c = &chain->candidates[i];
-    conf_model(x->gen->conf, c->provider, c->model, &m);
-    policy_estimate(&x->req, x->req.operation, NULL, c->provider, &m, &e);
+    m = chain_facts(x, c->provider, c->model);
+    policy_estimate(&x->req, x->req.operation, NULL, c->provider, m, &e);
     e.output = first.output;
-    picodollars cost = estimate_cost(&e, &m.price);
+    picodollars cost = estimate_cost(&e, &m->price);
     if (cost != PRICE_UNKNOWN && (double)cost <= (double)first.cost * chain->alias->max_price_factor) chain->candidates[kept++] = *c;
     else log_info("%s: %.*s left out: %s", x->id, SPAN_FMT(c->name), cost == PRICE_UNKNOWN ? "its price is not known" : "it is dearer than max_price_factor allows");
   }
@@ -50,7 +70,7 @@ bool chain_find(struct exchange *x) {
       return false;
     }
     if (operation_counts(r->operation) && fit_count(x)) return false;
-    struct route found = { 0 };
+    struct route found;
     const char *why = r->target_count ? route_names(x->gen->conf, r->operation, r->targets, r->target_count, &x->arena, &found, &status)
                                       : route_model(x->gen->conf, r->operation, r->model, &x->arena, &found, &status);
     if (why && status == 404 && !r->target_count) why = route_unknown(x->gen->conf, r->operation, r->model, r->key, &x->arena);

@@ -10,7 +10,7 @@ enum {
   PIPELINE_MOST = 64 * 1024,          /* requests that wait behind the one being served */
   DIRECT_FROM = 16 * 1024,            /* a body with more than this to come is received in place */
   SMALL_BODY = 16 * 1024,             /* up to here a body's memory is not worth keeping for the next one */
-  HEAD_MORE = 512,                    /* what is usually kept of a request beside its head: one block holds both */
+  HEAD_MORE = 1024,                   /* what is usually kept of a request beside its head: one block holds both */
   LINGER_MS = 1000, LINGER_MOST = 1 << 20,     /* RFC 9112 9.6 */
   LEAST_RATE = 16 * 1024,             /* bytes a second that a reader of what is left of an answer takes at least */
   LOOP_BUFFER = 16384,
@@ -168,8 +168,7 @@ static void arm_body_memory(struct client *c, struct exchange *x) {
   size_t length = (size_t)c->body.left;
   if (c->body.framing != HTTP_LENGTH || !length) return;
   if (length <= SMALL_BODY) {
-    x->body_memory = mem_alloc(length);
-    mem_note(MEM_ARENAS, (int64_t)length);
+    x->body_memory = worker_block(c->worker, length);
   } else {
     x->body_memory = worker_body(c->worker, length, &x->body_memory_cap);
     if (!x->body_memory) return;
@@ -258,10 +257,10 @@ static void head_understood(struct client *c, struct exchange *x, const struct h
   x->head = http_head_keep(h, &x->arena);
   x->req.method = x->head->method;
   peer_choose(x);
-  x->dialect = request_dialect(x->gen->conf, x->head);                 /* of refusals before it is understood */
+  request_asked(x);
   bool empty = h->framing == HTTP_NO_BODY || (h->framing == HTTP_LENGTH && !h->length);
   c->state = empty ? CLIENT_BUSY : CLIENT_BODY;
-  bool whole = request_is_whole(h, h->target) || request_is_metered(x, h);
+  bool whole = x->asked || request_is_metered(x, h);
   if (cors_preflight(x) || !admit_caller(x) || !head_acceptable(c, h, whole)) return;
   http_body_init(&c->body, h);
   clock_set(c, setting(c, SET_CLIENT_IDLE));

@@ -70,8 +70,7 @@ void exchange_body_drop(struct exchange *x) {
   if (x->body_memory_cap) {
     worker_body_back(x->worker, x->body_memory, x->body_memory_cap);
   } else {
-    mem_note(MEM_ARENAS, -(int64_t)x->body_cap);
-    mem_free(x->body_memory);
+    worker_block_back(x->worker, x->body_memory, x->body_cap);
   }
   x->body_memory = NULL;
   x->body_memory_cap = 0;

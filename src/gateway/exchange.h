@@ -63,6 +63,7 @@ struct exchange {
   struct policy_run *run;             /* of the hook under way, and its decision; NULL: none. See exchange_run_back */
   struct http_head *head;             /* the request's, in the arena */
   struct span path, query;
+  const struct operation_info *asked; /* that method and path name; NULL: none */
   struct span raw_path;               /* behind /{provider} */
   bool traced;                        /* the caller sent a traceparent: the provider gets one too */
   struct span body;                   /* whole, or what of a streamed one was read before routing */
@@ -76,6 +77,7 @@ struct exchange {
     struct candidate *candidates;     /* in the arena */
     size_t count;
     uint32_t next_on;
+    struct chain_known *known;        /* of the models of its targets, in the arena: chain_facts */
   } route;
   size_t at;                          /* candidate */
   struct attempt *attempts[2];        /* live ones; [0] is the one under way */
@@ -164,10 +166,9 @@ void exchange_answer_ready(struct exchange *x);          /* whole answer, or the
 
 /* request.c: understanding the request, composing what goes upstream */
 bool request_understand(struct exchange *x);             /* path, operation, facts, id; false: refused and ended */
-enum dialect request_dialect(const struct conf *c, const struct http_head *h);      /* the caller's, as path and headers tell */
+void request_asked(struct exchange *x);                  /* from the head alone: x->asked, and x->dialect as path and headers tell */
 void request_choose_id(struct exchange *x);
-bool request_is_whole(const struct http_head *h, struct span path);       /* JSON on a known route */
-bool request_is_metered(const struct exchange *x, const struct http_head *h);  /* the same under a provider's own name, where budgets count */
+bool request_is_metered(const struct exchange *x, const struct http_head *h);  /* JSON under a provider's own name, where budgets count */
 /* multipart: the model part is looked for in what came so far; when it is found, or cannot come, the exchange goes on */
 void request_scan(struct exchange *x);
 /* Bound state: whether the request can do without it (weir.allow_loss), and from now on it does. */
@@ -199,6 +200,7 @@ bool admit_unread(struct exchange *x, const struct provider *p);         /* on o
 
 /* chain.c: the targets of an exchange */
 bool chain_find(struct exchange *x);                     /* false: there are none; refused and ended */
+const struct model_facts *chain_facts(struct exchange *x, const struct provider *p, struct span model);   /* conf_model, once; model: where it stands is its name */
 /* The next target has room as far as its provider told, or as much as any. False: it waits for that. */
 bool chain_room(struct exchange *x);
 bool chain_elsewhere(struct exchange *x);                /* another account or endpoint of the same candidate, kept for the next pick */

@@ -22,7 +22,7 @@ static const struct json_member *members_of(const struct policy_req *r, size_t *
 struct fitting {
   struct exchange *x;
   unsigned needs;
-  bool measured;
+  bool needs_known, measured;
   struct request_measure measure;
   int64_t tokens, window;             /* of the one with the largest window that it is beyond */
   struct span largest;
@@ -48,6 +48,15 @@ static enum fits window_fit(struct fitting *f, const struct candidate *c, const 
   return n.least > m->window ? FITS_NEVER : FITS_HARDLY;
 }
 
+static unsigned needs(struct fitting *f) {
+  struct policy_req *r = &f->x->req;
+  size_t count;
+  const struct json_member *members = members_of(r, &count);
+  if (!f->needs_known) f->needs = request_needs(r->operation, members, count, r->seen ? ~0ull : r->body_keys);
+  f->needs_known = true;
+  return f->needs;
+}
+
 static const char *lacks(unsigned missing) {
   for (int i = 0; i < ABLE_COUNT; i++)
     if (missing & ABLE_BIT(i)) return ability_words[i];
@@ -56,14 +65,13 @@ static const char *lacks(unsigned missing) {
 
 static enum fits fit_of(struct fitting *f, const struct candidate *c, const char **why) {
   struct exchange *x = f->x;
-  struct model_facts m;
-  conf_model(x->gen->conf, c->provider, c->model, &m);
-  if (!m.window && x->route.alias && models_tell(c->name, MODELS_UNKNOWN))
+  const struct model_facts *m = chain_facts(x, c->provider, c->model);
+  if (!m->window && x->route.alias && models_tell(c->name, MODELS_UNKNOWN))
     log_info("%.*s: its window is not known, so no request is measured against it; say it in provider { models = … }", SPAN_FMT(c->name));
-  enum fits beyond = window_fit(f, c, &m);
+  enum fits beyond = window_fit(f, c, m);
   *why = "the request is beyond its window";
   if (beyond != FITS) return beyond;
-  *why = lacks(f->needs & m.able.cannot);
+  *why = m->able.cannot ? lacks(needs(f) & m->able.cannot) : "";      /* of most models nothing is known to lack */
   return **why ? FITS_NOT : FITS;
 }
 
@@ -82,11 +90,9 @@ bool fit_chain(struct exchange *x) {
   struct fitting f = { .x = x };
   enum fits fits[ROUTE_MOST_TARGETS];
   struct candidate kept[ROUTE_MOST_TARGETS], *list = x->route.candidates;
-  size_t count = x->route.count, members, n = 0;
-  const struct json_member *m = members_of(r, &members);
+  size_t count = x->route.count, n = 0;
   enum fits best = FITS_NEVER;
   if (!r->operation || operation_embeds(r->operation) || operation_counts(r->operation)) return true;
-  f.needs = request_needs(r->operation, m, members, r->seen ? ~0ull : r->body_keys);
   if (!r->seen && x->body_size <= SMALL && count < 2) return true;
   for (size_t i = 0; i < count; i++) {
     const char *why = "";
@@ -132,7 +138,7 @@ static void measure_counted(struct exchange *x, struct request_measure *m) {
 bool fit_count(struct exchange *x) {
   struct policy_req *r = &x->req;
   const struct operation_info *asked = counted_for(r->operation);
-  struct route found = { 0 };
+  struct route found;
   struct request_measure m;
   struct token_count n;
   char text[96];
@@ -156,7 +162,7 @@ static struct span name_of(const struct attempt *a) {
   const struct model_facts *m = a->model;
   bool listed = a->exchange->route.alias || (m && (m->window || m->source == PRICED_MODEL || m->source == PRICED_FILE || m->source == PRICED_SHIPPED));
   if (listed) return a->target.name;
-  return arena_printf(&a->exchange->arena, "%.*s/other", SPAN_FMT(a->target.provider->name));
+  return a->target.provider->others;
 }
 
 static void tell_deprecated(const struct attempt *a) {

@@ -27,7 +27,7 @@ const struct operation_info *foreign_operation(const struct attempt *a) { return
 
 /* Of the model, where it is served in another one than the provider's others. */
 static enum dialect dialect_of(struct attempt *a) {
-  conf_model(a->exchange->gen->conf, a->target.provider, a->target.model, &a->facts);
+  a->facts = *chain_facts(a->exchange, a->target.provider, a->target.model);
   a->model = &a->facts;
   return a->facts.dialect;
 }

@@ -30,12 +30,12 @@ enum peer_start peer_header(struct client *c, struct span window, size_t *used) 
 
 /* The right-most address that no trusted proxy has, over all lines of a header; where a node hides itself, the one that
    told of it. What stands left of it anybody can have written. false: there is no such header. */
-static bool told(struct exchange *x, struct span name, bool rfc7239, char out[PEER_TEXT]) {
+static bool told(struct exchange *x, enum http_name name, bool rfc7239, char out[PEER_TEXT]) {
   const struct http_head *h = x->head;
   char ip[PEER_TEXT];
   bool any = false, next = true;                         /* next: it is the node to the right that counts */
   for (size_t i = 0; i < h->count; i++) {
-    if (!span_ieq(h->headers[i].name, name)) continue;
+    if (h->names[i] != name) continue;
     struct forwarded f = { h->headers[i].value, rfc7239 };
     any = true;
     while (forwarded_next(&f, ip)) {
@@ -52,7 +52,7 @@ void peer_choose(struct exchange *x) {
   const struct conf *c = x->gen->conf;
   char list[PEER_TEXT], forwarded[PEER_TEXT];
   if ((!c->trusted_count && !c->trusted_unix) || !x->client || !trusted(c, x->client->ip)) return;
-  bool a = told(x, SPAN("x-forwarded-for"), false, list), b = told(x, SPAN("forwarded"), true, forwarded);
+  bool a = told(x, HTTP_X_FORWARDED_FOR, false, list), b = told(x, HTTP_FORWARDED, true, forwarded);
   if (!a && !b) return;
   if (a && b && strcmp(list, forwarded)) return;         /* one of them is the client's own invention, and weir cannot tell which */
   x->req.ip = arena_copy(&x->arena, span_cstr(a ? list : forwarded));

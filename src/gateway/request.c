@@ -5,14 +5,24 @@
 #include "pool.h"
 #include "sign.h"
 #include "worker.h"
+#include <endian.h>
 #include <stdio.h>
 
 enum { SCAN_MOST = SINK_HIGH };       /* of a multipart body before its model part: more is not read meanwhile */
 
-bool request_is_whole(const struct http_head *h, struct span target) {
+static enum dialect dialect_by_head(const struct conf *c, const struct http_head *h, struct span path) {
+  if (http_known(h, HTTP_ANTHROPIC_VERSION).p) return DIALECT_MESSAGES;
+  if (span_starts(path, SPAN("/v1beta/"))) return DIALECT_GEMINI;
+  /* A key of weir's own may come in any header, so this one says Gemini only where there is a provider of it. */
+  return http_known(h, HTTP_X_GOOG_API_KEY).p && route_provider(c, DIALECT_GEMINI) ? DIALECT_GEMINI : DIALECT_CHAT;
+}
+
+void request_asked(struct exchange *x) {
+  const struct http_head *h = x->head;
   struct span path;
-  span_cut(target, '?', &path);
-  return span_eq(h->method, SPAN("POST")) && operation_by_path(path);
+  span_cut(h->target, '?', &path);
+  x->asked = span_eq(h->method, SPAN("POST")) ? operation_by_path(path) : NULL;
+  x->dialect = x->asked ? x->asked->dialect : dialect_by_head(x->gen->conf, h, path);
 }
 
 bool request_is_metered(const struct exchange *x, const struct http_head *h) {
@@ -35,8 +45,20 @@ static bool id_ok(struct span s) {
   return true;
 }
 
+/* Eight digits at once: a nibble in each byte, then what makes it a letter added where it is above 9. */
+static void hex_half(char *out, uint32_t half) {
+  uint64_t v = __builtin_bswap32(half);
+  v = (v | v << 16) & 0x0000FFFF0000FFFFu;
+  v = (v | v << 8) & 0x00FF00FF00FF00FFu;
+  v = (v >> 4 | v << 8) & 0x0F0F0F0F0F0F0F0Fu;
+  v += 0x3030303030303030u + ((v + 0x0606060606060606u) >> 4 & 0x0101010101010101u) * ('a' - '0' - 10);
+  v = htole64(v);
+  memcpy(out, &v, sizeof v);
+}
+
 static void hex(char *out, uint64_t v) {
-  for (int i = 15; i >= 0; i--, v >>= 4) out[i] = "0123456789abcdef"[v & 15];
+  hex_half(out, (uint32_t)(v >> 32));
+  hex_half(out + 8, (uint32_t)v);
 }
 
 static bool trace_ok(struct span s) {
@@ -48,7 +70,7 @@ static bool trace_ok(struct span s) {
 
 void request_choose_id(struct exchange *x) {
   struct worker *w = x->worker;
-  struct span own = x->head ? http_header(x->head, SPAN("x-request-id")) : (struct span){ 0 };
+  struct span own = x->head ? http_known(x->head, HTTP_X_REQUEST_ID) : (struct span){ 0 };
   uint64_t a = worker_random(w), b = worker_random(w);
   if (id_ok(own)) {
     memcpy(x->id, own.p, own.n);
@@ -59,7 +81,7 @@ void request_choose_id(struct exchange *x) {
     hex(x->id + 20, b);
     x->id[36] = 0;
   }
-  struct span trace = x->head ? http_header(x->head, SPAN("traceparent")) : (struct span){ 0 };
+  struct span trace = x->head ? http_known(x->head, HTTP_TRACEPARENT) : (struct span){ 0 };
   memcpy(x->trace, "00-", 3);
   hex(x->trace + 3, b);
   hex(x->trace + 19, a);
@@ -217,29 +239,16 @@ static bool named_raw(struct exchange *x) {
   return refuse(x, 404, "not_found", "", "no such path: weir serves /v1/… and /{provider}/…");
 }
 
-enum dialect request_dialect(const struct conf *c, const struct http_head *h) {
-  struct span path;
-  span_cut(h->target, '?', &path);
-  const struct operation_info *o = span_eq(h->method, SPAN("POST")) ? operation_by_path(path) : NULL;
-  if (o) return o->dialect;
-  if (http_header(h, SPAN("anthropic-version")).p) return DIALECT_MESSAGES;
-  if (span_starts(path, SPAN("/v1beta/"))) return DIALECT_GEMINI;
-  /* A key of weir's own may come in any header, so this one says Gemini only where there is a provider of it. */
-  return http_header(h, SPAN("x-goog-api-key")).p && route_provider(c, DIALECT_GEMINI) ? DIALECT_GEMINI : DIALECT_CHAT;
-}
-
 bool request_understand(struct exchange *x) {
   struct policy_req *r = &x->req;
   const char *why = NULL;
   request_choose_id(x);
   r->head = x->head;
   struct span target = x->head->target;
-  x->dialect = request_dialect(x->gen->conf, x->head);
   if (!target_split(target, &x->path, &x->query, &why)) return refuse(x, 400, "bad_request", "", why);
   r->path = x->path;
   if (!who_of_head(x)) return refuse(x, 400, "bad_request", "", "x-weir-timeout must be a number of seconds above 0");
-  bool post = span_eq(r->method, SPAN("POST"));
-  r->operation = post ? operation_by_path(x->path) : NULL;
+  r->operation = x->asked;
   if (r->operation && r->operation->operation == OP_GENERATE_ARRAY && span_eq(query_value(x->query, SPAN("alt")), SPAN("sse"))) r->operation = operation_info(OP_GENERATE);
   if (r->operation) return read_body(x);
   bool list = span_eq(x->path, SPAN("/v1/models")) || span_eq(x->path, SPAN("/v1beta/models"));
@@ -251,7 +260,7 @@ bool request_understand(struct exchange *x) {
 
 /* ---- multipart: the model part decides the provider, and loses its provider prefix */
 static void scan_found(struct exchange *x, struct span value) {
-  struct route route = { 0 };
+  struct route route;
   int status = 404;
   x->scanning = false;
   x->req.model = arena_copy(&x->arena, value);
@@ -302,22 +311,13 @@ static bool of_family(struct span n) {
 }
 
 /* Never to a provider: the client's keys and cookies, its network path, hop-by-hop headers, what weir sets itself. */
-static bool header_stays(struct span n) {
-  switch (n.n) {
-  case 2: return is(n, "te");
-  case 3: return is(n, "via");
-  case 4: return is(n, "host");
-  case 6: return is(n, "cookie") || is(n, "expect");
-  case 7: return is(n, "api-key") || is(n, "trailer") || is(n, "upgrade");
-  case 9: return is(n, "x-api-key") || is(n, "x-real-ip") || is(n, "forwarded") || of_family(n);
-  case 10: return is(n, "connection") || is(n, "keep-alive") || of_family(n);
-  case 11: return is(n, "traceparent") || of_family(n);
-  case 13: return is(n, "authorization") || of_family(n);
-  case 14: return is(n, "content-length") || is(n, "x-goog-api-key") || of_family(n);
-  case 17: return is(n, "transfer-encoding") || of_family(n);
-  default: return of_family(n);
-  }
-}
+static const bool stays[HTTP_NAMES] = {
+  [HTTP_TE] = true, [HTTP_VIA] = true, [HTTP_HOST] = true, [HTTP_COOKIE] = true, [HTTP_EXPECT] = true, [HTTP_API_KEY] = true, [HTTP_TRAILER] = true,
+  [HTTP_UPGRADE] = true, [HTTP_X_API_KEY] = true, [HTTP_X_REAL_IP] = true, [HTTP_FORWARDED] = true, [HTTP_CONNECTION] = true,
+  [HTTP_KEEP_ALIVE] = true, [HTTP_TRACEPARENT] = true, [HTTP_AUTHORIZATION] = true, [HTTP_CONTENT_LENGTH] = true, [HTTP_X_GOOG_API_KEY] = true,
+  [HTTP_TRANSFER_ENCODING] = true,
+};
+static bool header_stays(enum http_name known, struct span n) { return stays[known] || of_family(n); }
 
 static bool policy_sets(const struct attempt *a, struct span name) {
   for (const struct policy_header *h = a->view.headers; h; h = h->next)
@@ -340,16 +340,17 @@ static bool of_signature(struct span n) { return starts(n, "x-amz-") || is(n, "c
 static void compose_headers(struct exchange *x, struct attempt *a, struct buf *out) {
   const struct http_head *h = x->head;
   const struct provider *p = a->target.provider;
-  struct span listed = http_header(h, SPAN("connection"));
+  struct span listed = http_known(h, HTTP_CONNECTION);
   bool cors = x->gen->conf->origin_count > 0;            /* the page is weir's caller, not the provider's */
   bool more = listed.n && !is(listed, "keep-alive") && !is(listed, "close");
   for (size_t i = 0; i < h->count; i++) {
     struct span n = h->headers[i].name;
-    if (header_stays(n) || (!x->raw && is(n, "accept-encoding"))) continue;
+    enum http_name known = h->names[i];
+    if (header_stays(known, n) || (!x->raw && known == HTTP_ACCEPT_ENCODING)) continue;
     if (a->foreign && of_dialect(n)) continue;
     if (n.n == p->auth_name.n && span_ieq(n, p->auth_name)) continue;
     if (p->dialect == DIALECT_CONVERSE && of_signature(n)) continue;
-    if (cors && is(n, "origin")) continue;
+    if (cors && known == HTTP_ORIGIN) continue;
     if (more && http_header_lists(h, SPAN("connection"), n)) continue;
     if ((a->view.headers && policy_sets(a, n)) || (p->header_count && provider_sets(p, n))) continue;
     http_write_header(out, n, h->headers[i].value);
@@ -364,7 +365,7 @@ static void compose_headers(struct exchange *x, struct attempt *a, struct buf *o
     if (!newer && ph->value.p) http_write_header(out, ph->name, ph->value);
   }
   if (x->traced) http_write_header(out, SPAN("traceparent"), span_of(x->trace, 55));
-  if (!x->raw) buf_add(out, SPAN("accept-encoding: identity\r\n"));
+  if (!x->raw) buf_put(out, SPAN("accept-encoding: identity\r\n"));
   if (p->dialect == DIALECT_CONVERSE) buf_add(out, SPAN("content-type: application/json\r\n"));
 }
 
@@ -372,20 +373,20 @@ static void compose_headers(struct exchange *x, struct attempt *a, struct buf *o
 static void compose_path(struct exchange *x, struct attempt *a, struct buf *out) {
   struct span base = a->target.endpoint->url.path, rest = x->raw_path.p ? x->raw_path : x->path;
   bool versioned = span_ends(base, SPAN("/v1")) || a->target.provider->quirks->deployments;          /* Azure's version may be in the query */
-  buf_add(out, base);
+  buf_put(out, base);
   if (!x->raw) {
     endpoint_path(a->target.endpoint, foreign_operation(a), a->target.model, x->req.stream, out);
   } else {
     if (base.n && span_starts(rest, base) && (rest.n == base.n || rest.p[base.n] == '/')) rest = span_from(rest, base.n);
     else if (versioned && span_starts(rest, SPAN("/v1/"))) rest = span_from(rest, 3);
-    buf_add(out, rest);
+    buf_put(out, rest);
     if (!rest.n && !base.n) buf_byte(out, '/');
   }
   struct span query = a->foreign ? operation_query(foreign_operation(a), x->req.stream) : x->query.n ? query_without(x->query, SPAN("key"), &a->arena) : x->query;
   struct span fixed = a->target.endpoint->url.query;
   if (query.n && a->target.provider->quirks->deployments && query_value(fixed, SPAN("api-version")).p) query = query_without(query, SPAN("api-version"), &a->arena);
-  if (fixed.n) buf_byte(out, '?'), buf_add(out, fixed);
-  if (query.n) buf_byte(out, fixed.n ? '&' : '?'), buf_add(out, query);
+  if (fixed.n) buf_byte(out, '?'), buf_put(out, fixed);
+  if (query.n) buf_byte(out, fixed.n ? '&' : '?'), buf_put(out, query);
 }
 
 /* ---- composing: the body */
@@ -592,26 +593,24 @@ int request_compose(struct exchange *x, struct attempt *a, struct buf *head, str
   size_t length = 0;
   for (int i = 0; i < count; i++) length += parts[i].iov_len;
   if (!head->p) *head = worker_buf(x->worker);
-  buf_add(head, x->req.method);
+  buf_put(head, x->req.method);
   buf_byte(head, ' ');
   const struct pool *p = a->call.pool;
-  if (pool_absolute(p)) buf_add(head, SPAN("http://")), buf_add(head, e->host_header);
+  if (pool_absolute(p)) buf_put(head, SPAN("http://")), buf_put(head, e->host_header);
   size_t path_at = buf_size(head);
   compose_path(x, a, head);
   size_t path_end = buf_size(head);
-  buf_add(head, SPAN(" HTTP/1.1\r\nhost: "));
-  buf_add(head, e->host_header);
-  buf_add(head, SPAN("\r\n"));
-  if (pool_absolute(p) && p->proxy_auth) buf_add(head, secret_use(p->proxy_auth));
+  buf_put(head, e->host_line);
+  if (pool_absolute(p) && p->proxy_auth) buf_put(head, secret_use(p->proxy_auth));
   a->key_line = a->target.account ? account_line(a->target.account) : NULL;
-  if (a->key_line && !a->target.account->signs) buf_add(head, secret_use(a->key_line));
+  if (a->key_line && !a->target.account->signs) buf_put(head, secret_use(a->key_line));
   compose_headers(x, a, head);
   compose_framing(x, head, length);
   sign_head(x, a, path_at, path_end, parts, count, head);
   http_write_end(head);
   /* Small bodies travel in one piece with the head: no lent memory, one send. */
   if (length <= 16384) {
-    for (int i = 0; i < count; i++) buf_add(head, span_of(parts[i].iov_base, parts[i].iov_len));
+    for (int i = 0; i < count; i++) buf_put(head, span_of(parts[i].iov_base, parts[i].iov_len));
     return 0;
   }
   return count;

@@ -4,8 +4,6 @@
 
 enum { TAGS_MOST = 64, TAG_LONGEST = 256 };
 
-static struct span header(const struct exchange *x, const char *name) { return http_header(x->head, span_cstr(name)); }
-
 static struct policy_note *tag_find(const struct exchange *x, struct span key) {
   for (struct policy_note *n = x->req.tags; n; n = n->next)
     if (span_eq(n->key, key)) return n;
@@ -79,11 +77,11 @@ static void tags_of_json(struct exchange *x, struct span text) {
 
 /* Seconds that the caller gives the request, in weir's own words or in those of the gateways it came from; 0: none. < 0: no number. */
 static double asked_seconds(const struct http_head *h) {
-  static const struct { struct span name; double unit; } forms[] = {
-    { SPAN("x-weir-timeout"), 1 }, { SPAN("x-litellm-timeout"), 1 }, { SPAN("x-portkey-request-timeout"), 0.001 },
+  static const struct { enum http_name name; double unit; } forms[] = {
+    { HTTP_WEIR_TIMEOUT, 1 }, { HTTP_LITELLM_TIMEOUT, 1 }, { HTTP_PORTKEY_TIMEOUT, 0.001 },
   };
   for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-    struct span text = http_header(h, forms[i].name);
+    struct span text = http_known(h, forms[i].name);
     double value;
     if (text.p && span_double(text, &value) && value > 0) return value * forms[i].unit;
     if (text.p && !i) return -1;                         /* others' words are taken where they make sense */
@@ -95,15 +93,16 @@ static struct span first(struct span a, struct span b) { return a.n ? a : b; }
 
 bool who_of_head(struct exchange *x) {
   struct policy_req *r = &x->req;
-  r->deadline = asked_seconds(x->head);
-  r->session = first(header(x, "x-weir-session"), first(header(x, "x-litellm-session-id"), header(x, "x-portkey-trace-id")));
-  r->user = first(header(x, "x-litellm-customer-id"), header(x, "x-litellm-end-user-id"));
-  r->prompt = header(x, "x-weir-prompt");
-  x->wants_estimate = http_header_lists(x->head, SPAN("x-weir-include"), SPAN("estimate"));
-  tags_of_list(x, header(x, "x-weir-tags"), "=");
-  tags_of_list(x, header(x, "x-litellm-tags"), ":=");
-  tags_of_json(x, header(x, "x-litellm-spend-logs-metadata"));
-  tags_of_json(x, header(x, "x-portkey-metadata"));
+  const struct http_head *h = x->head;
+  r->deadline = asked_seconds(h);
+  r->session = first(http_known(h, HTTP_WEIR_SESSION), first(http_known(h, HTTP_LITELLM_SESSION_ID), http_known(h, HTTP_PORTKEY_TRACE_ID)));
+  r->user = first(http_known(h, HTTP_LITELLM_CUSTOMER_ID), http_known(h, HTTP_LITELLM_END_USER_ID));
+  r->prompt = http_known(h, HTTP_WEIR_PROMPT);
+  x->wants_estimate = h->first[HTTP_WEIR_INCLUDE] && http_header_lists(h, SPAN("x-weir-include"), SPAN("estimate"));
+  tags_of_list(x, http_known(h, HTTP_WEIR_TAGS), "=");
+  tags_of_list(x, http_known(h, HTTP_LITELLM_TAGS), ":=");
+  tags_of_json(x, http_known(h, HTTP_LITELLM_METADATA));
+  tags_of_json(x, http_known(h, HTTP_PORTKEY_METADATA));
   return r->deadline >= 0;
 }
 

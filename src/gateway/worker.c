@@ -46,7 +46,20 @@ struct delta *worker_deltas(struct worker *w) {
 /* The block of an exchange or attempt that is over, or is made from it: between them it is nobody's. */
 void spare_arena(const struct arena *a, bool spare) { mem_note(MEM_ARENAS, spare ? -(int64_t)a->total : (int64_t)a->total); }
 
+/* ---- bodies of requests */
 enum { SPARE_BODY_MOST = 2 << 20 };
+
+char *worker_block(struct worker *w, size_t n) {
+  mem_note(MEM_ARENAS, (int64_t)(n > BODY_BLOCK ? n : BODY_BLOCK));
+  if (n > BODY_BLOCK) return mem_alloc(n);
+  return w->spare_block_count ? w->spare_blocks[--w->spare_block_count] : mem_alloc(BODY_BLOCK);
+}
+
+void worker_block_back(struct worker *w, char *p, size_t n) {
+  mem_note(MEM_ARENAS, -(int64_t)(n > BODY_BLOCK ? n : BODY_BLOCK));
+  if (n <= BODY_BLOCK && w->spare_block_count < sizeof w->spare_blocks / sizeof *w->spare_blocks) w->spare_blocks[w->spare_block_count++] = p;
+  else mem_free(p);
+}
 
 /* One bound for all that the process holds of requests and answers (`memory`). `held` is the sum of the large bodies that are lent out;
    configurations lie in arenas as well, so what there was of them before the first request does not count. */
@@ -459,6 +472,7 @@ void worker_free(struct worker *w) {
   while (w->spare_run_count) mem_free(w->spare_runs[--w->spare_run_count]);
   w->spare_bodies_used = false;
   worker_trim(w);
+  while (w->spare_block_count) mem_free(w->spare_blocks[--w->spare_block_count]);
   while (w->spare_buf_count) mem_free(w->spare_bufs[--w->spare_buf_count].p);
   health_free(w->health);
   arena_end(&w->scratch);

@@ -25,6 +25,8 @@ struct worker {
   struct attempt *spare_attempts;
   struct buf spare_bufs[32];          /* memory for send buffers, between uses */
   unsigned spare_buf_count;
+  char *spare_blocks[32];             /* memory for small bodies, between uses: BODY_BLOCK each */
+  unsigned spare_block_count;
   struct spare_body { char *p; size_t cap; } spare_bodies[4];            /* large ones cost a page fault per 4 KB when new */
   bool spare_bodies_used;             /* since the last beat: else they are given back */
   unsigned open_clients, open_exchanges;   /* atomic; the first is read by who hands over */
@@ -66,6 +68,10 @@ void worker_close_all(struct worker *w);
 uint64_t worker_random(struct worker *w);
 struct buf worker_buf(struct worker *w);
 void worker_buf_back(struct worker *w, struct buf *b);
+/* Memory for a small body of n bytes; the smallest share blocks of one size. */
+enum { BODY_BLOCK = 2048 };
+char *worker_block(struct worker *w, size_t n);
+void worker_block_back(struct worker *w, char *p, size_t n);
 void spare_arena(const struct arena *a, bool spare);
 struct delta *worker_deltas(struct worker *w);           /* of the event being read */
 bool worker_full(const struct worker *w);                /* `memory` is reached: no new work */

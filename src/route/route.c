@@ -4,12 +4,7 @@
 
 enum { MOST_SHOWN = 8, LONGEST_SHOWN = 120 };
 
-uint32_t route_default_next_on(void) {
-  uint32_t bits = 1u << FAULT_AUTH | 1u << FAULT_QUOTA;
-  for (int f = FAULT_NONE + 1; f < FAULT_COUNT; f++)
-    if (fault_retryable((enum fault)f)) bits |= 1u << f;
-  return bits;
-}
+uint32_t route_default_next_on(void) { return FAULTS_RETRYABLE | 1u << FAULT_AUTH | 1u << FAULT_QUOTA; }
 
 static struct provider *first_serving(const struct conf *c, const struct operation_info *o) {
   if (c->default_provider && operation_served(o, c->default_provider->dialect)) return c->default_provider;
@@ -144,7 +139,8 @@ static const char *whole_route(const struct conf *c, const struct operation_info
 }
 
 static void route_begin(struct route *out) {
-  *out = (struct route){ 0 };
+  out->alias = NULL;
+  out->count = 0;
   out->next_on = route_default_next_on();
 }
 

@@ -7,13 +7,15 @@ enum {
   VTB = VT | CHAR_BOUNDARY,
   PLAIN = VT | CHAR_TOKEN,
   ALL = PLAIN | CHAR_HOST | CHAR_BOUNDARY,
+  ALL_P = ALL | CHAR_PATH,
+  VTB_P = VTB | CHAR_PATH,
 };
 const unsigned char http_chars[256] = {
   ['\t'] = V, [' '] = V | CHAR_BOUNDARY, ['!'] = PLAIN, ['"'] = V, ['#'] = V | CHAR_TOKEN, ['$' ... '&'] = PLAIN,
   ['\''] = PLAIN | CHAR_BOUNDARY, ['(' ... ')'] = VTB, ['*'] = PLAIN, ['+'] = PLAIN | CHAR_BOUNDARY, [','] = VTB,
-  ['-' ... '.'] = ALL, ['/'] = VTB, ['0' ... '9'] = ALL, [':'] = VTB, [';'] = VT, ['<'] = V, ['='] = VTB, ['>'] = V,
-  ['?'] = VTB, ['@'] = VT, ['A' ... 'Z'] = ALL, ['['] = VT, ['\\'] = V, [']'] = VT, ['^'] = PLAIN, ['_'] = ALL,
-  ['`'] = PLAIN, ['a' ... 'z'] = ALL, ['{'] = VT, ['|'] = PLAIN, ['}'] = VT, ['~'] = PLAIN, [0x80 ... 0xff] = V,
+  ['-'] = ALL_P, ['.'] = ALL, ['/'] = VTB_P, ['0' ... '9'] = ALL_P, [':'] = VTB_P, [';'] = VT, ['<'] = V, ['='] = VTB, ['>'] = V,
+  ['?'] = VTB, ['@'] = VT, ['A' ... 'Z'] = ALL_P, ['['] = VT, ['\\'] = V, [']'] = VT, ['^'] = PLAIN, ['_'] = ALL_P,
+  ['`'] = PLAIN, ['a' ... 'z'] = ALL_P, ['{'] = VT, ['|'] = PLAIN, ['}'] = VT, ['~'] = PLAIN, [0x80 ... 0xff] = V,
 };
 
 const unsigned char http_hex[256] = {

@@ -9,7 +9,8 @@ enum {
   CHAR_VALUE = 2,    /* field values and reason phrases: tab, space, visible, 0x80 to 0xff */
   CHAR_TARGET = 4,   /* request targets: visible ASCII without " # < > and backslash */
   CHAR_HOST = 8,     /* letters, digits, "." "-" "_" */
-  CHAR_BOUNDARY = 16 /* RFC 2046 5.1.1, bchars; a space among them may not be the last */
+  CHAR_BOUNDARY = 16,/* RFC 2046 5.1.1, bchars; a space among them may not be the last */
+  CHAR_PATH = 32     /* letters, digits, "/" ":" "-" "_": what can neither be decoded nor make a segment of dots */
 };
 extern const unsigned char http_chars[256];
 static inline bool char_is(char c, unsigned kind) { return http_chars[(unsigned char)c] & kind; }

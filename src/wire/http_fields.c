@@ -19,13 +19,6 @@ const char *value_end(const char *p, const char *end) {
   return p;
 }
 
-/* Names are tokens, and among token bytes only capitals fold onto the letters and "-" of ours. */
-static bool named(struct span name, const char *lower) {
-  unsigned differ = 0;
-  for (size_t i = 0; i < name.n; i++) differ |= (unsigned)(unsigned char)((name.p[i] | 0x20) ^ lower[i]);
-  return !differ;
-}
-
 static void connection_note(struct fields *f, struct span value) {
   for (struct span item, rest = value; rest.p;) {
     rest = span_cut(rest, ',', &item);
@@ -60,31 +53,21 @@ static void coding_note(struct fields *f, struct span value) {
   }
 }
 
-static void field_note(struct http_head *out, struct fields *f, struct span name, struct span value) {
-  switch (name.n) {
-  case 4:
-    if (named(name, "host")) f->host = value, f->hosts++;
-    return;
-  case 6:
-    if (!named(name, "expect")) return;
+static void field_note(struct http_head *out, struct fields *f, enum http_name name, struct span value) {
+  switch (name) {
+  case HTTP_HOST: f->host = value, f->hosts++; return;
+  case HTTP_EXPECT:
     if (span_ieq(value, SPAN("100-continue"))) f->expect_continue = true;
     else f->expect_other = true;
     return;
-  case 7:
-    if (named(name, "upgrade")) f->upgrade = true;
+  case HTTP_UPGRADE: f->upgrade = true; return;
+  case HTTP_CONNECTION: connection_note(f, value); return;
+  case HTTP_CONTENT_TYPE:
+    if (!out->content_type.p) out->content_type = value;
     return;
-  case 10:
-    if (named(name, "connection")) connection_note(f, value);
-    return;
-  case 12:
-    if (!out->content_type.p && named(name, "content-type")) out->content_type = value;
-    return;
-  case 14:
-    if (named(name, "content-length")) length_note(f, value);
-    return;
-  case 17:
-    if (named(name, "transfer-encoding")) coding_note(f, value);
-    return;
+  case HTTP_CONTENT_LENGTH: length_note(f, value); return;
+  case HTTP_TRANSFER_ENCODING: coding_note(f, value); return;
+  default: return;
   }
 }
 
@@ -96,14 +79,19 @@ enum http_error http_fields_read(const char *p, const char *end, struct http_hea
     while (char_is(*p, CHAR_TOKEN)) p++;
     if (p == name || *p != ':') return HTTP_BAD_HEADER;
     if (count == HTTP_MOST_HEADERS) return HTTP_HEAD_TOO_LARGE;
-    struct http_header *h = &out->headers[count++];
+    struct http_header *h = &out->headers[count];
     h->name = span_of(name, (size_t)(p - name));
     for (value = p + 1; *value == ' ' || *value == '\t';) value++;
     p = stop = value_end(value, end);
     if (p[0] != '\r' || p[1] != '\n') return HTTP_BAD_HEADER;
     while (stop > value && (stop[-1] == ' ' || stop[-1] == '\t')) stop--;
     h->value = span_of(value, (size_t)(stop - value));
-    field_note(out, f, h->name, h->value);
+    enum http_name known = http_name_of(h->name);
+    out->names[count++] = (uint8_t)known;
+    if (known) {
+      if (!out->first[known]) out->first[known] = (uint8_t)count;
+      field_note(out, f, known, h->value);
+    }
     p += 2;
   }
   out->count = count;

@@ -16,6 +16,8 @@ struct fields {
   bool expect_continue, expect_other;
 };
 
+enum http_name http_name_of(struct span name);     /* of a token */
+
 /* Reads lines from p to end, where the last four bytes before end must be CR LF CR LF. */
 enum http_error http_fields_read(const char *p, const char *end, struct http_head *out, struct fields *f);
 

@@ -65,6 +65,7 @@ static void head_clear(struct http_head *out) {
   out->framing = HTTP_NO_BODY;
   out->length = 0;
   out->keep_alive = out->expect_continue = out->upgrade = false;
+  memset(out->first, 0, sizeof out->first);
 }
 
 static void connection_settle(const struct fields *f, struct http_head *out) {
@@ -208,8 +209,8 @@ struct http_head *http_head_keep(const struct http_head *h, struct arena *a) {
   kept->host = moved(h->host, from, to);
   kept->content_type = moved(h->content_type, from, to);
   for (size_t i = 0; i < h->count; i++) {
-    kept->headers[i].name = moved(h->headers[i].name, from, to);
-    kept->headers[i].value = moved(h->headers[i].value, from, to);
+    kept->headers[i].name.p = to + (h->headers[i].name.p - from);
+    kept->headers[i].value.p = to + (h->headers[i].value.p - from);
   }
   return kept;
 }

@@ -3,7 +3,7 @@
 
 struct span http_header(const struct http_head *h, struct span name) {
   for (size_t i = 0; i < h->count; i++)
-    if (span_ieq(h->headers[i].name, name)) return h->headers[i].value;
+    if (h->headers[i].name.n == name.n && span_ieq(h->headers[i].name, name)) return h->headers[i].value;
   return (struct span){ NULL, 0 };
 }
 

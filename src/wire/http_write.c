@@ -46,7 +46,7 @@ void http_write_header_u64(struct buf *b, struct span name, uint64_t value) {
   http_write_header(b, name, decimal(value, text));
 }
 
-void http_write_end(struct buf *b) { buf_add(b, SPAN("\r\n")); }
+void http_write_end(struct buf *b) { buf_put(b, SPAN("\r\n")); }
 
 void http_write_chunk(struct buf *b, struct span data) {
   if (!data.n) return;                       /* a chunk of size 0 would end the body */

@@ -86,8 +86,11 @@ struct json json_get(struct json object, struct span name) {
   return at ? value_at(at, end) : (struct json){ JSON_NONE, { NULL, 0 } };
 }
 
+/* Unescaping only shortens: of the name's own length a key is the name as it stands, and of a longer one the first byte tells most. */
 struct json json_member_of(const struct json_member *members, size_t count, struct span name) {
-  for (size_t i = 0; i < count; i++)
-    if (scan_may_be(members[i].key, name) && json_string_is(members[i].key, name)) return members[i].value;
+  for (size_t i = 0; i < count; i++) {
+    struct json key = members[i].key;
+    if (key.text.n == name.n + 2 ? !memcmp(key.text.p + 1, name.p, name.n) : scan_may_be(key, name) && json_string_is(key, name)) return members[i].value;
+  }
   return (struct json){ JSON_NONE, { NULL, 0 } };
 }

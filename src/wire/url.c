@@ -157,9 +157,12 @@ struct span url_host_header(const struct url *u, struct arena *a) {
 
 bool target_split(struct span target, struct span *path, struct span *query, const char **why) {
   if (!target.n || target.p[0] != '/') return refuse(why, "the target does not start with \"/\"");
-  if (!chars_ok(target, why)) return false;
+  size_t plain = 0;
+  while (plain < target.n && char_is(target.p[plain], CHAR_PATH)) plain++;
+  bool fine = plain == target.n || target.p[plain] == '?';                 /* as most are: the path needs no further look */
+  if (!chars_ok(fine ? span_from(target, plain) : target, why)) return false;
   *query = cut_query(target, path);
-  return path_ok(*path, why);
+  return fine || path_ok(*path, why);
 }
 
 /* Whether a "name=value" is of that name, however its name is encoded. */

@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include "weir/http.h"
 
 static struct buf b;
@@ -114,6 +115,50 @@ static void finds_headers(void **state) {
   assert_null(http_header(&h, SPAN("x-ab")).p);
 }
 
+static void knows_headers(void **state) {
+  static const char *const names[HTTP_NAMES] = {
+    [HTTP_ACCEPT_ENCODING] = "accept-encoding", [HTTP_ANTHROPIC_VERSION] = "anthropic-version", [HTTP_API_KEY] = "api-key",
+    [HTTP_AUTHORIZATION] = "authorization", [HTTP_CONNECTION] = "connection", [HTTP_CONTENT_LENGTH] = "content-length",
+    [HTTP_CONTENT_TYPE] = "content-type", [HTTP_COOKIE] = "cookie", [HTTP_EXPECT] = "expect", [HTTP_FORWARDED] = "forwarded", [HTTP_HOST] = "host",
+    [HTTP_KEEP_ALIVE] = "keep-alive", [HTTP_LITELLM_CUSTOMER_ID] = "x-litellm-customer-id", [HTTP_LITELLM_END_USER_ID] = "x-litellm-end-user-id",
+    [HTTP_LITELLM_METADATA] = "x-litellm-spend-logs-metadata", [HTTP_LITELLM_SESSION_ID] = "x-litellm-session-id",
+    [HTTP_LITELLM_TAGS] = "x-litellm-tags", [HTTP_LITELLM_TIMEOUT] = "x-litellm-timeout", [HTTP_ORIGIN] = "origin",
+    [HTTP_PORTKEY_METADATA] = "x-portkey-metadata", [HTTP_PORTKEY_TIMEOUT] = "x-portkey-request-timeout",
+    [HTTP_PORTKEY_TRACE_ID] = "x-portkey-trace-id", [HTTP_TE] = "te", [HTTP_TRACEPARENT] = "traceparent", [HTTP_TRAILER] = "trailer",
+    [HTTP_TRANSFER_ENCODING] = "transfer-encoding", [HTTP_UPGRADE] = "upgrade", [HTTP_VIA] = "via", [HTTP_WEIR_INCLUDE] = "x-weir-include",
+    [HTTP_WEIR_PROMPT] = "x-weir-prompt", [HTTP_WEIR_SESSION] = "x-weir-session", [HTTP_WEIR_TAGS] = "x-weir-tags",
+    [HTTP_WEIR_TIMEOUT] = "x-weir-timeout", [HTTP_X_API_KEY] = "x-api-key", [HTTP_X_FORWARDED_FOR] = "x-forwarded-for",
+    [HTTP_X_GOOG_API_KEY] = "x-goog-api-key", [HTTP_X_REAL_IP] = "x-real-ip", [HTTP_X_REQUEST_ID] = "x-request-id",
+  };
+  (void)state;
+  for (unsigned known = HTTP_OTHER + 1; known < HTTP_NAMES; known++) {
+    static char text[256];                                 /* the head points into it */
+    char name[64];
+    size_t n = strlen(names[known]);
+    for (size_t wrong = 0; wrong <= n; wrong++) {          /* each byte another one, and at last none */
+      for (size_t i = 0; i <= n; i++) name[i] = i % 2 && names[known][i] >= 'a' ? (char)(names[known][i] - 32) : names[known][i];
+      if (wrong < n) name[wrong] = name[wrong] == '!' ? '#' : '!';
+      snprintf(text, sizeof text, "GET / HTTP/1.0\r\nx: 0\r\n%s: 1\r\n%s: 2\r\n\r\n", name, name);
+      struct http_head h;
+      enum http_error e = http_read_request(span_cstr(text), &h);
+      if (wrong == n && (known == HTTP_HOST || known == HTTP_CONTENT_LENGTH || known == HTTP_TRANSFER_ENCODING || known == HTTP_EXPECT)) {
+        assert_int_not_equal(e, HTTP_OK);                  /* twice, or not so */
+        continue;
+      }
+      assert_int_equal(e, HTTP_OK);
+      assert_int_equal(h.names[0], HTTP_OTHER);
+      assert_int_equal(h.names[1], wrong < n ? HTTP_OTHER : known);
+      assert_int_equal(h.names[2], h.names[1]);
+      assert_true(wrong < n ? !http_known(&h, known).p : span_eq(http_known(&h, known), SPAN("1")));
+    }
+  }
+  struct http_head h = head_of("POST / HTTP/1.1\r\nhOst: h\r\ncontent-Length: 3\r\nEXPECT: 100-continue\r\n\r\n");
+  assert_true(span_eq(http_known(&h, HTTP_HOST), SPAN("h")) && span_eq(http_known(&h, HTTP_CONTENT_LENGTH), SPAN("3")));
+  assert_true(span_eq(http_known(&h, HTTP_EXPECT), SPAN("100-continue")));
+  h = head_of("POST / HTTP/1.1\r\nHost: h\r\nTransfer-encodinG: chunked\r\n\r\n");
+  assert_true(span_eq(http_known(&h, HTTP_TRANSFER_ENCODING), SPAN("chunked")));
+}
+
 static void finds_list_members(void **state) {
   (void)state;
   struct http_head h = head_of("GET / HTTP/1.1\r\nHost: h\r\nA: one,Two ,\tthree\r\nB: x\r\na: , four\r\nC:\r\n\r\n");
@@ -180,7 +225,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(writes_status_lines), cmocka_unit_test(writes_headers), cmocka_unit_test(writes_chunks),
     cmocka_unit_test(heads_round_trip), cmocka_unit_test(every_error_has_a_status_and_a_text),
-    cmocka_unit_test(byte_classes), cmocka_unit_test(finds_headers), cmocka_unit_test(finds_list_members),
+    cmocka_unit_test(byte_classes), cmocka_unit_test(finds_headers), cmocka_unit_test(knows_headers), cmocka_unit_test(finds_list_members),
     cmocka_unit_test(finds_params),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
