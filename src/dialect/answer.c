@@ -27,10 +27,17 @@ void answer_read(const struct operation_info *o, struct span body, struct answer
   struct answer_parts parts = { 0 };
   struct pieces p = { 0 };
   *out = (struct answer_facts){ .fault = FAULT_INVALID, .usage = USAGE_NONE };
-  if (!json_read(body, &document, NULL)) return;
-  if (document.type == JSON_ARRAY && o->operation == OP_GENERATE_ARRAY) each_read(o, document, &parts, &p);
-  else if (document.type == JSON_OBJECT) d->answer(o, document, &parts, &p);
-  else return;
+  if (d->whole) {
+    if (!d->whole(o, body, &parts, &p)) return;
+  } else if (!json_read(body, &document, NULL)) {
+    return;
+  } else if (document.type == JSON_ARRAY && o->operation == OP_GENERATE_ARRAY) {
+    each_read(o, document, &parts, &p);
+  } else if (document.type == JSON_OBJECT) {
+    d->answer(o, document, &parts, &p);
+  } else {
+    return;
+  }
   out->finish = p.finish;
   out->has_tools = p.tools;
   out->model = string_raw(parts.model);

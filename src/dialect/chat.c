@@ -1,6 +1,5 @@
 /* chat.c: OpenAI chat completions, its older sibling completions, embeddings, and what the many
    compatible servers make of them. */
-#include "cursor.h"
 #include "dialect_impl.h"
 
 static const char *const overflow[] = {
@@ -72,22 +71,28 @@ static void tools_read(struct pieces *p, int choice, struct json calls) {
 
 /* Thinking is often told twice: as reasoning_content or reasoning, and again in OpenRouter's reasoning_details or
    LiteLLM's thinking_blocks. The plain string is the one that counts. */
-static bool details_read(struct pieces *p, int choice, const char *message_at, struct json details) {
-  struct json message = cursor_value(&message_at), key, item;
+static bool details_read(struct pieces *p, int choice, const struct json_pull *message, struct json details) {
+  struct json_pull ahead = *message;
+  struct json whole = pull_value(&ahead), key, item;
   struct json_iter i = json_iter(details);
   size_t before = p->content;
-  if (string_full(json_in(message, SPAN("reasoning"))) || string_full(json_in(message, SPAN("reasoning_content"))))
+  if (string_full(json_in(whole, SPAN("reasoning"))) || string_full(json_in(whole, SPAN("reasoning_content"))))
     return false;
   if (details.type != JSON_ARRAY) return false;
   while (json_next(&i, &key, &item)) part_texts(p, DELTA_THINKING, choice, item);
   return p->content > before;
 }
 
-static bool any_item(struct json array) { return array.type == JSON_ARRAY && *cursor_enter(array.text.p) != ']'; }
+static bool any_item(struct json array) {
+  struct json_pull p;
+  if (array.type != JSON_ARRAY) return false;
+  pull_begin(&p, array.text);
+  return pull_enter(&p);
+}
 
-/* One member of a delta, or of the message of a whole answer: the same stand in both. `message` is where the object
-   starts. */
-static void member_read(struct pieces *p, int choice, const char *message, struct json key, struct json item,
+/* One member of a delta, or of the message of a whole answer: the same stand in both. `message` stands where the
+   object starts. */
+static void member_read(struct pieces *p, int choice, const struct json_pull *message, struct json key, struct json item,
                         bool *thought) {
   char room[64];
 again:
@@ -118,15 +123,14 @@ again:
   }
 }
 
-/* The object at `at`; gives the place behind it. */
-static const char *message_read(struct pieces *p, int choice, const char *at) {
-  const char *message = at;
+/* The object that comes next. */
+static void message_read(struct pieces *p, int choice, struct json_pull *pull) {
+  const struct json_pull message = *pull;
   bool thought = false;
-  for (at = cursor_enter(at); *at != '}'; at = cursor_next(at)) {
-    struct json key = cursor_key(&at), item = cursor_value(&at);
-    if (item.type != JSON_NULL) member_read(p, choice, message, key, item, &thought);
+  for (bool on = pull_enter(pull); on; on = pull_more(pull, '}')) {
+    struct json key = pull_key(pull), item = pull_value(pull);
+    if (item.type > JSON_NULL) member_read(p, choice, &message, key, item, &thought);
   }
-  return at + 1;
 }
 
 static void state_choice(struct event_state *s, int choice, bool finished) {
@@ -142,50 +146,59 @@ static void pieces_renumber(struct pieces *p, size_t from, int choice) {
 
 struct choice { int number; struct json finish; };
 
-static const char *choice_member(struct pieces *p, bool completions, struct choice *c, struct json key,
-                                 const char *at) {
+static void choice_member(struct pieces *p, bool completions, struct choice *c, struct json key, struct json_pull *pull) {
   char room[64];
 again:
   if (key_is(key, SPAN("delta")) || key_is(key, SPAN("message"))) {
-    if (*at == '{' && !completions) return message_read(p, c->number, at);
+    if (!completions && pull_is(pull, '{')) {
+      message_read(p, c->number, pull);
+      return;
+    }
   } else if (key_is(key, SPAN("index"))) {
-    int64_t index = json_count(cursor_value(&at));
+    int64_t index = json_count(pull_value(pull));
     if (index >= 0 && index <= INT32_MAX) c->number = (int)index;
-    return at;
+    return;
   } else if (key_is(key, SPAN("finish_reason"))) {
-    c->finish = cursor_value(&at);
-    return at;
+    c->finish = pull_value(pull);
+    return;
   } else if (key_is(key, SPAN("text")) && completions) {
-    piece_text(p, DELTA_TEXT, c->number, cursor_value(&at));
-    return at;
+    piece_text(p, DELTA_TEXT, c->number, pull_value(pull));
+    return;
   } else if (key_escaped(key)) {
     key = key_plain(key, room);
     if (!key_escaped(key)) goto again;
   }
-  cursor_value(&at);
-  return at;
+  pull_value(pull);
 }
 
-static const char *choice_read(struct pieces *p, struct event_state *s, bool completions, int place, const char *at) {
+static void choice_read(struct pieces *p, struct event_state *s, bool completions, int place, struct json_pull *pull) {
   struct choice c = { place, json_absent };
   size_t from = p->count;
-  for (at = cursor_enter(at); *at != '}'; at = cursor_next(at)) {
-    struct json key = cursor_key(&at);
-    at = choice_member(p, completions, &c, key, at);
+  for (bool on = pull_enter(pull); on; on = pull_more(pull, '}')) {
+    struct json key = pull_key(pull);
+    choice_member(p, completions, &c, key, pull);
   }
   if (c.number != place) pieces_renumber(p, from, c.number);
   bool ended = string_full(c.finish);
   if (ended) piece_finish(p, c.number, string_raw(c.finish));
   if (s) state_choice(s, c.number, ended);
-  return at + 1;
+}
+
+/* The array that comes next. */
+static void choices_pull(struct pieces *p, struct event_state *s, const struct operation_info *o, struct json_pull *pull) {
+  struct json_pull own = *pull;
+  bool on = pull_enter(&own);
+  for (int place = 0; on; on = pull_more(&own, ']'), place++)
+    if (pull_is(&own, '{')) choice_read(p, s, o->operation == OP_COMPLETIONS, place, &own);
+    else pull_value(&own);
+  *pull = own;
 }
 
 static void choices_read(struct pieces *p, struct event_state *s, const struct operation_info *o, struct json choices) {
+  struct json_pull pull;
   if (choices.type != JSON_ARRAY) return;
-  const char *at = cursor_enter(choices.text.p);
-  for (int place = 0; *at != ']'; at = cursor_next(at), place++)
-    if (*at == '{') at = choice_read(p, s, o->operation == OP_COMPLETIONS, place, at);
-    else cursor_value(&at);
+  pull_begin(&pull, choices.text);
+  choices_pull(p, s, o, &pull);
 }
 
 static void chat_usage(struct json usage, struct usage *out) {
@@ -197,27 +210,43 @@ static void chat_usage(struct json usage, struct usage *out) {
 /* The top level members of a chunk or an answer that mean something. */
 struct chat_members { struct json choices, usage, error, model, groq, object, data, tier; };
 
-static void member_sort(struct chat_members *m, struct json key, struct json value) {
+static void members_none(struct chat_members *m) {
+  m->choices.type = m->usage.type = m->error.type = m->model.type = JSON_NONE;
+  m->groq.type = m->object.type = m->data.type = m->tier.type = JSON_NONE;
+}
+
+static inline void member_sort(struct chat_members *m, struct json key, struct json value) {
   char room[64];
 again:
-  if (key_is(key, SPAN("choices"))) m->choices = value;
-  else if (key_is(key, SPAN("usage"))) m->usage = value;
-  else if (key_is(key, SPAN("model"))) m->model = value;
-  else if (key_is(key, SPAN("error"))) m->error = value;
-  else if (key_is(key, SPAN("x_groq"))) m->groq = value;
-  else if (key_is(key, SPAN("object"))) m->object = value;
-  else if (key_is(key, SPAN("data"))) m->data = value;
-  else if (key_is(key, SPAN("service_tier"))) m->tier = value;
-  else if (key_escaped(key)) {
-    key = key_plain(key, room);
-    if (!key_escaped(key)) goto again;
+  switch (key.text.n) {
+  case sizeof "\"data\"" - 1:
+    if (key_is(key, SPAN("data"))) m->data = value;
+    return;
+  case sizeof "\"usage\"" - 1:
+    if (key_is(key, SPAN("usage"))) m->usage = value;
+    else if (key_is(key, SPAN("model"))) m->model = value;
+    else if (key_is(key, SPAN("error"))) m->error = value;
+    return;
+  case sizeof "\"object\"" - 1:
+    if (key_is(key, SPAN("object"))) m->object = value;
+    else if (key_is(key, SPAN("x_groq"))) m->groq = value;
+    return;
+  case sizeof "\"choices\"" - 1:
+    if (key_is(key, SPAN("choices"))) m->choices = value;
+    return;
+  case sizeof "\"service_tier\"" - 1:
+    if (key_is(key, SPAN("service_tier"))) m->tier = value;
+    break;
   }
+  if (!key_escaped(key)) return;
+  key = key_plain(key, room);
+  if (!key_escaped(key)) goto again;
 }
 
 static void members_of(struct json document, struct chat_members *m) {
   struct json_iter i = json_iter(document);
   struct json key, value;
-  *m = (struct chat_members){ 0 };
+  members_none(m);
   if (document.type != JSON_OBJECT) return;
   while (json_next(&i, &key, &value)) member_sort(m, key, value);
   if (m->usage.type != JSON_OBJECT) m->usage = json_in(m->groq, SPAN("usage"));
@@ -243,15 +272,22 @@ static void usage_traces(struct reading *r, const struct chat_members *m) {
   }
 }
 
+static void chat_inside(struct reading *r, struct json_pull *value, struct pieces *p) {
+  choices_pull(p, r->state, r->operation, value);
+}
+
 static void chat_event(struct reading *r, struct pieces *p) {
-  struct chat_members m = { 0 };
+  struct chat_members m;
   struct json document = { JSON_OBJECT, r->data };
+  members_none(&m);
   for (size_t i = 0; i < r->count; i++) member_sort(&m, r->members[i].key, r->members[i].value);
   if (json_truthy(m.error) || flat_error(&m) || span_eq(r->name, SPAN("error"))) {
+    memcpy(r->state->choices, r->choices, sizeof r->choices);
+    pieces_forget(p);
     event_fail(DIALECT_CHAT, document, r->out);
     return;
   }
-  choices_read(p, r->state, r->operation, m.choices);
+  if (!r->inside) choices_read(p, r->state, r->operation, m.choices);
   if (m.usage.type == JSON_OBJECT || m.usage.type == JSON_NULL) usage_traces(r, &m);
   if (m.usage.type != JSON_OBJECT && m.groq.type == JSON_OBJECT) m.usage = json_in(m.groq, SPAN("usage"));
   if (m.usage.type == JSON_OBJECT) {
@@ -284,23 +320,62 @@ static void chat_pieces(const struct operation_info *o, struct span name, struct
   piece_usage(p, &usage);
 }
 
+/* What the members say but for the choices, which have been read. */
+static void parts_of(const struct operation_info *o, const struct chat_members *m, struct json document,
+                     struct answer_parts *parts, struct pieces *p) {
+  parts->usage = m->usage;
+  parts->tier = m->tier;
+  parts->model = m->model;
+  if (json_truthy(m->error) || flat_error(m)) parts->error = document;
+  if (o->operation == OP_EMBEDDINGS) {
+    parts->shaped = m->data.type == JSON_ARRAY;
+    p->real = any_item(m->data);
+    return;
+  }
+  parts->shaped = m->choices.type == JSON_ARRAY;
+  parts->pending = !parts->shaped && string_full(json_in(document, SPAN("request_id")));   /* xAI's deferred */
+}
+
 static void chat_answer(const struct operation_info *o, struct json document, struct answer_parts *parts,
                         struct pieces *p) {
   struct chat_members m;
   members_of(document, &m);
-  parts->usage = m.usage;
-  parts->tier = m.tier;
-  parts->model = m.model;
-  if (json_truthy(m.error)) parts->error = document;
-  else if (flat_error(&m)) parts->error = document;
-  if (o->operation == OP_EMBEDDINGS) {
-    parts->shaped = m.data.type == JSON_ARRAY;
-    p->real = any_item(m.data);
-    return;
-  }
-  parts->shaped = m.choices.type == JSON_ARRAY;
-  parts->pending = !parts->shaped && string_full(json_in(document, SPAN("request_id")));   /* xAI's deferred */
-  choices_read(p, NULL, o, m.choices);
+  if (o->operation != OP_EMBEDDINGS) choices_read(p, NULL, o, m.choices);
+  parts_of(o, &m, document, parts, p);
 }
 
-const struct dialect_impl dialect_chat = { chat_event, chat_pieces, chat_usage, chat_answer, chat_silence, overflow };
+/* Of a member that stands twice the last one counts. */
+static bool chat_whole(const struct operation_info *o, struct span body, struct answer_parts *parts, struct pieces *p) {
+  struct json_pull pull;
+  struct chat_members m;
+  bool embeddings = o->operation == OP_EMBEDDINGS;
+  members_none(&m);
+  pull_begin(&pull, body);
+  struct json document = { JSON_OBJECT, { pull.at, 0 } }, read = json_absent;
+  if (!pull_is(&pull, '{')) return false;
+  for (bool on = pull_enter(&pull); on; on = pull_more(&pull, '}')) {
+    struct json key = pull_key(&pull);
+    const char *from = pull.at;
+    if (embeddings || !key_is(key, SPAN("choices")) || !pull_is(&pull, '[')) {
+      member_sort(&m, key, pull_value(&pull));
+      continue;
+    }
+    pieces_forget(p);
+    choices_pull(p, NULL, o, &pull);
+    m.choices = read = (struct json){ JSON_ARRAY, span_of(from, (size_t)(pull.at - from)) };
+  }
+  document.text.n = (size_t)(pull.at - document.text.p);
+  if (!pull_ended(&pull)) return false;
+  if (m.usage.type != JSON_OBJECT) m.usage = json_in(m.groq, SPAN("usage"));
+  if (!embeddings && m.choices.type != JSON_NONE && m.choices.text.p != read.text.p) {
+    pieces_forget(p);
+    choices_read(p, NULL, o, m.choices);
+  }
+  parts_of(o, &m, document, parts, p);
+  return true;
+}
+
+const struct dialect_impl dialect_chat = {
+  .inner = { "choices", 7 }, .opens = '[', .inside = chat_inside, .whole = chat_whole, .event = chat_event, .pieces = chat_pieces, .usage = chat_usage, .answer = chat_answer,
+  .silence = chat_silence, .overflow = overflow,
+};

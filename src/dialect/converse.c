@@ -178,5 +178,6 @@ static void converse_answer(const struct operation_info *o, struct json document
 }
 
 const struct dialect_impl dialect_converse = {
-  converse_event, converse_pieces, converse_usage, converse_answer, converse_silence, overflow,
+  .event = converse_event, .pieces = converse_pieces, .usage = converse_usage, .answer = converse_answer,
+  .silence = converse_silence, .overflow = overflow,
 };

@@ -3,11 +3,12 @@
 #ifndef WEIR_DIALECT_IMPL_H
 #define WEIR_DIALECT_IMPL_H
 
+#include "../wire/json_pull.h"
 #include "weir/dialect.h"
 #include "weir/sha256.h"
 
 /* Most top level members of one event; no provider sends a quarter of it. */
-enum { EVENT_MEMBERS = 64 };
+enum { EVENT_MEMBERS = PULL_NAMES };
 
 static const struct json json_absent = { JSON_NONE, { NULL, 0 } };
 
@@ -82,6 +83,8 @@ static inline int64_t usage_add(int64_t to, int64_t n) {
 }
 bool json_truthy(struct json v);                         /* as JavaScript has it */
 
+/* What an event said that turns out to be none, or to be an error, does not count. */
+static inline void pieces_forget(struct pieces *p) { *p = (struct pieces){ .out = p->out }; }
 void piece_text(struct pieces *p, enum delta_kind kind, int choice, struct json string);
 /* One part of a tool call; members that are absent, null or "" are left out. */
 void piece_tool(struct pieces *p, int choice, int index, struct json id, struct json name, struct json arguments);
@@ -97,6 +100,8 @@ struct reading {
   const struct json_member *members;
   size_t count;
   struct event_facts *out;
+  uint64_t choices[EVENT_OPEN_CHOICES / 64];             /* as they were in *state */
+  bool inside;                        /* the value of `inner` was read on the way */
 };
 /* What an answer holds, before the fault is decided. */
 struct answer_parts {
@@ -108,6 +113,13 @@ struct answer_parts {
   int64_t searches, tool_calls;       /* told by the items of the answer and not by its usage; 0 none */
 };
 struct dialect_impl {
+  /* The member of a data object whose value, an array or object that begins with `opens`, is read while it is checked. What was
+     found counts once *event is called. No name: there is none. */
+  struct span inner;
+  char opens;
+  void (*inside)(struct reading *r, struct json_pull *value, struct pieces *p);
+  /* A whole answer in one pass, as `answer` below; false: it is no JSON object. NULL: json_read comes first. */
+  bool (*whole)(const struct operation_info *o, struct span body, struct answer_parts *parts, struct pieces *p);
   /* Reads a data object into *r->out: class, finish, fault, usage, model, error. */
   void (*event)(struct reading *r, struct pieces *p);
   /* The same event's pieces alone, for event_deltas. */

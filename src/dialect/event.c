@@ -44,11 +44,38 @@ static void facts_finish(struct event_state *s, const struct pieces *p, bool end
   if (p->real) s->said = true;
 }
 
+static struct json inner_read(const struct dialect_impl *d, struct reading *r, struct json_pull *pull, struct pieces *p) {
+  struct json_pull own = *pull;
+  d->inside(r, &own, p);
+  r->inside = true;
+  if (pull_broken(&own)) return pull_fail(pull), json_absent;
+  return pull_taken(pull, scan_type(d->opens), own.at);
+}
+
+/* The data's members, and what its dialect reads of them on the way. False: it is no object, or a key stands twice in it. */
+static bool members_read(struct reading *r, struct json_member members[EVENT_MEMBERS], struct pieces *p) {
+  const struct dialect_impl *d = dialect_impl(r->operation->dialect);
+  struct json_pull pull;
+  struct pull_names names;
+  names.seen = names.hashed = 0;
+  pull_begin(&pull, r->data);
+  if (!pull_is(&pull, '{')) return false;
+  for (bool on = pull_enter(&pull); on; on = pull_more(&pull, '}')) {
+    if (r->count == EVENT_MEMBERS) return false;
+    struct json_member *m = &members[r->count];
+    m->key = pull_key(&pull);
+    if (pull_broken(&pull) || !pull_name(&names, members, r->count, pull.plain)) return false;
+    if (d->inside && key_is(m->key, d->inner) && pull_is(&pull, d->opens)) m->value = inner_read(d, r, &pull, p);
+    else m->value = pull_value(&pull);
+    r->count++;
+  }
+  return pull_ended(&pull);
+}
+
 static void take(const struct operation_info *o, struct event_state *s, const struct sse_event *e, struct arena *scratch,
                  struct event_facts *out, struct pieces *p) {
   static const struct event_facts blank = { .class = EVENT_LIFECYCLE, .usage = { -1, -1, -1, -1, -1, -1 } };
   struct json_member members[EVENT_MEMBERS];
-  size_t count;
   *out = blank;
   if (!e->data_lines) return;
   struct span data = e->data_lines == 1 ? e->data : sse_data(e, scratch);
@@ -56,12 +83,15 @@ static void take(const struct operation_info *o, struct event_state *s, const st
     done_read(o, s, out);
     return;
   }
-  if (!json_read_object(data, members, EVENT_MEMBERS, &count, NULL)) {
+  struct reading r = { .operation = o, .state = s, .name = e->name, .data = data, .members = members, .out = out };
+  memcpy(r.choices, s->choices, sizeof r.choices);
+  bool ended_before = s->terminated;
+  if (!members_read(&r, members, p)) {
+    memcpy(s->choices, r.choices, sizeof r.choices);
+    pieces_forget(p);
     event_protocol(out, SPAN("an event is no JSON object"));
     return;
   }
-  struct reading r = { o, s, e->name, data, members, count, out };
-  bool ended_before = s->terminated;
   dialect_impl(o->dialect)->event(&r, p);
   facts_finish(s, p, ended_before, out);
 }

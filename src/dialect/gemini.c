@@ -202,4 +202,7 @@ static void gemini_answer(const struct operation_info *o, struct json document, 
   if (blocked.n) piece_finish(p, 0, blocked);
 }
 
-const struct dialect_impl dialect_gemini = { gemini_event, gemini_pieces, gemini_usage, gemini_answer, gemini_silence, overflow };
+const struct dialect_impl dialect_gemini = {
+  .event = gemini_event, .pieces = gemini_pieces, .usage = gemini_usage, .answer = gemini_answer,
+  .silence = gemini_silence, .overflow = overflow,
+};

@@ -300,5 +300,6 @@ static void messages_answer(const struct operation_info *o, struct json document
 }
 
 const struct dialect_impl dialect_messages = {
-  messages_event, messages_pieces, messages_usage, messages_answer, messages_silence, overflow,
+  .event = messages_event, .pieces = messages_pieces, .usage = messages_usage, .answer = messages_answer,
+  .silence = messages_silence, .overflow = overflow,
 };

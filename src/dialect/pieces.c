@@ -37,8 +37,13 @@ uint64_t string_bytes(struct json v) {
 }
 
 int64_t json_count(struct json v) {
-  int64_t n;
-  return v.type == JSON_NUMBER && json_i64(v, &n) && n >= 0 && n <= 1000000000000000 ? n : -1;
+  enum { PLAIN_MOST = 15 };
+  int64_t n = 0;
+  size_t i = 0;
+  if (v.type != JSON_NUMBER) return -1;
+  for (; i < v.text.n && i < PLAIN_MOST && (unsigned)(v.text.p[i] - '0') <= 9; i++) n = n * 10 + (v.text.p[i] - '0');
+  if (i == v.text.n) return n;
+  return json_i64(v, &n) && n >= 0 && n <= 1000000000000000 ? n : -1;
 }
 
 bool json_truthy(struct json v) {

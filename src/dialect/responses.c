@@ -265,5 +265,6 @@ static void responses_answer(const struct operation_info *o, struct json documen
 }
 
 const struct dialect_impl dialect_responses = {
-  responses_event, responses_pieces, responses_usage, responses_answer, responses_silence, overflow,
+  .event = responses_event, .pieces = responses_pieces, .usage = responses_usage, .answer = responses_answer,
+  .silence = responses_silence, .overflow = overflow,
 };

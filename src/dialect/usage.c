@@ -59,18 +59,32 @@ void usage_reasoning(struct usage *u, enum reasoning_rule rule) {
   u->reasoning_place = REASONING_ADDED;
 }
 
-/* Walks one level of a usage object into counts; words[i] is the name of counts[i]. */
+/* Which of the names a key is, or n. */
+static size_t name_of(struct json key, const struct span *names, size_t n) {
+  char room[64];
+  for (;;) {
+    for (size_t i = 0; i < n; i++)
+      if (key_is(key, names[i])) return i;
+    if (!key_escaped(key)) return n;
+    key = key_plain(key, room);
+    if (key_escaped(key)) return n;
+  }
+}
+
+static void count_take(int64_t *into, struct json v) {
+  int64_t count = json_count(v);
+  if (count >= 0) *into = count;
+}
+
+/* The details of a count; words[i] is the name of counts[i]. */
 static void read_counts(struct json object, const struct span *words, int64_t *counts, size_t n) {
-  struct json_iter i = json_iter(object);
-  struct json key, item;
-  while (json_next(&i, &key, &item)) {
-    if (item.type != JSON_NUMBER) continue;
-    for (size_t k = 0; k < n; k++)
-      if (json_string_is(key, words[k])) {
-        int64_t count = json_count(item);
-        if (count >= 0) counts[k] = count;
-        break;
-      }
+  struct json_pull p;
+  if (object.type != JSON_OBJECT) return;
+  pull_begin(&p, object.text);
+  for (bool on = pull_enter(&p); on; on = pull_more(&p, '}')) {
+    struct json key = pull_key(&p), item = pull_value(&p);
+    size_t i = item.type == JSON_NUMBER ? name_of(key, words, n) : n;
+    if (i < n) count_take(&counts[i], item);
   }
 }
 
@@ -104,41 +118,49 @@ static int64_t dollars(struct json v) {
   return v.type == JSON_NUMBER && money_read_scaled(v.text, 0, &money, &why) ? money : -1;
 }
 
-static void read_cost(struct json usage, struct usage *out) {
-  struct json cost = json_in(usage, SPAN("cost"));
-  int64_t ticks = json_count(json_in(usage, SPAN("cost_in_usd_ticks")));
+static int64_t cost_of(struct json cost, int64_t ticks, struct json own_key, struct json details) {
   if (cost.type == JSON_OBJECT) cost = json_in(cost, SPAN("total_cost"));
-  out->cost = dollars(cost);
-  if (out->cost >= 0 && json_in(usage, SPAN("is_byok")).type == JSON_TRUE) {
-    int64_t behind = dollars(json_under(usage, "cost_details.upstream_inference_cost"));
-    out->cost = behind < 0 ? -1 : money_sum(out->cost, behind);
+  int64_t sum = dollars(cost);
+  if (sum >= 0 && own_key.type == JSON_TRUE) {
+    int64_t behind = dollars(json_in(details, SPAN("upstream_inference_cost")));
+    sum = behind < 0 ? -1 : money_sum(sum, behind);
   }
-  if (out->cost < 0 && ticks >= 0) out->cost = ticks > MONEY_MOST / 100 ? MONEY_MOST : ticks * 100;
+  if (sum < 0 && ticks >= 0) sum = ticks > MONEY_MOST / 100 ? MONEY_MOST : ticks * 100;
+  return sum;
 }
 
 void usage_read_openai(struct json usage, const struct usage_names *names, struct usage *out) {
-  enum { INPUT, OUTPUT, TOTAL, HIT, FLAT_CACHED, MISTRAL_CACHED, FLAT_REASONING, SEARCHES, TOP };
-  const struct span top[TOP] = { names->input, names->output, SPAN("total_tokens"), SPAN("prompt_cache_hit_tokens"),
-                                 SPAN("cached_tokens"), SPAN("num_cached_tokens"), SPAN("reasoning_tokens"),
-                                 SPAN("num_search_queries") };
-  const struct span details[] = { SPAN("cached_tokens"), SPAN("cache_write_tokens"),
-                                  SPAN("cache_creation_input_tokens"), SPAN("audio_tokens"), SPAN("image_tokens") };
-  const struct span output_details[] = { SPAN("reasoning_tokens"), SPAN("audio_tokens"), SPAN("image_tokens") };
-  int64_t t[TOP], d[5] = { -1, -1, -1, -1, -1 }, o[3] = { -1, -1, -1 };
-  for (size_t i = 0; i < TOP; i++) t[i] = -1;
+  enum { INPUT, OUTPUT, TOTAL, HIT, FLAT_CACHED, MISTRAL_CACHED, FLAT_REASONING, SEARCHES, TICKS, COUNTS };
+  enum { IN_DETAILS, IN_DETAILS_TOO, OUT_DETAILS, COST, OWN_KEY, COST_DETAILS, OTHERS };
+  const struct span top[COUNTS + OTHERS] = { names->input, names->output, SPAN("total_tokens"), SPAN("prompt_cache_hit_tokens"),
+                                   SPAN("cached_tokens"), SPAN("num_cached_tokens"), SPAN("reasoning_tokens"),
+                                   SPAN("num_search_queries"), SPAN("cost_in_usd_ticks"),
+                                   names->input_details, SPAN("prompt_token_details"), names->output_details,
+                                   SPAN("cost"), SPAN("is_byok"), SPAN("cost_details") };
+  static const struct span details[] = { SPAN("cached_tokens"), SPAN("cache_write_tokens"),
+                                         SPAN("cache_creation_input_tokens"), SPAN("audio_tokens"), SPAN("image_tokens") };
+  static const struct span output_details[] = { SPAN("reasoning_tokens"), SPAN("audio_tokens"), SPAN("image_tokens") };
+  int64_t t[COUNTS], d[5] = { -1, -1, -1, -1, -1 }, o[3] = { -1, -1, -1 };
+  struct json others[OTHERS] = { 0 };
+  struct json_pull p;
+  pull_begin(&p, usage.text);
+  for (size_t i = 0; i < COUNTS; i++) t[i] = -1;
   *out = USAGE_NONE;
-  read_counts(usage, top, t, TOP);
-  struct json inner = json_in(usage, names->input_details);
-  if (inner.type != JSON_OBJECT) inner = json_in(usage, SPAN("prompt_token_details"));
-  read_counts(inner, details, d, 5);
-  read_counts(json_in(usage, names->output_details), output_details, o, 3);
+  for (bool on = pull_is(&p, '{') && pull_enter(&p); on; on = pull_more(&p, '}')) {
+    struct json key = pull_key(&p), item = pull_value(&p);
+    size_t i = name_of(key, top, COUNTS + OTHERS);
+    if (i < COUNTS) count_take(&t[i], item);
+    else if (i < COUNTS + OTHERS && others[i - COUNTS].type == JSON_NONE) others[i - COUNTS] = item;
+  }
+  read_counts(others[others[IN_DETAILS].type == JSON_OBJECT ? IN_DETAILS : IN_DETAILS_TOO], details, d, 5);
+  read_counts(others[OUT_DETAILS], output_details, o, 3);
   out->cache_read = d[0] >= 0 ? d[0] : first_of(&t[HIT], 3);
   out->cache_write = first_of(&d[1], 2);
   out->reasoning = o[0] >= 0 ? o[0] : t[FLAT_REASONING];
   out->audio_in = d[3], out->image_in = d[4];
   out->audio_out = o[1], out->image_out = o[2];
   out->searches = t[SEARCHES];
-  read_cost(usage, out);
+  out->cost = cost_of(others[COST], t[TICKS], others[OWN_KEY], others[COST_DETAILS]);
   normalize(t[INPUT], t[OUTPUT], t[TOTAL], out);
 }
 

@@ -110,6 +110,8 @@ member:
   goto value;
 }
 
+const char *reader_value(struct reader *r, const char *at, unsigned depth) { return read_tree(r, at, depth); }
+
 static struct reader reader_of(struct span document) {
   static const char nothing[1] = "";
   const char *start = document.n ? document.p : nothing;

@@ -80,6 +80,8 @@ struct reader {
   uint64_t keys;                      /* json_key_bit of every key seen */
 };
 const char *reader_fail(struct reader *r, const char *at, const char *why);
+/* One value with all that is in it, at its first byte, inside `depth` containers: the place behind it, or NULL. */
+const char *reader_value(struct reader *r, const char *at, unsigned depth);
 
 /* The long ways, json_long.h, of each kind that is compiled, and of the best one here.
    scan_rest_checked: `at` stands in a string and is not escaped, and what stands before it in the

@@ -339,9 +339,44 @@ static void deltas_in_order(void **state) {
   assert_int_equal(d[3].usage.output, 6);
 }
 
+/* What was read of an event before it turned out to be broken, or an error, does not count. */
+static void nothing_of_what_is_none(void **unused) {
+  static const char *const cases[] = {
+    "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]", "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}],\"choices\":[]}",
+    "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}},{\"index\":1,\"delta\":{]", "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}],\"a\":01}",
+    "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}],\"error\":{\"message\":\"no\"}}", "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"x\"}}]}}",
+  };
+  (void)unused;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct event_state state = { 0 };
+    struct arena a = { 0 };
+    struct delta deltas[DELTA_MOST];
+    struct event_facts f;
+    struct sse_event e = { .data = span_cstr(cases[i]), .data_lines = 1 };
+    size_t n = event_read_deltas(operation_info(OP_CHAT), &state, &e, &a, &f, deltas);
+    if (n || f.class != EVENT_ERROR || f.real || f.deltas || state.choices[0] || state.said) fail_msg("%s", cases[i]);
+    arena_end(&a);
+  }
+}
+
+/* A member that stands twice in an answer is the last one, as clients have it. */
+static void an_answer_with_members_twice(void **unused) {
+  struct answer_facts f;
+  (void)unused;
+  answer_read(operation_info(OP_CHAT), SPAN("{\"choices\":[{\"message\":{\"content\":\"x\"}}],\"choices\":[]}"), &f);
+  assert_int_equal(f.fault, FAULT_EMPTY);
+  answer_read(operation_info(OP_CHAT), SPAN("{\"choices\":[{\"message\":{\"content\":\"x\"}}],\"\\u0063hoices\":[]}"), &f);
+  assert_int_equal(f.fault, FAULT_EMPTY);
+  answer_read(operation_info(OP_CHAT), SPAN("{\"choices\":[],\"choices\":[{\"message\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}"), &f);
+  assert_int_equal(f.fault, FAULT_NONE);
+  assert_true(span_eq(f.finish, SPAN("stop")));
+  answer_read(operation_info(OP_CHAT), SPAN("{\"choices\":[{\"message\":{\"content\":\"x\"}}]} ]"), &f);
+  assert_int_equal(f.fault, FAULT_INVALID);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(single_events), cmocka_unit_test(comments), cmocka_unit_test(data_in_lines), cmocka_unit_test(finish_alone_is_no_end),
+    cmocka_unit_test(single_events), cmocka_unit_test(nothing_of_what_is_none), cmocka_unit_test(an_answer_with_members_twice), cmocka_unit_test(comments), cmocka_unit_test(data_in_lines), cmocka_unit_test(finish_alone_is_no_end),
     cmocka_unit_test(content_after_the_end), cmocka_unit_test(messages_out_of_order), cmocka_unit_test(responses_out_of_order),
     cmocka_unit_test(messages_begun_twice), cmocka_unit_test(messages_blocks),
     cmocka_unit_test(too_many_pieces), cmocka_unit_test(sequence_numbers), cmocka_unit_test(deltas_in_order),
