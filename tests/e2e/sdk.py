@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 
 from harness import Skip
@@ -78,13 +80,50 @@ def node(build):
     return fetched(build, "node", packages, make)
 
 
+class Caller:
+    """A process of one language for all tests of a module: loading the SDKs takes longer than most calls. A line of JSON goes in with
+    calls, which are made all at once, and one comes out with their results, in order. It ends with its standard input."""
+
+    def __init__(self, h, language):
+        if language == "python":
+            command, env = [python(h.build), os.path.join(HERE, "sdk_calls.py")], {}
+        else:
+            command, env = ["node", os.path.join(HERE, "sdk_calls.mjs")], {"WEIR_NODE_MODULES": os.path.join(node(h.build), "node_modules")}
+        self.err = tempfile.TemporaryFile()
+        self.p = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.err, env=dict(h.env, **env))
+
+    def ask(self, calls, seconds):
+        late = threading.Timer(seconds, self.p.kill)
+        late.start()
+        try:
+            self.p.stdin.write(json.dumps(calls).encode() + b"\n")
+            self.p.stdin.flush()
+            return self.p.stdout.readline()
+        except BrokenPipeError:
+            return b""
+        finally:
+            late.cancel()
+
+    def end(self):
+        self.p.kill()
+        code = self.p.wait()
+        self.err.seek(0)
+        return f"{code}: {self.err.read().decode(errors='replace')[-800:]}"
+
+
+CALLERS = {}
+
+
 def call(h, language, calls):
-    """Runs the calls, all at once, in one process of that language; gives their results in order."""
-    if language == "python":
-        command, env = [python(h.build), os.path.join(HERE, "sdk_calls.py")], {}
-    else:
-        command, env = ["node", os.path.join(HERE, "sdk_calls.mjs")], {"WEIR_NODE_MODULES": os.path.join(node(h.build), "node_modules")}
-    r = subprocess.run(command, input=json.dumps(calls), capture_output=True, text=True, timeout=50 * h.slow, env=dict(h.env, **env))
-    if r.returncode:
-        raise AssertionError(f"the {language} calls ended with {r.returncode}: {r.stderr[-800:]}")
-    return json.loads(r.stdout)
+    """Makes the calls; gives their results in order."""
+    if language not in CALLERS:
+        CALLERS[language] = Caller(h, language)
+    answer = b""
+    try:
+        answer = CALLERS[language].ask(calls, 50 * h.slow)
+    finally:
+        if not answer:  # it died, or took too long, or the test did: the next test gets another one
+            how = CALLERS.pop(language).end()
+    if not answer:
+        raise AssertionError(f"the {language} calls ended with {how}")
+    return json.loads(answer)

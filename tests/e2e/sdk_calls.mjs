@@ -1,6 +1,6 @@
-// Run by node: calls from stdin as JSON, results to stdout. See sdk.py.
+// Run by node: a line of calls from stdin as JSON, a line of results to stdout. See sdk.py.
 import { createRequire } from "node:module";
-import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
 const require = createRequire(process.env.WEIR_NODE_MODULES + "/x.js");
 const { OpenAI, APIError } = require("openai");
 const { Anthropic, APIError: AnthropicError } = require("@anthropic-ai/sdk");
@@ -84,5 +84,4 @@ async function run(call) {
   }
 }
 
-const calls = JSON.parse(readFileSync(0, "utf8"));
-console.log(JSON.stringify(await Promise.all(calls.map(run))));
+for await (const line of createInterface({ input: process.stdin })) console.log(JSON.stringify(await Promise.all(JSON.parse(line).map(run))));

@@ -1,4 +1,4 @@
-"""Run by the SDKs' own python: calls from stdin as JSON, results to stdout. See sdk.py."""
+"""Run by the SDKs' own python: a line of calls from stdin as JSON, a line of results to stdout. See sdk.py."""
 
 import asyncio
 import json
@@ -97,9 +97,11 @@ async def run(call):
 
 
 async def main():
-    print(json.dumps(await asyncio.gather(*map(run, json.load(sys.stdin)))))
-    for client in CLIENTS.values():
-        await (client.aclose() if hasattr(client, "aclose") else client.close())
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        print(json.dumps(await asyncio.gather(*map(run, json.loads(line)))), flush=True)
+        for client in CLIENTS.values():
+            await (client.aclose() if hasattr(client, "aclose") else client.close())
+        CLIENTS.clear()
 
 
 asyncio.run(main())
