@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import upstream
 import wire
@@ -36,6 +37,13 @@ def until(condition, seconds=5, what="the condition", step=0.005):
         if time.monotonic() > due:
             raise AssertionError(f"{what}: not within {seconds} s")
         time.sleep(step)
+
+
+def at_once(function, cases):
+    """function(*case) for each of the cases, which mostly wait, at the same time. What one raises is raised."""
+    with ThreadPoolExecutor(max(len(cases), 1)) as pool:
+        for done in [pool.submit(function, *case) for case in cases]:
+            done.result()
 
 
 class Process:

@@ -6,10 +6,6 @@ import sys
 
 import anthropic
 import openai
-from google import genai
-from google.genai import errors, types
-
-from sdk_talk import talk
 
 RESOURCES = {
     "chat": lambda c: c.chat.completions.create,
@@ -45,6 +41,9 @@ def client_of(library, base, retries, api_key):
 
 
 def google(base, api_key):
+    from google import genai  # here, since it takes long and few calls want it
+    from google.genai import types
+
     key = genai, base, api_key
     if key not in CLIENTS:
         CLIENTS[key] = genai.Client(api_key=api_key, http_options=types.HttpOptions(base_url=base, timeout=15000, retry_options=types.HttpRetryOptions(attempts=1))).aio
@@ -52,6 +51,8 @@ def google(base, api_key):
 
 
 async def generate(call):
+    from google.genai import errors, types
+
     client, seen, args = google(call["base"], call.get("key", "client-key")), [], dict(call["args"])
     config = types.GenerateContentConfig(http_options=types.HttpOptions(headers={"x-mock": call["mock"]})) if call.get("mock") else None
     dump = lambda r: {k: v for k, v in r.model_dump(mode="json", exclude_none=True).items() if k != "sdk_http_response"}
@@ -69,6 +70,8 @@ async def generate(call):
 async def run(call):
     kind, seen = call["kind"], []
     if kind.startswith("talk-"):
+        from sdk_talk import talk
+
         library, key = {"talk-chat": openai, "talk-messages": anthropic}.get(kind), call.get("key", "client-key")
         return await talk(client_of(library, call["base"], 0, key) if library else google(call["base"], key), call)
     if kind.startswith("generate"):

@@ -153,12 +153,12 @@ def trace_of(body):
 
 def test_what_an_early_head_could_not_say(h):
     def late(r, p):
-        time.sleep(0.3)
+        time.sleep(0.2)
         if "fails" in r.json()["model"]:
             return p.answer(error("bad", "x"), 400) or True
         return usual(r, p)
 
-    bad, good = h.upstream(lambda r, p: time.sleep(0.3) or p.answer(error(), 500) or True), h.upstream(late)
+    bad, good = h.upstream(lambda r, p: time.sleep(0.2) or p.answer(error(), 500) or True), h.upstream(late)
     chunks = "local p = { on_error = 'deny' }\nfunction p.on_chunk(req, chunk) end\nreturn p\n"
     for use in ("", 'use "chunks"\n'):
         w = h.weir(

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 
-from harness import chat_body, chat_provider
+from harness import at_once, chat_body, chat_provider
 from upstream import chat_events
 
 CLOCKS = "head = 0.3, first_event = 0.35, first_event_reasoning = 0.6, between_events = 0.4, total = 0.9, tls = 0.2, hold_head = 0.1"
@@ -109,7 +109,7 @@ def test_request_and_the_nearer_longer_one(h):
         + chat_provider("lab", u.url, "head = 0.3")
         + 'model "long" { "lab/hang", head = 0.8 }\nmodel "longer" { "lab/hang", head = 5, total = 0.8 }\n'
     )
-    for model, header, seconds, words in (
+    cases = (
         ("lab/hang", (), 0.3, "no answer in time"),
         ("long", (), 0.8, "no answer in time"),
         ("longer", (), 0.8, "the latency budget is spent"),
@@ -117,12 +117,16 @@ def test_request_and_the_nearer_longer_one(h):
         ("longer", [("x-litellm-timeout", "0.4")], 0.4, "the latency budget is spent"),
         ("longer", [("x-portkey-request-timeout", "400")], 0.4, "the latency budget is spent"),
         ("longer", [("x-weir-timeout", "60")], 0.8, "the latency budget is spent"),
-    ):
+    )
+
+    def ends(model, header, seconds, words):
         begun = time.monotonic()
         a = w.chat(model, headers=header)
         took = time.monotonic() - begun
         assert a.status == 504 and words in a.body.decode(), f"{model} {header}: {a}"
         assert seconds - 0.05 < took < seconds + 0.5 * h.slow, f"{model} {header}: {took}"
+
+    at_once(ends, cases)
     for bad in ("soon", "0", "-1", ""):
         a = w.chat("long", headers=[("x-weir-timeout", bad)])
         assert a.status == 400 and "x-weir-timeout must be a number" in a.body.decode(), f"{bad}: {a}"

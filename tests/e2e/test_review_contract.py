@@ -31,11 +31,11 @@ def test_answers_without_a_body(h):
 def test_slow_reader_of_a_whole_answer_gets_all_of_it(h):
     """What waits to be read is no idle connection; one that is not read at all goes in the end."""
     text = "t" * 6_000_000
-    w = h.weir(chat_provider("p", h.upstream(lambda r, p: p.answer(chat_answer(text)) or True).url) + 'default_provider "p"\ndefaults { client_idle = 1, hold_answer = mb(12) }\n')
+    w = h.weir(chat_provider("p", h.upstream(lambda r, p: p.answer(chat_answer(text)) or True).url) + 'default_provider "p"\ndefaults { client_idle = 0.5, hold_answer = mb(12) }\n')
     for close in ((), [("connection", "close")]):
         c = wire.Connection(w.port, receive_buffer=65536)
         c.send(wire.request("POST", "/v1/chat/completions", chat_body(), close))
-        time.sleep(2.5)
+        time.sleep(1.2)
         a = c.answer()
         assert a.whole and len(a.body) > len(text), a
         c.close()

@@ -64,8 +64,8 @@ def fill(c, w, p, s):
     for _ in range(surely_fits // 0x4000):
         c.send(chunk(b"u" * 0x4000))
     until(lambda: not queues(w.port, c.s.getsockname()[1]), what="weir takes the first pieces")
-    while before != queues(*theirs):
-        before = queues(*theirs)
+    while (now := queues(*theirs)) != before:
+        before = now
         give(c, w, chunk(b"u" * 0x4000))
 
 

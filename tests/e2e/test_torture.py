@@ -5,21 +5,25 @@ import time
 
 import harness
 from faults import FAST, error, sends
-from harness import chat_body, chat_provider
+from harness import at_once, chat_body, chat_provider
 
 CUT = b"HTTP/1.1 %d X\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n" + error()[:20]
 
 
 def test_a_refusal_that_stalls_is_not_passed_on_in_part(h):
     """Its status says what it is; the half of a body under a length of its own would be a lie."""
-    for status, fault, seen in ((400, "bad_request", 400), (429, "rate_limited", 429), (404, "not_found", 404)):
+    cases = []
+    for status, fault in ((400, "bad_request"), (429, "rate_limited"), (404, "not_found")):
         for how in ("stall", "reset", "close"):
-            u = h.upstream(sends(CUT % status, how))
-            w = h.weir(chat_provider("p", u.url) + FAST)
-            for streamed in (False, True):
-                a = w.chat("p/x", streamed)
-                assert a.status == seen and a.whole and a.weir["fault"] == fault, f"{status} {how}: {a}"
-                json.loads(a.body)
+            w = h.weir(chat_provider("p", h.upstream(sends(CUT % status, how)).url) + FAST)
+            cases += [(w, status, fault, how, streamed) for streamed in (False, True)]
+
+    def is_told(w, status, fault, how, streamed):
+        a = w.chat("p/x", streamed)
+        assert a.status == status and a.whole and a.weir["fault"] == fault, f"{status} {how}: {a}"
+        json.loads(a.body)
+
+    at_once(is_told, cases)
 
 
 def test_a_stalled_refusal_is_bounded_by_the_budget(h):
