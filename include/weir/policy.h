@@ -101,7 +101,7 @@ struct policy_req {
   double deadline;                                       /* unix seconds; req.remaining = deadline - now */
   uint64_t random;                                       /* seed of weir.random; it moves on as numbers are drawn */
   struct arena *scratch;                                 /* where policy_chunk puts decision.text; NULL: arena */
-  int lua;                                               /* private: reference to what Lua keeps of it, 0 none */
+  int lua;                                               /* private: reference to its tables of req.state, 0 none */
   struct policy_vm *vm;                                  /* private */
   uint64_t serial;                                       /* private: names the exchange to its handles */
   struct json_member *seen;                              /* private: members as edits left them; NULL: no edit yet */
@@ -223,6 +223,8 @@ struct policy_run {
   void *co;                                              /* private: its coroutine */
   struct arena kept;                                     /* private: what it asked and was answered; ends with the run */
   uint64_t serial;                                       /* private: names the run to its handles */
+  struct choice *choices;                                /* private: decisions that its policies made */
+  struct asked *asked;                                   /* private: answers of weir.ask; in kept */
   const struct policy_answer *answer;                    /* private: during policy_run_resume */
 };
 /* Runs the hook of each policy in its order until one ends the chain: deny and answer, skip, reject, drop and stop, any

@@ -126,11 +126,11 @@ static int ask_done(lua_State *L, int status, lua_KContext context) {
   const struct policy_answer *a = f->run->answer;
   struct arena *kept = &f->run->kept;
   if (a && a->ok && a->response) {
-    kind_push_of(L, &kind_response, f->serial, response_keep(a->response, kept));
+    asked_push(L, KIND_RESPONSE, response_keep(a->response, kept));
     return 1;
   }
   lua_pushnil(L);
-  kind_push_of(L, &kind_fault, f->serial, fault_keep(a && a->fault ? a->fault : &none, kept));
+  asked_push(L, KIND_FAULT, fault_keep(a && a->fault ? a->fault : &none, kept));
   return 2;
 }
 

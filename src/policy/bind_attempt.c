@@ -26,7 +26,7 @@ static int get_region(lua_State *L, struct frame *f) {
 }
 
 static int get_headers(lua_State *L, struct frame *f) {
-  kind_push(L, &kind_attempt_headers, f->serial, 0);
+  kind_push(L, KIND_ATTEMPT_HEADERS, f->serial, 0);
   return 1;
 }
 
@@ -72,5 +72,5 @@ static const struct field fields[] = {
 };
 static const luaL_Reg methods[] = { { "set", set_call }, { NULL, NULL } };
 const struct kind kind_attempt = {
-  .name = "attempt", .fields = fields, .count = sizeof fields / sizeof *fields, .methods = methods
+  .name = "attempt", .id = KIND_ATTEMPT, .fields = fields, .count = sizeof fields / sizeof *fields, .methods = methods
 };

@@ -57,5 +57,5 @@ static const struct field fields[] = {
   { "finish", get_finish, NULL }, { "choice", get_choice, NULL },
 };
 const struct kind kind_chunk = {
-  .name = "chunk", .of_exchange = true, .fields = fields, .count = sizeof fields / sizeof *fields
+  .name = "chunk", .id = KIND_CHUNK, .of_exchange = true, .fields = fields, .count = sizeof fields / sizeof *fields
 };

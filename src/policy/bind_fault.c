@@ -3,7 +3,7 @@
 /* ---- fault: why an attempt failed */
 
 static const struct policy_fault *fault_of(lua_State *L, const struct frame *f) {
-  const struct policy_fault *of = handle_of(L);
+  const struct policy_fault *of = asked_of(L, f);
   return of ? of : f->subject->fault;
 }
 
@@ -30,6 +30,7 @@ static const struct field fault_fields[] = {
   { "target", get_target, NULL }, { "phase", get_phase, NULL },
 };
 const struct kind kind_fault = { .name = "fault",
+                                 .id = KIND_FAULT,
                                  .fields = fault_fields,
                                  .count = sizeof fault_fields / sizeof *fault_fields };
 
@@ -73,6 +74,7 @@ static const struct field usage_fields[] = {
   { "ended", get_ended, NULL },
 };
 const struct kind kind_usage = { .name = "usage",
+                                 .id = KIND_USAGE,
                                  .fields = usage_fields,
                                  .count = sizeof usage_fields / sizeof *usage_fields };
 

@@ -71,16 +71,17 @@ static int header_list(lua_State *L, const struct http_head *head, bool secret) 
 static int req_header(lua_State *L, struct frame *f) { return header_index(L, f->subject->req->head, true); }
 static int req_header_list(lua_State *L, struct frame *f) { return header_list(L, f->subject->req->head, true); }
 const struct kind kind_req_headers = {
-  .name = "req.headers", .of_exchange = true, .index = req_header, .list = req_header_list
+  .name = "req.headers", .id = KIND_REQ_HEADERS, .of_exchange = true, .index = req_header, .list = req_header_list
 };
 
 static const struct http_head *response_head(lua_State *L, const struct frame *f) {
-  const struct policy_response *of = handle_of(L);
+  const struct policy_response *of = asked_of(L, f);
   return (of ? of : f->subject->response)->head;
 }
 static int response_header(lua_State *L, struct frame *f) { return header_index(L, response_head(L, f), false); }
 static int response_header_list(lua_State *L, struct frame *f) { return header_list(L, response_head(L, f), false); }
 const struct kind kind_response_headers = { .name = "response.headers",
+                                            .id = KIND_RESPONSE_HEADERS,
                                             .index = response_header,
                                             .list = response_header_list };
 
@@ -150,5 +151,5 @@ static int attempt_header_list(lua_State *L, struct frame *f) {
   return 1;
 }
 const struct kind kind_attempt_headers = {
-  .name = "attempt.headers", .index = attempt_header, .newindex = attempt_header_set, .list = attempt_header_list,
+  .name = "attempt.headers", .id = KIND_ATTEMPT_HEADERS, .index = attempt_header, .newindex = attempt_header_set, .list = attempt_header_list,
 };

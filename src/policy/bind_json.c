@@ -7,8 +7,7 @@
    or one with items 1..n is an array, one with names an object, an empty one without a mark `{}`. Keys are
    written in bytewise order. */
 
-const char json_null_tag;
-static const char array_key;
+static const char array_key, null_key;
 
 /* In steps of the library (about 4 ns): what a value costs. */
 enum { STEPS_PER_VALUE = 16, BYTES_PER_STEP = 16 };
@@ -64,7 +63,7 @@ void json_push(lua_State *L, struct json v) {
   vm_spend(L, STEPS_PER_VALUE);
   switch (v.type) {
   case JSON_NONE:   lua_pushnil(L); break;
-  case JSON_NULL:   lua_pushlightuserdata(L, (void *)&json_null_tag); break;
+  case JSON_NULL:   lua_rawgetp(L, LUA_REGISTRYINDEX, &null_key); break;
   case JSON_FALSE:  lua_pushboolean(L, false); break;
   case JSON_TRUE:   lua_pushboolean(L, true); break;
   case JSON_NUMBER: push_number(L, v.text, v); break;
@@ -184,8 +183,8 @@ static void encode(lua_State *L, int at, struct encoder *e, int depth) {
   case LUA_TNUMBER:  encode_number(L, at, e); break;
   case LUA_TSTRING:  json_write_string(e->out, check_span(L, at)); break;
   case LUA_TTABLE:   encode_table(L, at, e, depth); break;
-  case LUA_TLIGHTUSERDATA:
-    if (lua_touserdata(L, at) == &json_null_tag) {
+  case LUA_TUSERDATA:
+    if (lua_touserdata(L, at) == policy_of(L)->json_null) {
       buf_add(e->out, SPAN("null"));
       break;
     }                                                  /* fall through */
@@ -233,6 +232,8 @@ void json_setup(lua_State *L) {
   lua_setfield(L, -2, "__metatable");
   lua_rawsetp(L, LUA_REGISTRYINDEX, &array_key);
   luaL_newlib(L, words);
-  lua_pushlightuserdata(L, (void *)&json_null_tag);
+  policy_of(L)->json_null = lua_newuserdatauv(L, 0, 0);
+  lua_pushvalue(L, -1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &null_key);
   lua_setfield(L, -2, "null");
 }

@@ -5,38 +5,16 @@
 
 static struct policy_req *req_of(const struct frame *f) { return f->subject->req; }
 
-void req_push(lua_State *L, struct policy_vm *pv, struct policy_req *req) {
-  if (req->lua && check(req->vm == pv)) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, req->lua);
-    return;
-  }
-  req->serial = ++pv->serial;
-  kind_push(L, &kind_req, req->serial, REQ_VALUES);
-  lua_pushvalue(L, -1);
-  req->lua = luaL_ref(L, LUA_REGISTRYINDEX);
+uint64_t req_serial(struct policy_vm *pv, struct policy_req *req) {
+  if (req->serial && check(req->vm == pv)) return req->serial;
   req->vm = pv;
+  return req->serial = ++pv->serial;
 }
 
 void policy_req_end(struct policy_req *req) {
   if (req->lua) luaL_unref(req->vm->lua, LUA_REGISTRYINDEX, req->lua);
   req->lua = 0;
   req->serial = 0;
-}
-
-/* A handle or table kept with the exchange's handle. True when it was there; else push it and keep_value. */
-static bool kept_value(lua_State *L, const struct frame *f, int slot) {
-  lua_rawgeti(L, LUA_REGISTRYINDEX, req_of(f)->lua);
-  bool there = lua_getiuservalue(L, -1, slot) != LUA_TNIL;
-  lua_remove(L, -2);
-  if (!there) lua_pop(L, 1);
-  return there;
-}
-
-static void keep_value(lua_State *L, const struct frame *f, int slot) {
-  lua_rawgeti(L, LUA_REGISTRYINDEX, req_of(f)->lua);
-  lua_pushvalue(L, -2);
-  lua_setiuservalue(L, -2, slot);
-  lua_pop(L, 1);
 }
 
 /* ---- the body as edits left it */
@@ -162,19 +140,19 @@ static int get_top_p(lua_State *L, struct frame *f) { return get_member(L, f, "t
 static int get_stop(lua_State *L, struct frame *f) { return get_member(L, f, "stop"); }
 
 static int get_headers(lua_State *L, struct frame *f) {
-  if (kept_value(L, f, REQ_HEADERS)) return 1;
-  kind_push(L, &kind_req_headers, req_of(f)->serial, 0);
-  keep_value(L, f, REQ_HEADERS);
+  kind_push(L, KIND_REQ_HEADERS, req_of(f)->serial, 0);
   return 1;
 }
 
-/* The tables of all instances hang on the exchange's handle, each under its instance's number. */
+/* The tables of all instances hang on one of the exchange's, each under its instance's number. */
 static int get_state(lua_State *L, struct frame *f) {
+  struct policy_req *r = req_of(f);
   lua_Integer place = (lua_Integer)f->instance->index + 1;
-  if (!kept_value(L, f, REQ_STATES)) {
+  if (!r->lua) {
     lua_newtable(L);
-    keep_value(L, f, REQ_STATES);
+    r->lua = luaL_ref(L, LUA_REGISTRYINDEX);
   }
+  lua_rawgeti(L, LUA_REGISTRYINDEX, r->lua);
   if (lua_rawgeti(L, -1, place) != LUA_TNIL) return 1;
   lua_newtable(L);
   lua_pushvalue(L, -1);
@@ -404,5 +382,5 @@ static const struct field fields[] = {
 };
 static const luaL_Reg methods[] = { { "text", text_call }, { "note", note_call }, { "tag", tag_call }, { "estimate_of", estimate_of_call }, { NULL, NULL } };
 const struct kind kind_req = {
-  .name = "req", .of_exchange = true, .fields = fields, .count = sizeof fields / sizeof *fields, .methods = methods,
+  .name = "req", .id = KIND_REQ, .of_exchange = true, .fields = fields, .count = sizeof fields / sizeof *fields, .methods = methods,
 };

@@ -4,7 +4,7 @@
    when it is asked for. */
 
 static const struct policy_response *response_of(lua_State *L, const struct frame *f) {
-  const struct policy_response *r = handle_of(L);
+  const struct policy_response *r = asked_of(L, f);
   return r ? r : f->subject->response;
 }
 
@@ -30,7 +30,8 @@ static int get_usage(lua_State *L, struct frame *f) { return usage_push(L, &resp
 static int get_json(lua_State *L, struct frame *f) { return json_push(L, document_of(L, response_of(L, f))), 1; }
 
 static int get_headers(lua_State *L, struct frame *f) {
-  kind_push_of(L, &kind_response_headers, f->serial, handle_of(L));
+  (void)f;
+  kind_push_like(L, KIND_RESPONSE_HEADERS);
   return 1;
 }
 
@@ -48,7 +49,7 @@ static int push_said(lua_State *L, struct frame *f, struct span given, bool thin
 /* What an earlier policy put in its place, if one did. */
 static int get_text(lua_State *L, struct frame *f) {
   const struct decision *d = &f->run->decision;
-  if (d->kind == DECIDE_REPLACE && !handle_of(L)) return push_span(L, d->text), 1;
+  if (d->kind == DECIDE_REPLACE && !asked_of(L, f)) return push_span(L, d->text), 1;
   return push_said(L, f, response_of(L, f)->text, false);
 }
 static int get_thinking(lua_State *L, struct frame *f) { return push_said(L, f, response_of(L, f)->thinking, true); }
@@ -153,4 +154,6 @@ static const struct field fields[] = {
   { "finish", get_finish, NULL },     { "usage", get_usage, NULL },     { "model", get_model, NULL },
   { "done", get_done, NULL },
 };
-const struct kind kind_response = { .name = "response", .fields = fields, .count = sizeof fields / sizeof *fields };
+const struct kind kind_response = {
+  .name = "response", .id = KIND_RESPONSE, .fields = fields, .count = sizeof fields / sizeof *fields
+};

@@ -143,10 +143,9 @@ static int counter_add_call(lua_State *L) {
   return 0;
 }
 
-static int counter_method(lua_State *L) {
+static int counter_other(lua_State *L) {
   static const char *const known[] = { "add" };
   if (lua_type(L, 2) != LUA_TSTRING) return luaL_error(L, "a counter has no items; call counter:add(n)");
-  if (span_eq(check_span(L, 2), SPAN("add"))) return lua_pushcfunction(L, counter_add_call), 1;
   return refuse_unknown(L, "method of a counter", check_span(L, 2), known, 1);
 }
 
@@ -176,7 +175,13 @@ static int counter_call(lua_State *L) {
 
 static void counter_setup(lua_State *L) {
   lua_newtable(L);
-  lua_pushcfunction(L, counter_method);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, counter_add_call);
+  lua_setfield(L, -2, "add");
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, counter_other);
+  lua_setfield(L, -2, "__index");
+  lua_setmetatable(L, -2);
   lua_setfield(L, -2, "__index");
   lua_pushliteral(L, "counter");
   lua_setfield(L, -2, "__name");

@@ -3,11 +3,13 @@
 #include <math.h>
 
 /* A choice is checked where it is made, so that a mistake names the line that made it, and taken when the hook
-   returns it. Its texts are in the exchange's memory, so it is good only in the call that made it. */
+   returns it. It is in the exchange's memory, so it is good only in the call that made it. Of more choices than
+   MOST_CHOICES in one call the oldest are forgotten. */
 enum { CHOSE_ROUTE = DECIDE_FAIL + 1, CHOSE_LOSS, CHOICE_KINDS };
+enum { MOST_CHOICES = 64 };
 struct choice {
-  const void *tag;
-  uint64_t serial;                                     /* of the call */
+  struct choice *next;
+  uint64_t serial;                                     /* its own */
   int kind;
   int status;
   bool is_json;
@@ -21,8 +23,6 @@ struct choice {
   struct span *targets;
   size_t target_count;
 };
-static const char choice_tag, metatable_key;
-
 static const struct { const char *word; unsigned hooks; } words[CHOICE_KINDS] = {
   [DECIDE_DENY] = { "weir.deny", IN_REQUEST },      [DECIDE_ANSWER] = { "weir.answer", IN_REQUEST },
   [DECIDE_SKIP] = { "weir.skip", IN_ATTEMPT },      [DECIDE_ACCEPT] = { "weir.accept", IN_RESPONSE },
@@ -36,13 +36,29 @@ static const struct { const char *word; unsigned hooks; } words[CHOICE_KINDS] = 
 
 /* ---- made */
 
+/* What lasts as long as the call at least: of a chunk there may be many. */
+static struct arena *arena_of_call(const struct frame *f) {
+  struct policy_req *req = f->subject->req;
+  return f->hook == HOOK_CHUNK && req->scratch ? req->scratch : req->arena;
+}
+
+static struct choice *choice_room(const struct frame *f) {
+  struct choice **at = f->choices;
+  for (int i = 1; i < MOST_CHOICES && *at; i++) at = &(*at)->next;
+  struct choice *oldest = *at;
+  *at = NULL;
+  return oldest ? oldest : arena_alloc(arena_of_call(f), sizeof *oldest);
+}
+
 static struct choice *choice_in(lua_State *L, int kind, unsigned hooks) {
   struct frame *f = check_phase(L, words[kind].word, hooks);
   f->chose = true;
-  struct choice *c = lua_newuserdatauv(L, sizeof *c, 0);
-  *c = (struct choice){ .tag = &choice_tag, .kind = kind, .serial = f->serial, .seconds = -1, .tokens = -1, .bytes = -1 };
-  lua_rawgetp(L, LUA_REGISTRYINDEX, &metatable_key);
-  lua_setmetatable(L, -2);
+  struct choice *c = choice_room(f);
+  *c = (struct choice){
+    .next = *f->choices, .serial = ++policy_of(L)->serial, .kind = kind, .seconds = -1, .tokens = -1, .bytes = -1
+  };
+  *f->choices = c;
+  kind_push(L, KIND_CHOICE, c->serial, (unsigned)kind);
   return c;
 }
 
@@ -136,11 +152,11 @@ static int route_call(lua_State *L) {
   struct policy_vm *pv = policy_of(L);
   int made = lua_gettop(L);
   if (!lua_istable(L, 1)) return luaL_error(L, "weir.route takes a list: weir.route { \"provider/model\", … }");
-  check_fields(L, 1, "field of weir.route", fields, 1, true);
+  bool next = check_fields(L, 1, "field of weir.route", fields, 1, true);
   c->target_count = check_targets(L, 1, pv, pv->frame->subject->req, names);
   c->targets = arena_alloc(arena_of(L), c->target_count * sizeof *names);
   for (size_t i = 0; i < c->target_count; i++) c->targets[i] = arena_copy(arena_of(L), names[i]);
-  if (lua_getfield(L, 1, "next_on") != LUA_TNIL) c->next_on = check_faults(L, lua_gettop(L), "next_on");
+  if (next && lua_getfield(L, 1, "next_on") != LUA_TNIL) c->next_on = check_faults(L, lua_gettop(L), "next_on");
   return lua_settop(L, made), 1;
 }
 
@@ -253,8 +269,7 @@ static int replace_call(lua_State *L) {
   int given = lua_gettop(L);
   struct choice *c = choice_new(L, DECIDE_REPLACE);
   struct frame *f = policy_of(L)->frame;
-  struct arena *scratch = f->subject->req->scratch;
-  c->text = check_text(L, 1, "weir.replace: the new text", f->hook == HOOK_CHUNK && scratch ? scratch : arena_of(L));
+  c->text = check_text(L, 1, "weir.replace: the new text", arena_of_call(f));
   check_text_chunk(L, f, "weir.replace");
   if (given > 1 && !lua_isnil(L, 2)) check_replace(L, c, f);
   return 1;
@@ -312,21 +327,12 @@ void choice_setup(lua_State *L) {
     { "allow_loss", allow_loss_call },
     { NULL, NULL },
   };
-  lua_newtable(L);
-  lua_pushliteral(L, "decision");
-  lua_setfield(L, -2, "__name");
-  lua_pushliteral(L, "decision");
-  lua_setfield(L, -2, "__metatable");
-  lua_rawsetp(L, LUA_REGISTRYINDEX, &metatable_key);
   luaL_setfuncs(L, calls, 0);
 }
 
 /* ---- taken */
 
-static const struct choice *choice_at(lua_State *L, int at) {
-  const struct choice *c = lua_touserdata(L, at);
-  return c && lua_type(L, at) == LUA_TUSERDATA && lua_rawlen(L, at) == sizeof *c && c->tag == &choice_tag ? c : NULL;
-}
+const struct kind kind_choice = { .name = "decision", .id = KIND_CHOICE };
 
 static bool route_take(const struct choice *c, struct policy_req *req) {
   req->targets = c->targets;
@@ -337,15 +343,18 @@ static bool route_take(const struct choice *c, struct policy_req *req) {
 
 bool choice_take(lua_State *L, int at, struct frame *f, struct decision *out, struct buf *why) {
   if (lua_isnil(L, at)) return true;
-  const struct choice *c = choice_at(L, at);
-  if (!c) {
+  uint64_t serial;
+  unsigned kind;
+  const struct choice *c = *f->choices;
+  if (!kind_at(L, at, KIND_CHOICE, &serial, &kind)) {
     buf_printf(why, "%s returned a %s; it returns nothing, or a decision made by weir.…", hook_words[f->hook],
                luaL_typename(L, at));
     return false;
   }
-  if (c->serial != f->serial) {
+  while (c && c->serial != serial) c = c->next;
+  if (!c) {
     buf_printf(why, "%s returned a decision (%s) that was made in another call; make it anew each time",
-               hook_words[f->hook], words[c->kind].word);
+               hook_words[f->hook], words[kind].word);
     return false;
   }
   if (c->kind == CHOSE_ROUTE) return route_take(c, f->subject->req);

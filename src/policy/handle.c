@@ -1,40 +1,108 @@
 #include "room.h"
 
-/* The metatable of a kind stands in the registry under the kind's address; its functions have the kind as
-   their first upvalue and the table name -> place of the field or method as their second. */
+/* A handle is a light userdata: 48 bits of serial, 8 that are the kind's own, 8 of kind. All light userdata of a state
+   have one metatable, and a state of policies has no others; no policy can make one. */
+enum { KIND_BITS = 8, SERIAL_SHIFT = 16, ASKED = 1 };
+_Static_assert(sizeof(void *) == 8, "a handle is as wide as a pointer");
 
-static const struct kind *kind_upvalue(lua_State *L) { return lua_touserdata(L, lua_upvalueindex(1)); }
+static const struct kind *const kinds[KINDS] = {
+  [KIND_REQ] = &kind_req,           [KIND_REQ_HEADERS] = &kind_req_headers,
+  [KIND_ATTEMPT] = &kind_attempt,   [KIND_ATTEMPT_HEADERS] = &kind_attempt_headers,
+  [KIND_RESPONSE] = &kind_response, [KIND_RESPONSE_HEADERS] = &kind_response_headers,
+  [KIND_CHUNK] = &kind_chunk,       [KIND_FAULT] = &kind_fault,
+  [KIND_USAGE] = &kind_usage,       [KIND_CHOICE] = &kind_choice,
+};
 
-static struct handle *handle_at(lua_State *L, int at, const struct kind *k) {
-  struct handle *h = lua_touserdata(L, at);
-  bool full = h && lua_type(L, at) == LUA_TUSERDATA && lua_rawlen(L, at) >= sizeof *h;
-  return full && h->kind == k ? h : NULL;
+/* An answer that a policy of the running run got from weir.ask. */
+struct asked {
+  struct asked *next;
+  uint64_t serial;
+  const void *of;
+};
+
+static uintptr_t word_at(lua_State *L, int at) { return (uintptr_t)lua_touserdata(L, at); }
+static enum kind_id kind_of(uintptr_t word) { return (enum kind_id)(word & ((1u << KIND_BITS) - 1)); }
+static unsigned extra_of(uintptr_t word) { return (uint8_t)(word >> KIND_BITS); }
+static uint64_t serial_of(uintptr_t word) { return word >> SERIAL_SHIFT; }
+
+void kind_push(lua_State *L, enum kind_id kind, uint64_t serial, unsigned extra) {
+  uintptr_t word = serial << SERIAL_SHIFT | extra << KIND_BITS | kind;
+  lua_pushlightuserdata(L, (void *)word);
 }
 
-static struct frame *live_frame(lua_State *L, const struct handle *h) {
+bool kind_at(lua_State *L, int at, enum kind_id kind, uint64_t *serial, unsigned *extra) {
+  uintptr_t word = word_at(L, at);
+  if (!lua_islightuserdata(L, at) || kind_of(word) != kind) return false;
+  *serial = serial_of(word);
+  *extra = extra_of(word);
+  return true;
+}
+
+/* ---- answers of weir.ask */
+
+static const struct asked *asked_find(const struct frame *f, uintptr_t word) {
+  const struct asked *a = f->run ? f->run->asked : NULL;
+  while (a && a->serial != serial_of(word)) a = a->next;
+  return a;
+}
+
+void asked_push(lua_State *L, enum kind_id kind, const void *of) {
+  struct policy_vm *pv = policy_of(L);
+  struct policy_run *run = pv->frame->run;
+  struct asked *a = arena_alloc(&run->kept, sizeof *a);
+  *a = (struct asked){ run->asked, ++pv->serial, of };
+  run->asked = a;
+  kind_push(L, kind, a->serial, ASKED);
+}
+
+const void *asked_of(lua_State *L, const struct frame *f) {
+  uintptr_t word = word_at(L, 1);
+  const struct asked *a = extra_of(word) == ASKED ? asked_find(f, word) : NULL;
+  return a ? a->of : NULL;
+}
+
+void kind_push_like(lua_State *L, enum kind_id kind) {
+  uintptr_t word = word_at(L, 1);
+  kind_push(L, kind, serial_of(word), extra_of(word));
+}
+
+/* ---- which are good */
+
+static struct frame *live_frame(lua_State *L, uintptr_t word) {
   struct frame *f = policy_of(L)->frame;
   if (!f || f->hook == HOOK_COUNT) return NULL;
-  if (h->kind == &kind_chunk && f->hook != HOOK_CHUNK) return NULL;
-  return h->serial == (h->kind->of_exchange ? f->subject->req->serial : f->serial) ? f : NULL;
+  if (extra_of(word) == ASKED) return asked_find(f, word) ? f : NULL;
+  if (kind_of(word) == KIND_CHUNK && f->hook != HOOK_CHUNK) return NULL;
+  return serial_of(word) == (kinds[kind_of(word)]->of_exchange ? f->subject->req->serial : f->serial) ? f : NULL;
 }
 
-static struct frame *need_frame(lua_State *L, const struct handle *h) {
-  struct frame *f = live_frame(L, h);
-  if (!f && h->kind->of_exchange && h->kind != &kind_chunk)
-    luaL_error(L, "this %s is stale: it is of another exchange, and good only in hooks of its own", h->kind->name);
-  if (!f)
-    luaL_error(L,
-               "this %s is stale: it is good only in the call that was given it; keep the values you need in req.state",
-               h->kind->name);
+static int refuse_stale(lua_State *L, const struct kind *k) {
+  if (k->of_exchange && k != &kind_chunk)
+    return luaL_error(L, "this %s is stale: it is of another exchange, and good only in hooks of its own", k->name);
+  return luaL_error(
+      L, "this %s is stale: it is good only in the call that was given it; keep the values you need in req.state",
+      k->name);
+}
+
+static struct frame *need_frame(lua_State *L, uintptr_t word) {
+  struct frame *f = live_frame(L, word);
+  if (!f) refuse_stale(L, kinds[kind_of(word)]);
   return f;
 }
 
 struct frame *check_handle(lua_State *L, int at, const struct kind *k, const char *call) {
-  struct handle *h = handle_at(L, at, k);
-  if (!h)
+  if (!lua_islightuserdata(L, at) || kind_of(word_at(L, at)) != k->id)
     luaL_error(L, "%s: the %s is missing before it, not a %s; call it with a colon", call, k->name,
                luaL_typename(L, at));
-  return need_frame(L, h);
+  return need_frame(L, word_at(L, at));
+}
+
+/* ---- fields */
+
+static size_t method_count(const struct kind *k) {
+  size_t n = 0;
+  while (k->methods && k->methods[n].name) n++;
+  return n;
 }
 
 static int unknown_field(lua_State *L, const struct kind *k) {
@@ -49,17 +117,31 @@ static int unknown_field(lua_State *L, const struct kind *k) {
   return refuse_unknown(L, what, check_span(L, 2), known, n);
 }
 
+/* Lua keeps one string of each short text, so a name is known by its address. The place of the field that the key at
+   index 2 names, behind all fields that of a method; raises for another key. */
+static size_t field_at(lua_State *L, const struct kind *k) {
+  const void *const *names = policy_of(L)->names[k->id], *key = lua_topointer(L, 2);
+  size_t i = 0;
+  while (names[i] != key && names[i]) i++;
+  if (!names[i]) unknown_field(L, k);
+  return i;
+}
+
+/* A decision is only returned. */
+static int refuse_index(lua_State *L, const struct kind *k) {
+  return luaL_error(L, "a %s has no fields; return it from the hook", k->name);
+}
+
 static int handle_index(lua_State *L) {
-  const struct kind *k = kind_upvalue(L);
-  struct handle *h = handle_at(L, 1, k);
-  if (!h) return luaL_error(L, "not a %s", k->name);
-  struct frame *f = need_frame(L, h);
+  uintptr_t word = word_at(L, 1);
+  const struct kind *k = kinds[kind_of(word)];
+  if (k == &kind_choice) return refuse_index(L, k);
+  struct frame *f = need_frame(L, word);
   if (k->index) return k->index(L, f);
-  lua_pushvalue(L, 2);
-  int type = lua_rawget(L, lua_upvalueindex(2));
-  if (type == LUA_TFUNCTION) return 1;
-  if (type != LUA_TNUMBER) return unknown_field(L, k);
-  return k->fields[lua_tointeger(L, -1)].get(L, f);
+  size_t i = field_at(L, k);
+  if (i < k->count) return k->fields[i].get(L, f);
+  lua_pushcfunction(L, k->methods[i - k->count].func);
+  return 1;
 }
 
 static int read_only(lua_State *L, const struct kind *k, const char *name) {
@@ -77,72 +159,73 @@ static int read_only(lua_State *L, const struct kind *k, const char *name) {
 }
 
 static int handle_newindex(lua_State *L) {
-  const struct kind *k = kind_upvalue(L);
-  struct handle *h = handle_at(L, 1, k);
-  if (!h) return luaL_error(L, "not a %s", k->name);
-  struct frame *f = need_frame(L, h);
+  uintptr_t word = word_at(L, 1);
+  const struct kind *k = kinds[kind_of(word)];
+  if (k == &kind_choice) return refuse_index(L, k);
+  struct frame *f = need_frame(L, word);
   if (k->index && !k->newindex)
     return luaL_error(L, "%s cannot be written; set headers of an attempt in on_attempt: attempt.headers", k->name);
   if (k->newindex) return k->newindex(L, f), 0;
-  lua_pushvalue(L, 2);
-  int type = lua_rawget(L, lua_upvalueindex(2));
-  if (type == LUA_TNIL) return unknown_field(L, k);
-  const struct field *field = type == LUA_TNUMBER ? &k->fields[lua_tointeger(L, -1)] : NULL;
-  if (!field || !field->set) return read_only(L, k, lua_tostring(L, 2));
-  field->set(L, f, 3);
+  size_t i = field_at(L, k);
+  if (i >= k->count || !k->fields[i].set) return read_only(L, k, lua_tostring(L, 2));
+  k->fields[i].set(L, f, 3);
   return 0;
 }
 
 static int handle_pairs(lua_State *L) {
-  const struct kind *k = kind_upvalue(L);
-  struct handle *h = handle_at(L, 1, k);
-  if (!h || !k->list) return luaL_error(L, "pairs cannot walk %s; read its fields by name", k->name);
+  const struct kind *k = kinds[kind_of(word_at(L, 1))];
+  if (!k->list) return luaL_error(L, "pairs cannot walk %s; read its fields by name", k->name);
   lua_getglobal(L, "pairs");
-  k->list(L, need_frame(L, h));
+  k->list(L, need_frame(L, word_at(L, 1)));
   lua_call(L, 1, 3);
   return 3;
 }
 
-static void set_function(lua_State *L, const struct kind *k, const char *name, lua_CFunction f, int names) {
-  lua_pushlightuserdata(L, (void *)k);
-  lua_pushvalue(L, names);
-  lua_pushcclosure(L, f, 2);
-  lua_setfield(L, -2, name);
+static int handle_tostring(lua_State *L) {
+  lua_pushstring(L, kinds[kind_of(word_at(L, 1))]->name);
+  return 1;
 }
 
-void handle_setup(lua_State *L, const struct kind *k) {
-  lua_createtable(L, 0, (int)k->count + 4);
-  int names = lua_gettop(L);
-  for (size_t i = 0; i < k->count; i++) {
-    lua_pushinteger(L, (lua_Integer)i);
-    lua_setfield(L, names, k->fields[i].name);
+/* The global getmetatable, which says of a handle what it is. Upvalue: Lua's own. */
+static int metatable_call(lua_State *L) {
+  if (lua_islightuserdata(L, 1)) return handle_tostring(L);
+  return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
+/* ---- set up */
+
+/* The table on top keeps the strings. */
+static void names_keep(lua_State *L, const void **names, size_t at, const char *name) {
+  lua_pushstring(L, name);
+  names[at] = lua_topointer(L, -1);
+  lua_pushboolean(L, true);
+  lua_rawset(L, -3);
+}
+
+void handles_setup(lua_State *L) {
+  static const luaL_Reg events[] = {
+    { "__index", handle_index }, { "__newindex", handle_newindex }, { "__pairs", handle_pairs },
+    { "__tostring", handle_tostring }, { NULL, NULL },
+  };
+  static const char names_key;
+  lua_newtable(L);
+  for (int id = 0; id < KINDS; id++) {
+    const struct kind *k = kinds[id];
+    size_t n = method_count(k);
+    const void **names = policy_of(L)->names[id] = mem_zero((k->count + n + 1) * sizeof *names);
+    for (size_t i = 0; i < k->count; i++) names_keep(L, names, i, k->fields[i].name);
+    for (size_t i = 0; i < n; i++) names_keep(L, names, k->count + i, k->methods[i].name);
   }
-  if (k->methods) luaL_setfuncs(L, k->methods, 0);
-  lua_createtable(L, 0, 6);
-  set_function(L, k, "__index", handle_index, names);
-  set_function(L, k, "__newindex", handle_newindex, names);
-  set_function(L, k, "__pairs", handle_pairs, names);
-  lua_pushstring(L, k->name);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -3, "__name");
-  lua_setfield(L, -2, "__metatable");
-  lua_rawsetp(L, LUA_REGISTRYINDEX, k);
-  lua_pop(L, 1);
-}
-
-static void push(lua_State *L, struct handle made, int values) {
-  struct handle *h = lua_newuserdatauv(L, sizeof *h, values);
-  *h = made;
-  lua_rawgetp(L, LUA_REGISTRYINDEX, made.kind);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &names_key);
+  lua_pushlightuserdata(L, NULL);
+  luaL_newlib(L, events);
   lua_setmetatable(L, -2);
+  lua_pop(L, 1);
+  lua_getglobal(L, "getmetatable");
+  lua_pushcclosure(L, metatable_call, 1);
+  lua_setglobal(L, "getmetatable");
 }
 
-void kind_push(lua_State *L, const struct kind *k, uint64_t serial, int values) {
-  push(L, (struct handle){ k, serial, NULL }, values);
+void handles_drop(struct policy_vm *pv) {
+  for (int id = 0; id < KINDS; id++) mem_free(pv->names[id]);
 }
-
-void kind_push_of(lua_State *L, const struct kind *k, uint64_t serial, const void *of) {
-  push(L, (struct handle){ k, serial, of }, 0);
-}
-
-const void *handle_of(lua_State *L) { return ((const struct handle *)lua_touserdata(L, 1))->of; }

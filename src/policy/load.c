@@ -140,11 +140,7 @@ static bool guarded(struct policy_vm *pv, lua_CFunction f, const struct use *use
 /* ---- the vm */
 
 static int library_setup(lua_State *L) {
-  static const struct kind *const kinds[] = {
-    &kind_req,   &kind_req_headers, &kind_attempt, &kind_attempt_headers, &kind_response, &kind_response_headers,
-    &kind_chunk, &kind_fault,       &kind_usage,
-  };
-  for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) handle_setup(L, kinds[i]);
+  handles_setup(L);
   weir_setup(L);
   env_names(L);
   return 0;
@@ -219,6 +215,7 @@ void policy_vm_free(struct policy_vm *pv) {
   if (!pv) return;
   vm_free(pv->vm);
   matches_drop(pv);
+  handles_drop(pv);
   caps_drop(pv);
   for (int h = 0; h < HOOK_COUNT; h++) mem_free(pv->lists[h].of);
   mem_free(pv->instances);

@@ -3,9 +3,10 @@
    Glossary
      instance   one `use` of a policy file, with its own environment and locals
      frame      what runs right now in a vm: which instance, hook and exchange; NULL between hooks
-     handle     a userdata that a policy holds (req, attempt, chunk, …). It carries a serial, not a pointer: it
-                is good only while the frame is of the same exchange (req, chunk) or the same call (the others)
-     choice     a userdata that weir.deny and its like return, until it is taken as a decision
+     handle     what a policy holds of req, attempt, chunk, …: a light userdata, so it costs no memory and nobody has
+                to free it. It carries a kind and a serial, not a pointer: it is good only while the frame is of the
+                same exchange (req, chunk) or the same call (the others)
+     choice     what weir.deny and its like return, until it is taken as a decision: a handle too
 
    Errors are raised with luaL_error only where a protected call is running; functions that say so never raise. */
 #ifndef POLICY_ROOM_H
@@ -38,9 +39,15 @@ struct frame {
   const struct policy_subject *subject;
   struct policy_run *run;              /* NULL while loading and in on_chunk */
   uint64_t serial;
+  struct choice **choices;             /* made in this call, the newest first: of the run, or of this chunk */
   bool chose;                          /* a decision was made, returned or not */
   bool replaced;                       /* on_chunk: the text is what an earlier policy put there */
   struct span text;
+};
+
+enum kind_id {
+  KIND_REQ, KIND_REQ_HEADERS, KIND_ATTEMPT, KIND_ATTEMPT_HEADERS, KIND_RESPONSE, KIND_RESPONSE_HEADERS, KIND_CHUNK,
+  KIND_FAULT, KIND_USAGE, KIND_CHOICE, KINDS
 };
 
 struct policy_vm {
@@ -51,7 +58,9 @@ struct policy_vm {
   size_t instance_count;
   struct hook_list lists[HOOK_COUNT];  /* in the order of calling */
   struct frame *frame;
-  uint64_t serial;                     /* of the newest exchange or run */
+  uint64_t serial;                     /* of the newest exchange, run, choice or answer of weir.ask */
+  const void **names[KINDS];           /* of each kind's fields, then of its methods: Lua's strings of them, NULL at the end */
+  const void *json_null;               /* the userdata weir.json.null */
   double (*now)(void *arg);
   void *now_arg;
   struct buf scratch;                  /* text on its way into Lua: here, so that an error leaks nothing */
@@ -76,8 +85,8 @@ double policy_now(struct policy_vm *pv);
 /* ---- words.c: refusals that name what would be right. They raise. */
 int refuse_unknown(lua_State *L, const char *what, struct span word, const char *const *known, size_t count);
 int refuse_later(lua_State *L, const char *word);        /* "… is not in this version" */
-/* Every key of the options table at index `at` is one of known; items: 1..n may stand there too. */
-void check_fields(lua_State *L, int at, const char *what, const char *const *known, size_t count, bool items);
+/* Every key of the options table at index `at` is one of known; items: 1..n may stand there too. Gives which do, a bit each. */
+unsigned check_fields(lua_State *L, int at, const char *what, const char *const *known, size_t count, bool items);
 /* The frame, which must be of one of those hooks (a bit each); the message names the hook it was. */
 struct frame *check_phase(lua_State *L, const char *word, unsigned hooks);
 enum {
@@ -106,12 +115,6 @@ int module_require(lua_State *L);
 void upvalues_warn(lua_State *L, int function, const char *hook, struct buf *warnings);
 
 /* ---- handle.c */
-struct kind;
-struct handle {
-  const struct kind *kind;
-  uint64_t serial;
-  const void *of;                      /* what it shows, when that is not the frame's subject: of weir.ask */
-};
 struct field {
   const char *name;
   int (*get)(lua_State *L, struct frame *f);             /* pushes one value */
@@ -119,6 +122,7 @@ struct field {
 };
 struct kind {
   const char *name;
+  enum kind_id id;
   bool of_exchange;                                      /* good in every hook of the exchange, not only in one call */
   const struct field *fields;
   size_t count;
@@ -129,17 +133,22 @@ struct kind {
   int (*list)(lua_State *L, struct frame *f);
 };
 extern const struct kind kind_req, kind_req_headers, kind_attempt, kind_attempt_headers, kind_response,
-    kind_response_headers, kind_chunk, kind_fault, kind_usage;
-void handle_setup(lua_State *L, const struct kind *k);
-void kind_push(lua_State *L, const struct kind *k, uint64_t serial, int values);
-void kind_push_of(lua_State *L, const struct kind *k, uint64_t serial, const void *of);
-/* In a field's get: what the handle at index 1 shows, or NULL for the frame's subject. */
-const void *handle_of(lua_State *L);
+    kind_response_headers, kind_chunk, kind_fault, kind_usage, kind_choice;
+void handles_setup(lua_State *L);                        /* also the global getmetatable */
+void handles_drop(struct policy_vm *pv);
+/* Neither allocates nor raises. extra: 0 to 255, told by kind_at. */
+void kind_push(lua_State *L, enum kind_id kind, uint64_t serial, unsigned extra);
+/* False: what stands at that index is no handle of the kind. */
+bool kind_at(lua_State *L, int at, enum kind_id kind, uint64_t *serial, unsigned *extra);
+/* A handle of an answer of weir.ask, which is good as long as the run; `of` too. */
+void asked_push(lua_State *L, enum kind_id kind, const void *of);
+/* In a field's get: what the handle at index 1 shows, when that is an answer of weir.ask; NULL: the frame's subject. */
+const void *asked_of(lua_State *L, const struct frame *f);
+/* In a field's get: a handle of another kind, of the same. */
+void kind_push_like(lua_State *L, enum kind_id kind);
 /* The frame that the handle at index `at` is good in; raises for another thing or a stale one. */
 struct frame *check_handle(lua_State *L, int at, const struct kind *k, const char *call);
-/* Leaves the exchange's handle of req on the stack; made when there is none yet (then it may raise). */
-enum { REQ_STATES = 1, REQ_CHUNK, REQ_HEADERS, REQ_VALUES = REQ_HEADERS };
-void req_push(lua_State *L, struct policy_vm *pv, struct policy_req *req);
+uint64_t req_serial(struct policy_vm *pv, struct policy_req *req);       /* given on first use */
 
 /* ---- bind_head.c */
 /* All headers as a table, by lower-case name, lines of one name joined; found under any case. */
@@ -149,7 +158,6 @@ void headers_push(lua_State *L, const struct http_head *head);
 void check_header(lua_State *L, struct span name, struct span value, bool keys, const char *what);
 
 /* ---- bind_json.c */
-extern const char json_null_tag;                         /* weir.json.null is a light userdata of this address */
 void json_setup(lua_State *L);                           /* leaves the table weir.json */
 void json_push(lua_State *L, struct json v);             /* a validated value; nil for JSON_NONE */
 void json_text_push(lua_State *L, struct json v);        /* what a JSON string says */

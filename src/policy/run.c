@@ -19,38 +19,22 @@ void policy_set_clock(struct policy_vm *pv, double (*now)(void *arg), void *arg)
   pv->now_arg = arg;
 }
 
-/* ---- into Lua: everything that allocates happens inside the protected call */
+/* ---- into Lua */
 
-static int hook_over(lua_State *L, int status, lua_KContext context) {
-  (void)L, (void)status, (void)context;
-  return 1;
-}
-
-static int push_subject(lua_State *L, const struct frame *f) {
-  switch (f->hook) {
-  case HOOK_ATTEMPT:  kind_push(L, &kind_attempt, f->serial, 0); return 1;
-  case HOOK_RESPONSE: kind_push(L, &kind_response, f->serial, 0); return 1;
-  case HOOK_DONE:     kind_push(L, &kind_usage, f->serial, 0); return 1;
-  case HOOK_FAILURE:
-    kind_push(L, &kind_attempt, f->serial, 0);
-    kind_push(L, &kind_fault, f->serial, 0);
-    return 2;
-  case HOOK_CHUNK:                                     /* one for all chunks of the exchange */
-    kind_push(L, &kind_chunk, f->subject->req->serial, 0);
-    lua_pushvalue(L, -1);
-    lua_setiuservalue(L, -3, REQ_CHUNK);
-    return 1;
-  default: return 0;
-  }
-}
-
-static int hook_enter(lua_State *L) {
-  struct policy_vm *pv = policy_of(L);
-  lua_rawgeti(L, LUA_REGISTRYINDEX, pv->frame->instance->hooks[pv->frame->hook]);
-  req_push(L, pv, pv->frame->subject->req);
-  int more = push_subject(L, pv->frame);
-  lua_callk(L, 1 + more, 1, 0, hook_over);
-  return 1;
+/* The hook and its arguments, whose number it gives. Nothing of it allocates, so no protected call is needed around it. */
+static int hook_push(lua_State *co, struct policy_vm *pv, const struct frame *f) {
+  static const enum kind_id subjects[HOOK_COUNT] = {
+    [HOOK_ATTEMPT] = KIND_ATTEMPT, [HOOK_RESPONSE] = KIND_RESPONSE, [HOOK_CHUNK] = KIND_CHUNK,
+    [HOOK_FAILURE] = KIND_ATTEMPT, [HOOK_DONE] = KIND_USAGE,
+  };
+  uint64_t exchange = req_serial(pv, f->subject->req);
+  lua_rawgeti(co, LUA_REGISTRYINDEX, f->instance->hooks[f->hook]);
+  kind_push(co, KIND_REQ, exchange, 0);
+  if (f->hook == HOOK_REQUEST) return 1;
+  kind_push(co, subjects[f->hook], f->hook == HOOK_CHUNK ? exchange : f->serial, 0);
+  if (f->hook != HOOK_FAILURE) return 2;
+  kind_push(co, KIND_FAULT, f->serial, 0);
+  return 3;
 }
 
 /* ---- failures */
@@ -158,12 +142,12 @@ static void hold_response(struct decision *all, const struct decision *d) {
 
 /* The decision on top of L joins what earlier policies said. True when the chain ends. */
 static bool take(struct policy_vm *pv, lua_State *L, struct frame *f, struct decision *all) {
-  struct decision d = { .kind = DECIDE_PASS };
-  struct buf why = { 0 };
   if (lua_isnil(L, -1)) {
     if (__builtin_expect(f->chose, false)) unreturned(f);
     return false;
   }
+  struct decision d = { .kind = DECIDE_PASS };
+  struct buf why = { 0 };
   if (!choice_take(L, -1, f, &d, &why)) {
     bool ends = failed_value(pv, f, &why, all);
     buf_free(&why);
@@ -196,6 +180,17 @@ static void coroutine_drop(struct policy_run *run) {
   run->co = NULL;
 }
 
+/* Runs a hook from its beginning, or on from where it waited. What it returned is then all that stands on co. */
+static enum vm_result hook_run(struct policy_vm *pv, lua_State *co, struct frame *f, bool fresh) {
+  int given = fresh ? hook_push(co, pv, f) : 0, results = 0;
+  check(!pv->frame);
+  pv->frame = f;
+  enum vm_result r = vm_resume(co, given, &results);
+  pv->frame = NULL;
+  if (r == VM_OK) lua_settop(co, 1);
+  return r;
+}
+
 enum outcome { GOES_ON, ENDS, WAITS };
 
 /* Starts or resumes the policy whose turn it is. */
@@ -207,16 +202,12 @@ static enum outcome step(struct policy_run *run, bool fresh) {
     .subject = &run->subject,
     .run = run,
     .serial = run->serial,
+    .choices = &run->choices,
   };
-  int results = 0;
   bool ends;
-  check(!pv->frame);
   if (!run->co) run->co = vm_coroutine(pv->vm);
   lua_State *co = run->co;
-  if (fresh) lua_pushcfunction(co, hook_enter);
-  pv->frame = &f;
-  enum vm_result r = vm_resume(co, 0, &results);
-  pv->frame = NULL;
+  enum vm_result r = hook_run(pv, co, &f, fresh);
   if (r == VM_YIELD) return WAITS;
   if (r == VM_OK) {
     ends = take(pv, co, &f, &run->decision);
@@ -268,27 +259,13 @@ void policy_run_cancel(struct policy_run *run) {
 
 /* ---- chunks */
 
-static enum vm_result chunk_call(struct policy_vm *pv, struct frame *f) {
-  lua_State *L = pv->lua;
-  if (f->subject->req->lua) {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, f->instance->hooks[HOOK_CHUNK]);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, f->subject->req->lua);
-    if (lua_getiuservalue(L, -1, REQ_CHUNK) != LUA_TNIL) return vm_call(L, 2, 1);
-    lua_pop(L, 3);
-  }
-  lua_pushcfunction(L, hook_enter);
-  return vm_call(L, 0, 1);
-}
-
 static bool chunk_step(struct policy_vm *pv, struct frame *f, struct decision *out) {
-  lua_State *L = pv->lua;
+  lua_State *co = vm_coroutine(pv->vm);
   bool ends;
-  pv->frame = f;
-  enum vm_result r = chunk_call(pv, f);
-  pv->frame = NULL;
-  if (r == VM_OK) ends = take(pv, L, f, out);
-  else ends = failed(pv, f, r, error_text(L), out);
-  lua_pop(L, 1);
+  enum vm_result r = hook_run(pv, co, f, true);
+  if (r == VM_OK) ends = take(pv, co, f, out);
+  else ends = failed(pv, f, r, error_text(co), out);
+  vm_coroutine_drop(pv->vm, co);
   if (r == VM_MEMORY) collect(pv);
   if (out->kind == DECIDE_REPLACE) f->replaced = true, f->text = out->text;
   return ends;
@@ -301,7 +278,9 @@ enum decision_kind policy_chunk(struct policy_vm *pv, struct policy_req *req, co
   struct frame f = { .hook = HOOK_CHUNK, .subject = &s };
   *out = (struct decision){ .kind = DECIDE_PASS, .retry_after = -1 };
   for (size_t i = 0; i < list->count; i++) {
+    struct choice *choices = NULL;
     f.instance = list->of[i];
+    f.choices = &choices;
     f.chose = false;
     f.serial = ++pv->serial;
     if (chunk_step(pv, &f, out)) break;

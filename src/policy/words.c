@@ -11,20 +11,23 @@ int refuse_unknown(lua_State *L, const char *what, struct span word, const char 
 
 int refuse_later(lua_State *L, const char *word) { return luaL_error(L, "%s is not in this version", word); }
 
-void check_fields(lua_State *L, int at, const char *what, const char *const *known, size_t count, bool items) {
+unsigned check_fields(lua_State *L, int at, const char *what, const char *const *known, size_t count, bool items) {
+  unsigned seen = 0;
   luaL_argexpected(L, lua_istable(L, at), at, "table");
   at = lua_absindex(L, at);
   lua_Integer n = (lua_Integer)lua_rawlen(L, at);
   for (lua_pushnil(L); lua_next(L, at); lua_pop(L, 1)) {
-    bool item = lua_isinteger(L, -2) && lua_tointeger(L, -2) >= 1 && lua_tointeger(L, -2) <= n;
-    if (item && items) continue;
+    lua_Integer item = items && lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
+    if (item >= 1 && item <= n) continue;
     if (lua_type(L, -2) != LUA_TSTRING)
       luaL_error(L, "%s: fields have names, this one is a %s", what, luaL_typename(L, -2));
     struct span word = check_span(L, -2);
     size_t i = 0;
     while (i < count && !span_eq(word, span_cstr(known[i]))) i++;
     if (i == count) refuse_unknown(L, what, word, known, count);
+    seen |= 1u << i;
   }
+  return seen;
 }
 
 static const char *hook_list_text(lua_State *L, unsigned hooks) {

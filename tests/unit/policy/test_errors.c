@@ -232,6 +232,64 @@ static void test_kept_decision(void **state) {
   rig_end(&r);
 }
 
+/* Of several decisions of one call any may be returned, but the oldest of very many; each policy, and each run, has its own. */
+static void test_which_decision(void **state) {
+  (void)state;
+  static const struct { const char *code; int status; } cases[] = {
+    { "local a, b = weir.deny(401), weir.deny(402) weir.deny(403) return b", 402 },
+    { "local a = weir.deny(401) for i = 1, 63 do weir.deny(402) end return a", 401 },
+    { "local a for i = 1, 1000 do a = weir.deny(400 + i % 100) end return a", 400 },
+    { "local a = weir.deny(401) weir.sleep(1) weir.deny(402) return a", 401 },
+  };
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct rig r;
+    struct ask a, other;
+    char *text = NULL;
+    assert_true(asprintf(&text, "return { on_request = function(req)\n%s\nend }", cases[i].code) > 0);
+    rig_with(&r, text);
+    ask_init(&a, OP_CHAT, CHAT_BODY);
+    ask_init(&other, OP_CHAT, CHAT_BODY);
+    struct policy_subject s = { .req = &a.req };
+    bool waits = policy_run_start(r.vm, &a.run, HOOK_REQUEST, &s) == POLICY_WAITS;
+    if (waits) {                                         /* another exchange decides meanwhile */
+      struct policy_subject t = { .req = &other.req };
+      assert_int_equal(policy_run_start(r.vm, &other.run, HOOK_REQUEST, &t), POLICY_WAITS);
+      policy_run_resume(&other.run, NULL);
+      policy_run_resume(&a.run, NULL);
+    }
+    assert_int_equal(waits, i == 3);
+    assert_int_equal(a.run.decision.status, cases[i].status);
+    ask_end(&a);
+    ask_end(&other);
+    rig_end(&r);
+    free(text);
+  }
+  rig_raises("local a = weir.deny(401) for i = 1, 64 do weir.deny(402) end return a",
+             "returned a decision (weir.deny) that was made in another call");
+}
+
+/* What a policy holds is no table, and says what it is. */
+static void test_handles(void **state) {
+  (void)state;
+  rig_lua("local d, null = weir.deny(400), weir.json.null\n"
+          "assert(tostring(d) == 'decision' and getmetatable(d) == 'decision' and type(d) == 'userdata')\n"
+          "assert(tostring(null) == 'userdata' and getmetatable(null) == nil and type(null) == 'userdata')\n"
+          "assert(req.headers == req.headers and d ~= weir.deny(400) and req ~= req.headers and req ~= null)\n"
+          "local t = { [req] = 1, [null] = 2 }\n"
+          "assert(t[req] == 1 and t[null] == 2 and t[d] == nil)\n"
+          "assert(not pcall(rawset, req, 'x', 1) and not pcall(rawget, req, 'x') and not pcall(setmetatable, d, {}))");
+  rig_raises("return weir.deny(400).status", "a decision has no fields; return it from the hook");
+  rig_raises("weir.deny(400).status = 401", "a decision has no fields; return it from the hook");
+  rig_raises("local x = weir.json.null return x.y", "attempt to index a userdata value (local 'x')");
+  rig_raises("return req[req]", "fields of req have names, this one is a userdata");
+  rig_raises("return req[1]", "fields of req have names, this one is a number");
+  rig_raises("for k in pairs(req) do end", "pairs cannot walk req; read its fields by name");
+  rig_raises("req.text(req.headers)", "req:text(role): the req is missing before it, not a userdata");
+  rig_raises("req.text(weir.json.null)", "req:text(role): the req is missing before it, not a userdata");
+  rig_raises("return weir.json.null", "on_request returned a userdata");
+  rig_raises("return req", "on_request returned a userdata");
+}
+
 /* A policy keeps handles; what it reads from them later is refused, whoever's they are. */
 static void test_stale_handles(void **state) {
   (void)state;
@@ -374,6 +432,8 @@ int main(void) {
     cmocka_unit_test(test_later_words),
     cmocka_unit_test(test_wrong_phase),
     cmocka_unit_test(test_kept_decision),
+    cmocka_unit_test(test_which_decision),
+    cmocka_unit_test(test_handles),
     cmocka_unit_test(test_stale_handles),
     cmocka_unit_test(test_sandbox),
     cmocka_unit_test(test_policies_are_apart),
