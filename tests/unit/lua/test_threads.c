@@ -59,7 +59,7 @@ static void test_only_the_guilty(void **state) {
   }
 }
 
-/* Threads that come and go, each with a call or two, while the monitor looks. */
+/* Threads that come and go, each with a call or two: their timers go with them. */
 static void test_coming_and_going(void **state) {
   (void)state;
   for (int round = 0; round < 40; round++) {
@@ -70,7 +70,7 @@ static void test_coming_and_going(void **state) {
   }
 }
 
-/* After a pause the monitor sleeps; the next call wakes it. */
+/* After a pause the turns of the clock have ended; the next call starts them again. */
 static void test_after_a_pause(void **state) {
   for (int round = 0; round < 5; round++) {
     struct timespec pause = { 0, 60000000 };
