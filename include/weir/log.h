@@ -12,7 +12,8 @@ bool log_wants(enum log_level level);
 void log_mute_thread(bool muted);     /* for simulations run beside the real thing */
 /* This thread's messages go to tap as well, whatever level is wanted (from info on) and muted or not. NULL: no more. */
 void log_tap_thread(void (*tap)(void *arg, enum log_level level, struct span text), void *arg);
-void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* cold, as the failures below: what leads here is laid out apart from what runs for every request */
+void log_line(enum log_level level, const char *fmt, ...) __attribute__((cold, format(printf, 2, 3)));
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...)  log_line(LOG_INFO, __VA_ARGS__)
 #define log_warn(...)  log_line(LOG_WARN, __VA_ARGS__)
@@ -23,8 +24,8 @@ void log_line(enum log_level level, const char *fmt, ...) __attribute__((format(
   ({ bool holds_ = (cond); if (__builtin_expect(!holds_, 0)) { static bool told_; check_failed(&told_, #cond, __FILE__, __LINE__); } holds_; })
 /* require: without it nothing may go on. */
 #define require(cond) do { if (__builtin_expect(!(cond), 0)) require_failed(#cond, __FILE__, __LINE__); } while (0)
-void check_failed(bool *told, const char *cond, const char *file, int line);
-_Noreturn void require_failed(const char *cond, const char *file, int line);
+void check_failed(bool *told, const char *cond, const char *file, int line) __attribute__((cold));
+_Noreturn void require_failed(const char *cond, const char *file, int line) __attribute__((cold));
 
 /* Line sink for the access log: lines are queued and written by a thread of the log's own, so a
    full pipe never holds a worker. When 4 MB wait, further lines are dropped and counted. */

@@ -148,7 +148,8 @@ void exchange_cut(struct exchange *x);                   /* the drain is over */
 void exchange_gone(struct exchange *x);                  /* the client left: everything is let go at once */
 void exchange_scanned(struct exchange *x);               /* multipart: the provider is known */
 void exchange_drained(struct exchange *x);               /* the sink has room again */
-void exchange_fail(struct exchange *x, int status, struct span word, struct span code, const char *message, const char *hint);   /* weir's own refusal */
+void exchange_fail(struct exchange *x, int status, struct span word, struct span code, const char *message, const char *hint)   /* weir's own refusal */
+  __attribute__((cold));
 void exchange_end(struct exchange *x, struct span word);
 void exchange_clock(struct exchange *x);                 /* arms the timer for the earliest of its clocks */
 bool exchange_has(const struct exchange *x, enum hook h);               /* whether a policy has that hook for it */
@@ -219,7 +220,7 @@ void meter_settle(struct attempt *a);                    /* once; a second time 
 /* answer.c: the answer's head, errors, the records of an ended exchange */
 void answer_headers(struct exchange *x, const struct http_head *from, struct buf *out);
 void answer_start(struct exchange *x, int status, const struct http_head *from, int64_t length);   /* head, once */
-void answer_error(struct exchange *x, struct error *e, double retry_after);   /* whole error answer, or the error event of a running stream */
+void answer_error(struct exchange *x, struct error *e, double retry_after) __attribute__((cold));   /* whole error answer, or the error event of a running stream */
 void answer_text_of_weir(struct exchange *x, struct span text, struct span json);   /* weir.answer, weir.replace */
 void answer_early(struct exchange *x);                   /* head before the provider's, or one more heartbeat */
 /* For who asked (x-weir-include: trace): what the head could not say (the cost; after an early head the rest of the headers) as a
