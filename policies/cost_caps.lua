@@ -17,30 +17,32 @@ local options = weir.options {
   webhook = "",                                        -- an address that gets a JSON POST at each mark, once an hour
 }
 
-local budgets = {}
+local budgets, windows = {}, {}
 for _, window in ipairs { "request", "session", "hour", "day", "month", "total" } do
   if options[window] > none then
-    budgets[#budgets + 1] = { window = window, of = weir.budget { window = window, cap = options[window], soft = options.soft, zone = options.zone } }
+    budgets[#budgets + 1] = weir.budget { window = window, cap = options[window], soft = options.soft, zone = options.zone }
+    windows[#budgets] = window
   end
 end
 if #budgets == 0 then error("no cap is given: request, session, hour, day, month or total", 0) end
 
-local tag = options.per:match("^tag:(.+)$")
-local served = options.per == "model" or options.per == "provider"
+local per = options.per
+local tag = per:match("^tag:(.+)$")
+local served = per == "model" or per == "provider"
 local known = { key = true, team = true, user = true, session = true, all = true }
-if not tag and not served and not known[options.per] then
+if not tag and not served and not known[per] then
   error('per is "key", "team", "user", "session", "model", "provider", "all" or "tag:NAME"', 0)
 end
-if served and options.downgrade ~= "" then error("downgrade chooses before targets are tried: not with per = \"" .. options.per .. "\"", 0) end
+if served and options.downgrade ~= "" then error("downgrade chooses before targets are tried: not with per = \"" .. per .. "\"", 0) end
 
 local told = weir.shared("cost_caps told", { entries = 10000 })
 
 local function scope_of(req)
+  if per == "all" then return "" end
   if tag then return req.tags[tag] or "" end
-  if options.per == "all" then return "" end
-  if options.per == "key" then return req.key and req.key.name or "" end
-  if options.per == "team" then return req.key and req.key.team or "" end
-  return req[options.per] or ""
+  if per == "key" then return req.key and req.key.name or "" end
+  if per == "team" then return req.key and req.key.team or "" end
+  return req[per] or ""
 end
 
 -- Once an hour for each scope, window and mark.
@@ -48,22 +50,24 @@ local function tell(scope, window, mark)
   if told:add(scope .. "\0" .. window .. "\0" .. mark, 1, hours(1)) > 1 then return end
   weir.log.warn("a budget of '" .. scope .. "' has passed " .. mark .. " of its cap for a " .. window)
   if options.webhook ~= "" then
-    weir.fetch { url = options.webhook, method = "POST", json = { per = options.per, scope = scope, window = window, mark = mark }, timeout = 2 }
+    weir.fetch { url = options.webhook, method = "POST", json = { per = per, scope = scope, window = window, mark = mark }, timeout = 2 }
   end
 end
 
+local function passed(req, scope, window, mark)
+  tell(scope, window, mark)
+  req:note("cost_caps", mark .. " of the " .. window .. "'s cap")
+  if options.downgrade ~= "" and req.model ~= options.downgrade then req.targets = { options.downgrade } end
+end
+
 local function charge(req, scope)
-  for _, budget in ipairs(budgets) do
-    local of = scope
-    if budget.window == "session" and options.per ~= "session" then of = req.session and scope .. "/" .. req.session end
+  for i = 1, #budgets do
+    local window, of = windows[i], scope
+    if window == "session" and per ~= "session" then of = req.session and scope .. "/" .. req.session end
     if of then
-      local refusal, mark = budget.of:charge(req, of)
+      local refusal, mark = budgets[i]:charge(req, of)
       if refusal then return refusal end
-      if mark then
-        tell(of, budget.window, mark)
-        req:note("cost_caps", mark .. " of the " .. budget.window .. "'s cap")
-        if options.downgrade ~= "" and req.model ~= options.downgrade then req.targets = { options.downgrade } end
-      end
+      if mark then passed(req, of, window, mark) end
     end
   end
 end
@@ -71,7 +75,7 @@ end
 local policy = { on_error = "deny" }
 
 if served then
-  function policy.on_attempt(req, attempt) return charge(req, options.per == "model" and attempt.target or attempt.provider) end
+  function policy.on_attempt(req, attempt) return charge(req, per == "model" and attempt.target or attempt.provider) end
 else
   function policy.on_request(req) return charge(req, scope_of(req)) end
 end

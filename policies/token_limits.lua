@@ -14,8 +14,8 @@ local options = weir.options {
 }
 
 local limits = {}
-local function add(per, requests, tokens, concurrent)
-  local limit = { per = per, zone = options.zone }
+local function add(window, requests, tokens, concurrent)
+  local limit = { per = window, zone = options.zone }
   if requests > 0 then limit.requests = requests end
   if tokens > 0 then limit.tokens = tokens end
   if concurrent > 0 then limit.concurrent = concurrent end
@@ -25,24 +25,25 @@ add("minute", options.requests_per_minute, options.tokens_per_minute, options.co
 add("day", options.requests_per_day, options.tokens_per_day, 0)
 if #limits == 0 then error("no limit is given: requests_per_minute, tokens_per_minute, requests_per_day, tokens_per_day or concurrent", 0) end
 
-local tag = options.per:match("^tag:(.+)$")
-local served = options.per == "model" or options.per == "provider"
+local per = options.per
+local tag = per:match("^tag:(.+)$")
+local served = per == "model" or per == "provider"
 local known = { key = true, team = true, user = true, session = true, ip = true, all = true }
-if not tag and not served and not known[options.per] then
+if not tag and not served and not known[per] then
   error('per is "key", "team", "user", "session", "model", "provider", "ip", "all" or "tag:NAME"', 0)
 end
 
 local function scope_of(req)
+  if per == "all" then return "" end
   if tag then return req.tags[tag] or "" end
-  if options.per == "all" then return "" end
-  if options.per == "key" then return req.key and req.key.name or "" end
-  if options.per == "team" then return req.key and req.key.team or "" end
-  return req[options.per] or ""
+  if per == "key" then return req.key and req.key.name or "" end
+  if per == "team" then return req.key and req.key.team or "" end
+  return req[per] or ""
 end
 
 local function take(req, scope)
-  for _, limit in ipairs(limits) do
-    local refusal = limit:take(req, scope)
+  for i = 1, #limits do
+    local refusal = limits[i]:take(req, scope)
     if refusal then return refusal end
   end
 end
@@ -50,7 +51,7 @@ end
 local policy = { on_error = "deny" }
 
 if served then
-  function policy.on_attempt(req, attempt) return take(req, options.per == "model" and attempt.target or attempt.provider) end
+  function policy.on_attempt(req, attempt) return take(req, per == "model" and attempt.target or attempt.provider) end
 else
   function policy.on_request(req) return take(req, scope_of(req)) end
 end

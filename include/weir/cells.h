@@ -47,6 +47,8 @@ struct cell_id {
   struct span name, value;
   enum cell_kind kind;
   struct cell_window window;
+  int64_t *hint;                      /* NULL, or its caller's note of which cell it was last, at first 0: looked at before the tables are,
+                                         and right again afterwards, whatever stood in it. One thread's */
 };
 struct cells_scope {
   struct cell_id id;

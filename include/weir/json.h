@@ -41,8 +41,9 @@ struct json_member {
 };
 bool json_read_object(struct span document, struct json_member *members, size_t most, size_t *count,
                       struct json_error *err);
-/* The same, and tells which keys may stand in the document at any depth: a bit per length and last character, so that a reader
-   that looks for rare keys need not walk a long document that cannot hold them. A key with escapes sets every bit. */
+/* The same, and tells which keys may stand in the document below its top level, whose keys are in `members`: a bit per length and last
+   character, so that a reader that looks for rare keys need not walk a long document that cannot hold them. A key with escapes sets
+   every bit. */
 bool json_read_object_keys(struct span document, struct json_member *members, size_t most, size_t *count, struct json_error *err, uint64_t *keys);
 /* Length and last character: so the usual names of a chat body do not meet the rare ones of bound state. */
 static inline uint64_t json_key_bit(struct span name) { return name.n ? 1ull << ((name.n + 2u * (unsigned char)name.p[name.n - 1]) & 63) : 1; }

@@ -62,6 +62,7 @@ struct policy_cap {
   enum cell_kind kind;
   struct cell_window window;
   int64_t cap;                                           /* picodollars, or a count */
+  int64_t *cell;                                         /* cell_id.hint */
   bool one_request;                                      /* a budget for each request: it has no cell */
   double soft[CAP_MARKS];
   unsigned soft_count;

@@ -20,7 +20,7 @@ bool window_valid(const struct cell_id *id) {
   return (w->kind != WINDOW_ROLLING && w->kind != WINDOW_FIXED) || (w->seconds > 0 && w->seconds <= MOST_SECONDS);
 }
 
-static struct block *block_of(const struct cells *c, const struct cell *x) { return item_at(c, ITEM_BLOCK, x->block); }
+static struct block *block_of(const struct cells *c, const struct cell *x) { return block_at(c, x->block); }
 
 /* The parts that left the window give back what was in them. */
 static void rolling_turn(struct cells *c, struct cell *x, int64_t part) {

@@ -28,12 +28,16 @@ static size_t keep(char *to, struct span s, size_t most) {
   return start + HASHED;
 }
 
-static void know(const struct cells *c, const struct cell_id *id, struct known *k) {
+static int64_t spec_of(const struct cell_id *id) {
   bool timed = id->window.kind == WINDOW_ROLLING || id->window.kind == WINDOW_FIXED;
+  if (id->kind == CELL_CONCURRENT) return CELL_CONCURRENT | WINDOW_TOTAL << 8;
+  return (int64_t)id->kind | (int64_t)id->window.kind << 8 | (timed ? (int64_t)id->window.seconds << 32 : 0);
+}
+
+static void know(const struct cells *c, const struct cell_id *id, struct known *k) {
   k->name_size = (int64_t)keep(k->text, id->name, NAME_MOST);
   k->value_size = (int64_t)keep(k->text + k->name_size, id->value, VALUE_MOST);
-  k->spec = (int64_t)id->kind | (int64_t)id->window.kind << 8 | (timed ? (int64_t)id->window.seconds << 32 : 0);
-  if (id->kind == CELL_CONCURRENT) k->spec = CELL_CONCURRENT | WINDOW_TOTAL << 8;
+  k->spec = spec_of(id);
   k->hash = (int64_t)span_hash(span_of(k->text, (size_t)(k->name_size + k->value_size)),
                                c->f->seed ^ (uint64_t)k->spec ^ (uint64_t)k->name_size << 24);
 }
@@ -98,12 +102,26 @@ static int64_t cell_make(struct cells *c, const struct known *k, int64_t now_ms,
   return i;
 }
 
-int64_t cell_find(struct cells *c, const struct cell_id *id, bool make, int64_t now_ms, const int64_t *kept, size_t count) {
+/* A text that is kept by a hash is another one than it, so these are not found here. */
+static bool is_as_said(const struct cell *x, const struct cell_id *id) {
+  return x->name_size == (int64_t)id->name.n && x->value_size == (int64_t)id->value.n && x->spec == spec_of(id) &&
+         memcmp(x->text, id->name.p, id->name.n) == 0 && (!id->value.n || memcmp(x->text + id->name.n, id->value.p, id->value.n) == 0);
+}
+
+static int64_t find(struct cells *c, const struct cell_id *id, bool make, int64_t now_ms, const int64_t *kept, size_t count) {
   struct known k;
   know(c, id, &k);
   for (int64_t i = *head_of(c, k.hash); i; i = cell_at(c, i)->link)
     if (is(cell_at(c, i), &k)) return i;
   return make ? cell_make(c, &k, now_ms, kept, count) : 0;
+}
+
+int64_t cell_find(struct cells *c, const struct cell_id *id, bool make, int64_t now_ms, const int64_t *kept, size_t count) {
+  int64_t hint = id->hint ? *id->hint : 0;
+  if (hint > 0 && hint <= c->f->items[ITEM_CELL].high && id->name.n && is_as_said(cell_at(c, hint), id)) return hint;
+  int64_t i = find(c, id, make, now_ms, kept, count);
+  if (id->hint) *id->hint = i;
+  return i;
 }
 
 void cell_texts(const struct cell *x, char name[64], char value[128]) {

@@ -47,7 +47,7 @@ bool cells_want(struct cells *c, struct cells_want *out) {
 }
 
 enum cells_result cells_grant(struct cells *c, const struct cells_want *w, int64_t total) {
-  struct cell_id id = { span_cstr(w->name), span_cstr(w->value), w->kind, w->window };
+  struct cell_id id = { span_cstr(w->name), span_cstr(w->value), w->kind, w->window, NULL };
   if (!lock_take(c)) return CELLS_BUSY;
   int64_t i = cell_find(c, &id, false, 0, NULL, 0);
   struct cell *x = i ? cell_at(c, i) : NULL;

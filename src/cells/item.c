@@ -3,14 +3,7 @@
 #include "weir/log.h"
 #include <fcntl.h>
 
-enum { PAGE = 4096 };
-#define PAGES(n) (((n) + PAGE - 1) / PAGE * PAGE)
-#define RING_AT  PAGES(sizeof(struct file))
-#define SLOTS_AT (RING_AT + RING_SIZE)
-enum { MOST_SLOTS = 1 << 16, MOST_CELLS = 1 << 20, MOST_BLOCKS = 1 << 17 };
-#define CELLS_AT  PAGES(SLOTS_AT + MOST_SLOTS * sizeof(struct slot))
-#define BLOCKS_AT PAGES(CELLS_AT + MOST_CELLS * sizeof(struct cell))
-#define FILE_END  PAGES(BLOCKS_AT + MOST_BLOCKS * sizeof(struct block))
+#define FILE_END PAGES(BLOCKS_AT + MOST_BLOCKS * sizeof(struct block))
 
 /* Steps are about a megabyte, which a growing thread has to clear under the lock. */
 const struct item_spec item_specs[ITEM_KINDS] = {
@@ -27,10 +20,6 @@ int64_t file_layout(void) {
   int64_t sizes[] = { sizeof(struct file), sizeof(struct cell), sizeof(struct slot), sizeof(struct block), sizeof(pthread_mutex_t),
                       RING_SIZE, FILE_END, INSTANCES, BUCKETS, SLOT_ORPHAN, CELL_KINDS };
   return (int64_t)span_hash(span_of((const char *)sizes, sizeof sizes), 1);
-}
-
-void *item_at(const struct cells *c, enum item_kind k, int64_t i) {
-  return c->base + item_specs[k].at + (size_t)(i - 1) * item_specs[k].size;
 }
 
 /* Blocks first, then the count: done twice it is done once. */

@@ -79,6 +79,14 @@ struct slot {
   char note[CELLS_NOTE];
 };
 
+/* Where the ring and the tables begin; the ring behind the head of the file. */
+enum { PAGE = 4096, MOST_SLOTS = 1 << 16, MOST_CELLS = 1 << 20, MOST_BLOCKS = 1 << 17 };
+#define PAGES(n)  (((n) + PAGE - 1) / PAGE * PAGE)
+#define RING_AT   PAGES(sizeof(struct file))
+#define SLOTS_AT  (RING_AT + RING_SIZE)
+#define CELLS_AT  PAGES(SLOTS_AT + MOST_SLOTS * sizeof(struct slot))
+#define BLOCKS_AT PAGES(CELLS_AT + MOST_CELLS * sizeof(struct cell))
+
 struct cells {
   char *base;
   struct file *f;
@@ -108,9 +116,12 @@ int64_t file_layout(void);
 bool item_ready(struct cells *c, enum item_kind k);               /* the first of a table, when a file is made */
 int64_t item_take(struct cells *c, enum item_kind k);             /* 0: full */
 void item_give(struct cells *c, enum item_kind k, int64_t i);
-void *item_at(const struct cells *c, enum item_kind k, int64_t i);
-static inline struct cell *cell_at(const struct cells *c, int64_t i) { return item_at(c, ITEM_CELL, i); }
-static inline struct slot *slot_at(const struct cells *c, int64_t i) { return item_at(c, ITEM_SLOT, i); }
+static inline struct cell *cell_at(const struct cells *c, int64_t i) { return (struct cell *)(void *)(c->base + CELLS_AT) + (i - 1); }
+static inline struct slot *slot_at(const struct cells *c, int64_t i) { return (struct slot *)(void *)(c->base + SLOTS_AT) + (i - 1); }
+static inline struct block *block_at(const struct cells *c, int64_t i) { return (struct block *)(void *)(c->base + BLOCKS_AT) + (i - 1); }
+static inline void *item_at(const struct cells *c, enum item_kind k, int64_t i) {
+  return c->base + item_specs[k].at + (size_t)(i - 1) * item_specs[k].size;
+}
 
 /* ---- window.c: pure */
 void window_bounds(const struct cell_window *w, int64_t now_ms, int64_t *start_ms, int64_t *end_ms);

@@ -14,10 +14,7 @@ enum {
 /* Keys that bring in what the body does not hold. */
 static const struct span brings[] = {
   SPAN("image_url"), SPAN("file_id"),          SPAN("file_url"), SPAN("video_url"), SPAN("image"), SPAN("cachePoint"), SPAN("file_data"),
-  SPAN("audio"),     SPAN("vector_store_ids"), SPAN("url"),      SPAN("inlineData"), SPAN("inline_data"), SPAN("fileData"), SPAN("file_data"),
-};
-static const struct span stored[] = {
-  SPAN("previous_response_id"), SPAN("conversation"), SPAN("container"), SPAN("context_management"), SPAN("mcp_servers"), SPAN("data_sources"), SPAN("cachedContent"),
+  SPAN("audio"),     SPAN("vector_store_ids"), SPAN("url"),      SPAN("inlineData"), SPAN("inline_data"), SPAN("fileData"),
 };
 
 /* A value that reads so makes the bound wider, never narrower. */
@@ -87,38 +84,79 @@ static int64_t prompts_in(struct json prompt) {
 
 struct answers { int64_t n, best, prompts; };            /* asked for */
 
-/* Members whose keys are names of the caller's own: schemas, not contents. */
-static bool is_schema(struct json key) {
-  static const struct span names[] = { SPAN("tools"), SPAN("functions"), SPAN("response_format"), SPAN("text"), SPAN("metadata") };
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-    if (json_string_is(key, names[i])) return true;
-  return false;
+/* Members that say something, shorter names first. W_SCHEMA: their keys are names of the caller's own: schemas, not contents. */
+enum word {
+  W_OTHER, W_STORED, W_SCHEMA, W_TOOLS, W_THREAD, W_SEARCH, W_TIER, W_SPEED, W_BACKGROUND, W_N, W_BEST_OF, W_PROMPT, W_CANDIDATES, W_MODALITIES, W_CHAT_AUDIO,
+  W_CACHE_CONTROL,
+};
+static const struct { struct span name; enum word word; } words[] = {
+  { SPAN("n"), W_N },
+  { SPAN("text"), W_SCHEMA },
+  { SPAN("tools"), W_TOOLS }, { SPAN("speed"), W_SPEED }, { SPAN("audio"), W_CHAT_AUDIO },
+  { SPAN("thread"), W_THREAD }, { SPAN("prompt"), W_PROMPT },
+  { SPAN("best_of"), W_BEST_OF },
+  { SPAN("metadata"), W_SCHEMA },
+  { SPAN("functions"), W_SCHEMA }, { SPAN("container"), W_STORED },
+  { SPAN("background"), W_BACKGROUND }, { SPAN("modalities"), W_CHAT_AUDIO },
+  { SPAN("serviceTier"), W_TIER }, { SPAN("mcp_servers"), W_STORED },
+  { SPAN("service_tier"), W_TIER }, { SPAN("conversation"), W_STORED }, { SPAN("data_sources"), W_STORED },
+  { SPAN("cachedContent"), W_STORED }, { SPAN("cache_control"), W_CACHE_CONTROL },
+  { SPAN("response_format"), W_SCHEMA },
+  { SPAN("web_search_options"), W_SEARCH }, { SPAN("context_management"), W_STORED },
+  { SPAN("previous_response_id"), W_STORED },
+  { SPAN("generationConfig.candidateCount"), W_CANDIDATES },
+  { SPAN("generationConfig.responseModalities"), W_MODALITIES },
+};
+enum { WORDS = sizeof words / sizeof *words };
+
+/* A key is never shorter than its name, however it is escaped. */
+static enum word word_of(struct json key) {
+  struct span raw = span_of(key.text.p + 1, key.text.n - 2);
+  size_t i = 0;
+  if (span_find(raw, '\\') == raw.n)
+    while (i < WORDS && words[i].name.n < raw.n) i++;
+  for (; i < WORDS && words[i].name.n <= raw.n; i++)
+    if (json_string_is(key, words[i].name)) return words[i].word;
+  return W_OTHER;
+}
+
+/* What stands in the contents of a member that is a container. */
+static void bound_contents(const struct operation_info *o, enum word word, struct span text, uint64_t keys, struct request_bounds *out) {
+  out->caches |= has_key(keys, text, SPAN("cache_control"));
+  out->caches_1h |= out->caches && stands_quoted(text, SPAN("1h"));
+  if (word == W_SCHEMA || word == W_TOOLS) return;
+  out->beyond |= brings_in(keys, text) || (o->dialect == DIALECT_RESPONSES && stands_quoted(text, SPAN("item_reference")));
+  out->audio_in |= has_key(keys, text, SPAN("input_audio")) || (o->dialect == DIALECT_GEMINI && span_search(text, SPAN("audio/")) < text.n);
 }
 
 static void bound_member(const struct operation_info *o, struct json key, struct json v, uint64_t keys, struct answers *asked, struct request_bounds *out) {
   bool chat = o->dialect == DIALECT_CHAT, completions = o->operation == OP_COMPLETIONS, responses = o->dialect == DIALECT_RESPONSES;
+  enum word word = word_of(key);
   if (v.type == JSON_NONE || v.type == JSON_NULL) return;
-  for (size_t i = 0; i < sizeof stored / sizeof *stored; i++) out->beyond |= json_string_is(key, stored[i]);
-  if (json_string_is(key, SPAN("thread"))) out->beyond |= !json_string_is(json_in(v, SPAN("type")), SPAN("create"));
-  if (json_string_is(key, SPAN("tools"))) bound_tools(v, o->dialect, out);
-  if (json_string_is(key, SPAN("web_search_options"))) out->beyond = true, out->searches += SEARCHES_ASSUMED;
-  if (json_string_is(key, SPAN("service_tier"))) bound_tier(v, out);
-  if (json_string_is(key, SPAN("speed"))) out->fast |= json_string_is(v, SPAN("fast"));
-  if (json_string_is(key, SPAN("background"))) out->later |= v.type == JSON_TRUE;
-  if (json_string_is(key, SPAN("generationConfig.candidateCount"))) asked->n = larger(asked->n, count_of(v));
-  if (json_string_is(key, SPAN("generationConfig.responseModalities"))) out->audio_out |= stands_quoted(v.text, SPAN("AUDIO"));
-  if (json_string_is(key, SPAN("serviceTier"))) bound_tier(v, out);
-  if (chat && json_string_is(key, SPAN("n"))) asked->n = larger(asked->n, count_of(v));
-  if (completions && json_string_is(key, SPAN("best_of"))) asked->best = larger(asked->best, count_of(v));
-  if (completions && json_string_is(key, SPAN("prompt"))) asked->prompts = larger(asked->prompts, prompts_in(v));
-  if (responses && json_string_is(key, SPAN("prompt"))) out->beyond |= v.type == JSON_OBJECT;
-  if (chat && (json_string_is(key, SPAN("audio")) || json_string_is(key, SPAN("modalities")))) { out->audio_out |= stands_quoted(v.text, SPAN("audio")) || v.type == JSON_OBJECT; return; }
-  if (v.type != JSON_OBJECT && v.type != JSON_ARRAY) return;
-  out->caches |= has_key(keys, v.text, SPAN("cache_control"));
-  out->caches_1h |= out->caches && stands_quoted(v.text, SPAN("1h"));
-  if (is_schema(key)) return;
-  out->beyond |= brings_in(keys, v.text) || (responses && stands_quoted(v.text, SPAN("item_reference")));
-  out->audio_in |= has_key(keys, v.text, SPAN("input_audio")) || (o->dialect == DIALECT_GEMINI && span_search(v.text, SPAN("audio/")) < v.text.n);
+  switch (word) {
+  case W_STORED:     out->beyond = true; break;
+  case W_THREAD:     out->beyond |= !json_string_is(json_in(v, SPAN("type")), SPAN("create")); break;
+  case W_TOOLS:      bound_tools(v, o->dialect, out); break;
+  case W_SEARCH:     out->beyond = true, out->searches += SEARCHES_ASSUMED; break;
+  case W_TIER:       bound_tier(v, out); break;
+  case W_SPEED:      out->fast |= json_string_is(v, SPAN("fast")); break;
+  case W_BACKGROUND: out->later |= v.type == JSON_TRUE; break;
+  case W_CANDIDATES: asked->n = larger(asked->n, count_of(v)); break;
+  case W_MODALITIES: out->audio_out |= stands_quoted(v.text, SPAN("AUDIO")); break;
+  case W_N:          if (chat) asked->n = larger(asked->n, count_of(v)); break;
+  case W_BEST_OF:    if (completions) asked->best = larger(asked->best, count_of(v)); break;
+  case W_PROMPT:
+    if (completions) asked->prompts = larger(asked->prompts, prompts_in(v));
+    if (responses) out->beyond |= v.type == JSON_OBJECT;
+    break;
+  case W_CHAT_AUDIO:
+    if (!chat) break;
+    out->audio_out |= stands_quoted(v.text, SPAN("audio")) || v.type == JSON_OBJECT;
+    return;
+  case W_CACHE_CONTROL: out->caches = true; break;       /* the whole request's */
+  case W_SCHEMA: case W_OTHER: break;
+  }
+  if (v.type == JSON_OBJECT || v.type == JSON_ARRAY) bound_contents(o, word, v.text, keys, out);
 }
 
 void request_bounds(const struct operation_info *o, struct span body, const struct json_member *members, size_t count, uint64_t keys,
@@ -127,7 +165,6 @@ void request_bounds(const struct operation_info *o, struct span body, const stru
   *out = (struct request_bounds){ .input = (int64_t)body.n + TEMPLATE_TOKENS, .tiers = ~0u, .output = -1 };
   for (size_t i = 0; i < count; i++) {
     bound_member(o, members[i].key, members[i].value, keys, &asked, out);
-    out->caches |= json_string_is(members[i].key, SPAN("cache_control"));            /* the whole request's */
   }
   if (out->caches && !out->caches_1h) out->caches_1h = stands_quoted(body, SPAN("1h"));
   out->choices = times(larger(asked.n, asked.best), asked.prompts);

@@ -196,7 +196,9 @@ void fit_told(struct attempt *a, const struct usage *u) {
 
 void fit_widen(const struct attempt *a, struct estimate *e) {
   int64_t own = models_own_tokens(name_of(a)), window = a->model->window;
-  if (own && (!window || e->input < window)) e->input = window && e->input + own > window ? window : e->input + own;
+  if (!own || (window && e->input >= window)) return;
+  e->input = window && e->input + own > window ? window : e->input + own;
+  e->cost = estimate_cost(e, &a->model->price);
 }
 
 static bool mentions_model(struct span text) {

@@ -12,11 +12,11 @@
 
 enum { LOOK_AGAIN_MS = 20, LOOK_SOON_MS = 3, SHRINK_MOST = 4 };          /* SOON: a grant takes as long as the disk */
 
+struct charged { const struct policy_charge *charge; bool own; };       /* own: for this attempt alone */
 struct reservation {
-  struct cells_scope scopes[CELLS_MOST_SCOPES];
-  const struct policy_charge *charges[CELLS_MOST_SCOPES];
-  bool own[CELLS_MOST_SCOPES];        /* it is charged for this attempt alone */
-  size_t count;
+  struct cells_scope *scopes;
+  struct charged *charged;            /* one for each scope */
+  size_t count, most;
   struct estimate estimate;           /* of the attempt under way */
   struct cells_amount reserved;
   uint64_t slot;                      /* 0: nothing is reserved */
@@ -38,16 +38,28 @@ static const struct operation_info *operation_of(const struct exchange *x) { ret
 /* ---- scopes: those of the exchange, then those of the attempt alone */
 static void scope_add(struct exchange *x, struct reservation *m, const struct policy_charge *c, bool own) {
   bool of_client = c->cap->kind == CELL_REQUESTS || c->cap->kind == CELL_CONCURRENT;       /* a policy's question is none of its requests */
-  if (c->cap->one_request || (x->asker && of_client) || m->count == CELLS_MOST_SCOPES) return;
+  if (c->cap->one_request || (x->asker && of_client) || m->count == m->most) return;
   if (c->cap->kind == CELL_REQUESTS && !own && m->asked_once) return;
-  m->charges[m->count] = c;
-  m->own[m->count] = own;
-  m->scopes[m->count++] = (struct cells_scope){ { c->cap->name, c->scope, c->cap->kind, c->cap->window }, c->cap->cap, false };
+  m->charged[m->count] = (struct charged){ c, own };
+  m->scopes[m->count++] = (struct cells_scope){ { c->cap->name, c->scope, c->cap->kind, c->cap->window, c->cap->cell }, c->cap->cap, false };
+}
+
+static size_t charges_in(const struct policy_charge *c) {
+  size_t n = 0;
+  for (; c; c = c->next) n++;
+  return n;
 }
 
 static struct reservation *reservation_of(struct exchange *x, const struct attempt *a) {
   struct reservation *m = x->reservation;
+  size_t most = charges_in(x->req.charges) + charges_in(a->view.charges);
   if (!m) m = x->reservation = arena_zero(&x->arena, sizeof *m);
+  if (most > CELLS_MOST_SCOPES) most = CELLS_MOST_SCOPES;
+  if (most > m->most) {
+    m->scopes = arena_alloc(&x->arena, most * sizeof *m->scopes);
+    m->charged = arena_alloc(&x->arena, most * sizeof *m->charged);
+    m->most = most;
+  }
   m->count = 0;
   for (const struct policy_charge *c = x->req.charges; c; c = c->next) scope_add(x, m, c, false);
   for (const struct policy_charge *c = a->view.charges; c; c = c->next) scope_add(x, m, c, true);
@@ -61,9 +73,9 @@ static bool has_money(const struct policy_charge *c) {
 
 static bool counts_money(const struct exchange *x) { return has_money(x->req.charges) || has_money(x->attempts[0]->view.charges); }
 
-static struct cells_amount amount_of(const struct reservation *m, picodollars cost) {
+static struct cells_amount amount_of(const struct reservation *m) {
   struct cells_amount n = { 0 };
-  n.of[CELL_MONEY] = cost > 0 ? cost : 0;
+  n.of[CELL_MONEY] = m->estimate.cost > 0 ? m->estimate.cost : 0;
   n.of[CELL_TOKENS] = m->estimate.input + m->estimate.output;
   n.of[CELL_REQUESTS] = 1;
   n.of[CELL_CONCURRENT] = 1;
@@ -154,7 +166,7 @@ static enum meter_result each_request(struct exchange *x, struct attempt *a, str
   for (int own = 0; own < 2; own++)
     for (const struct policy_charge *c = lists[own]; c; c = c->next) {
       if (!c->cap->one_request) continue;
-      picodollars spent = own ? 0 : so_far(x), left = c->cap->cap - spent, cost = estimate_cost(&m->estimate, &a->model->price);
+      picodollars spent = own ? 0 : so_far(x), left = c->cap->cap - spent, cost = m->estimate.cost;
       if (cost <= left || estimate_shrink(&m->estimate, &a->model->price, left, INT64_MAX)) continue;
       struct cells_refusal r = { .asked = cost, .cap = c->cap->cap, .spent = spent };
       return refuse(x, c, own, &r);
@@ -183,9 +195,10 @@ static enum meter_result wait_for_room(struct exchange *x, struct reservation *m
 
 /* What others hold may come back; what is spent does not before its window turns. Another target is better than waiting. */
 static enum meter_result capped(struct exchange *x, struct reservation *m, const struct cells_refusal *r) {
-  bool may_return = r->reserved > 0 && r->asked <= r->cap - r->spent && !(m->own[r->scope] && others_left(x));
+  const struct charged *c = &m->charged[r->scope];
+  bool may_return = r->reserved > 0 && r->asked <= r->cap - r->spent && !(c->own && others_left(x));
   if (may_return && wait_for_room(x, m, LOOK_AGAIN_MS) == METER_WAITS) return METER_WAITS;
-  return refuse(x, m->charges[r->scope], m->own[r->scope], r);
+  return refuse(x, c->charge, c->own, r);
 }
 
 static enum meter_result refuse_lost(struct exchange *x) {
@@ -213,9 +226,7 @@ static enum meter_result reserve_cells(struct exchange *x, struct attempt *a, st
   size_t size = ledger_note(note, story_sequence(x), span_cstr(x->id), x->req.key ? x->req.key->name : (struct span){ 0 }, a->target.name, x->req.model);
   if (!set_durable(x, m)) return refuse_lost(x);
   for (unsigned tries = 0;; tries++) {
-    picodollars cost = estimate_cost(&m->estimate, &a->model->price);
-    m->reserved = amount_of(m, cost);
-    m->estimate.cost = cost;
+    m->reserved = amount_of(m);
     enum cells_result r = cells_reserve(cells, m->scopes, m->count, &m->reserved, span_of(note, size), worker_wall_ms(x->worker), &held);
     if (held.wants) ledger_wanted(x->worker->gateway->ledger);
     switch (r) {
@@ -223,7 +234,7 @@ static enum meter_result reserve_cells(struct exchange *x, struct attempt *a, st
       m->slot = held.slot;
       m->asked_once = true;
       m->queue_until_ms = 0;
-      if (cost > x->estimate) x->estimate = cost;
+      if (m->estimate.cost > x->estimate) x->estimate = m->estimate.cost;
       note_limits(x, m, held.left);
       return METER_GO;
     case CELLS_CAPPED:

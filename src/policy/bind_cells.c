@@ -15,6 +15,7 @@ struct caps {
   struct span name;
   unsigned count;
   struct policy_cap of[CAPS_MOST];
+  int64_t cells[CAPS_MOST];            /* policy_cap.cell */
   char text[];
 };
 struct caps_handle { const void *tag; struct caps *caps; };
@@ -109,7 +110,7 @@ static int budget_call(lua_State *L) {
   struct caps *c = caps_new(L, "weir.budget", &budget_metatable_key);
   int made = lua_gettop(L);
   struct policy_cap *cap = &c->of[c->count++];
-  *cap = (struct policy_cap){ .name = c->name, .kind = CELL_MONEY };
+  *cap = (struct policy_cap){ .name = c->name, .kind = CELL_MONEY, .cell = &c->cells[0] };
   lua_getfield(L, 1, "cap");
   if (!amount_at(L, -1, &cap->cap)) return luaL_error(L, "weir.budget: cap is money: cap = usd(20)");
   bool request = lua_getfield(L, 1, "window") == LUA_TSTRING && span_eq(check_span(L, -1), SPAN("request"));
@@ -135,7 +136,8 @@ static int limit_call(lua_State *L) {
     if (lua_getfield(L, 1, fields[2 + i]) == LUA_TNIL) continue;
     lua_Integer n = lua_type(L, -1) == LUA_TNUMBER ? lua_tointegerx(L, -1, &whole) : 0;
     if (!whole || n < 0) return luaL_error(L, "weir.limit: %s is a whole number from 0 on", fields[2 + i]);
-    c->of[c->count++] = (struct policy_cap){ .name = c->name, .kind = kinds[i], .cap = n, .window = window };
+    c->of[c->count] = (struct policy_cap){ .name = c->name, .kind = kinds[i], .cap = n, .window = window, .cell = &c->cells[c->count] };
+    c->count++;
     if (kinds[i] == CELL_CONCURRENT) c->of[c->count - 1].window = (struct cell_window){ WINDOW_TOTAL, 0, NULL };
   }
   if (!c->count) return luaL_error(L, "weir.limit says what is limited: requests, tokens or concurrent");
@@ -188,13 +190,13 @@ static struct span check_scope(lua_State *L, int at, const char *call, struct ar
   struct span s;
   s.p = lua_tolstring(L, at, &s.n);
   if (s.n > LONGEST_SCOPE) luaL_error(L, "%s: a scope has at most %d bytes", call, LONGEST_SCOPE);
-  return arena_copy(a, s);
+  return s.n ? arena_copy(a, s) : SPAN("");
 }
 
 static const char *const cap_words[CELL_KINDS] = { [CELL_MONEY] = "budget", [CELL_TOKENS] = "tokens", [CELL_REQUESTS] = "requests", [CELL_CONCURRENT] = "concurrent" };
 
 static bool look_now(struct policy_vm *pv, const struct policy_cap *cap, struct span scope, struct cell_state *out) {
-  struct cell_id id = { cap->name, scope, cap->kind, cap->window };
+  struct cell_id id = { cap->name, scope, cap->kind, cap->window, cap->cell };
   return !cap->one_request && pv->cells && cells_read(pv->cells, &id, (int64_t)(policy_now(pv) * 1000), out) == CELLS_OK;
 }
 

@@ -70,7 +70,8 @@ const struct price_rates *price_rates_at(const struct price *p, int64_t input_to
 /* ---- money */
 static wide sum_of(const struct price_rates *r, const int64_t n[METER_COUNT]) {
   wide sum = 0;
-  for (int m = 0; m < METER_COUNT; m++) sum += (wide)known(n[m]) * (wide)r->of[m];
+  for (int m = 0; m < METER_COUNT; m++)
+    if (n[m]) sum += (wide)known(n[m]) * (wide)r->of[m];
   return sum;
 }
 

@@ -23,7 +23,7 @@ bool grant_save(struct base *b, const struct cells_want *w, int64_t total, int64
 }
 
 /* A cell of the file itself says that it was seeded: a process that died on the way is no loss. */
-static const struct cell_id marker = { { "weir:seeded", 11 }, { "", 0 }, CELL_REQUESTS, { WINDOW_TOTAL, 0, NULL } };
+static const struct cell_id marker = { { "weir:seeded", 11 }, { "", 0 }, CELL_REQUESTS, { WINDOW_TOTAL, 0, NULL }, NULL };
 
 static struct span text_of(sqlite3_stmt *s, int i) {
   const char *p = (const char *)sqlite3_column_text(s, i);

@@ -65,7 +65,6 @@ static inline const char *read_key(struct reader *r, const char *at, struct json
   at = read_string(r, at + 1, plain);
   if (!at) return NULL;
   *key = (struct json){ JSON_STRING, span_of(start, (size_t)(at - start)) };
-  r->keys |= *plain ? json_key_bit(span_of(start + 1, (size_t)(at - start) - 2)) : ~0ull;
   at = scan_space(at, r->end);
   return at < r->end && *at == ':' ? at + 1 : reader_fail(r, at, "':' expected");
 }
@@ -106,6 +105,7 @@ close:
 member:
   at = read_key(r, at, &key, &plain);
   if (!at) return NULL;
+  r->keys |= plain ? json_key_bit(span_of(key.text.p + 1, key.text.n - 2)) : ~0ull;
   at = scan_space(at, end);
   goto value;
 }

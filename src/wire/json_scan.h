@@ -77,7 +77,7 @@ static inline const char *scan_plain_some(const char *at, const char *end) {
 struct reader {
   const char *start, *end;
   struct json_error error;
-  uint64_t keys;                      /* json_key_bit of every key seen */
+  uint64_t keys;                      /* json_key_bit of every key seen, but of the top level's */
 };
 const char *reader_fail(struct reader *r, const char *at, const char *why);
 /* One value with all that is in it, at its first byte, inside `depth` containers: the place behind it, or NULL. */

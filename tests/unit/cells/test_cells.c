@@ -185,6 +185,35 @@ static void an_open_reservation_over_the_turn(void **state) {
   holds(cells, &s, t + 20000, 95, 0);
 }
 
+/* Whatever stands in it, the cell that is meant is found, and it says which one that is. */
+static void a_hint_is_only_a_hint(void **state) {
+  struct cells_scope a = scope_of("a", CELL_MONEY, WINDOW_TOTAL, 0, 100), b = scope_of("b", CELL_MONEY, WINDOW_TOTAL, 0, 100);
+  char longer[200];
+  int64_t of_a = 0, of_b = 0, of_long = 0;
+  (void)state;
+  a.id.hint = &of_a, b.id.hint = &of_b;
+  settled(reserved(&a, 1, 1, T0), 1);
+  settled(reserved(&b, 1, 2, T0), 2);
+  assert_true(of_a > 0 && of_b > 0 && of_a != of_b);
+  const int64_t wrong[] = { of_b, 0, -1, 77777777, INT64_MAX, INT64_MIN };
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    int64_t right = of_a;
+    a.id.hint = &(int64_t){ wrong[i] };
+    holds(cells, &a, T0, 1, 0);
+    assert_int_equal(*a.id.hint, right);
+  }
+  struct cells_scope tokens = scope_of("a", CELL_TOKENS, WINDOW_TOTAL, 0, 100), day = scope_of("a", CELL_MONEY, WINDOW_DAY, 0, 100);
+  tokens.id.hint = day.id.hint = &of_a;                    /* the same texts, another cell */
+  holds(cells, &tokens, T0, 0, 0);
+  holds(cells, &day, T0, 0, 0);
+  memset(longer, 'x', sizeof longer);
+  b.id.value = span_of(longer, sizeof longer), b.id.hint = &of_long;
+  settled(reserved(&b, 1, 3, T0), 3);
+  holds(cells, &b, T0, 3, 0);
+  longer[sizeof longer - 1] = 'y';
+  holds(cells, &b, T0, 0, 0);
+}
+
 static void rolling_windows(void **state) {
   struct cells_scope s = scope_of("a", CELL_TOKENS, WINDOW_ROLLING, 60, 100);
   (void)state;
@@ -396,7 +425,7 @@ int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_up, rig_down)
   const struct CMUnitTest tests[] = {
     T(reserve_settle_release), T(a_slot_ends_once), T(all_scopes_or_none), T(twice_the_same_cell_counts_twice), T(extend), T(identity),
-    T(fixed_windows_turn), T(months), T(an_open_reservation_over_the_turn), T(rolling_windows), T(sessions), T(a_cap_is_the_callers),
+    T(fixed_windows_turn), T(months), T(an_open_reservation_over_the_turn), T(a_hint_is_only_a_hint), T(rolling_windows), T(sessions), T(a_cap_is_the_callers),
     T(bad_arguments), T(stays_over_a_restart), T(two_open_it), T(another_layout_or_boot_begins_anew), T(grows_and_evicts), T(listing),
     T(threads),
   };

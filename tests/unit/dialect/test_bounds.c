@@ -76,6 +76,10 @@ static void test_what_the_body_does_not_hold(void **state) {
     { OP_MESSAGES, "{\"thread\":{\"type\":\"continue\",\"previous_message_id\":\"m\"}}", true, 0 },
     { OP_MESSAGES, "{\"thread\":{\"type\":\"create\"}}", false, 0 },
     { OP_MESSAGES, "{\"mcp_servers\":[{}]}", true, 0 },
+    { OP_MESSAGES, "{\"mcp_\\u0073ervers\":[{}]}", true, 0 },              /* however it is written */
+    { OP_CHAT, "{\"\\u0077eb_search_options\":{}}", true, 16 },
+    { OP_CHAT, "{\"\\u0074ool\\u0073\":[{\"type\":\"function\",\"function\":{\"parameters\":{\"properties\":{\"url\":{}}}}}]}", false, 0 },
+    { OP_CHAT, "{\"messages\":[{\"content\":[{\"file\":{\"file\\u005fid\":\"f\",\"file_id\":\"f\"}}]}]}", true, 0 },
   };
   (void)state;
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {

@@ -309,7 +309,7 @@ static void older_view(void **state) {
 static void open_slot(struct cells *c, int64_t sequence, const char *id, int64_t money) {
   char note[CELLS_NOTE];
   struct cells_held held;
-  struct cells_scope s = { { SPAN("b"), SPAN("x"), CELL_MONEY, { WINDOW_TOTAL, 0, NULL } }, CELLS_NO_CAP, false };
+  struct cells_scope s = { { SPAN("b"), SPAN("x"), CELL_MONEY, { WINDOW_TOTAL, 0, NULL }, NULL }, CELLS_NO_CAP, false };
   struct cells_amount amount = { .of = { [CELL_MONEY] = money } };
   size_t n = ledger_note(note, sequence, span_cstr(id), SPAN("key"), SPAN("a/x"), SPAN("model"));
   assert_int_equal(cells_reserve(c, &s, money ? 1 : 0, &amount, span_of(note, n), wall_ms(), &held), CELLS_OK);
@@ -374,7 +374,7 @@ static void orphans_grow(void **state) {
 
 /* ---- promises */
 static struct cells_scope durable(enum window_kind k, uint32_t seconds, const struct zone *z) {
-  return (struct cells_scope){ { SPAN("budget"), SPAN("all"), CELL_MONEY, { k, seconds, z } }, 1000, true };
+  return (struct cells_scope){ { SPAN("budget"), SPAN("all"), CELL_MONEY, { k, seconds, z }, NULL }, 1000, true };
 }
 
 static void spend(const struct cells_scope *s, int64_t amount, struct ledger *l) {
