@@ -49,8 +49,8 @@ size_t settle_dead(struct cells *c, int64_t instance) {
     int64_t state = tag_state(__atomic_load_n(&s->tag, __ATOMIC_ACQUIRE));
     if (s->owner != instance || state == SLOT_FREE || state == SLOT_ORPHAN) continue;
     settle(c, s, state == SLOT_ASKED ? s->actual : NULL);
-    slot_end(c, i, true);
-    found++;
+    slot_end(c, i, state != SLOT_ASKED);                   /* one that was ended is no orphan, though nobody had come to it yet */
+    found += state != SLOT_ASKED;
   }
   put(c, &c->f->instances[instance], 0);
   commit(c);
