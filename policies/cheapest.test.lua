@@ -24,6 +24,17 @@ function test.the_cheapest_for_this_request(t)
   t.equal(ask(t, { max_tokens = 1 }).target, "three/c", "much in, little out")
 end
 
+function test.a_longer_limit_is_no_dearer(t)
+  t.use("cheapest")
+  t.model("one/a", { price = { input = usd(3), output = usd(15) }, max_output = 1000 })
+  t.model("two/b", { price = { input = usd(1), output = usd(5) }, max_output = 100000 })
+  t.upstream("one/a", { text = "a" })
+  t.upstream("two/b", { text = "b" })
+  t.config('model "any" { "one/a", "two/b" }')
+  t.equal(ask(t).target, "two/b")
+  t.equal(ask(t, { stream = true }).target, "two/b")
+end
+
 function test.the_next_cheapest_is_next(t)
   begin(t)
   t.upstream("two/b", { status = 500 })

@@ -298,6 +298,7 @@ struct catalogue_quirks {
   bool usage_option;                  /* takes stream_options.include_usage */
   bool old_limit_name;                /* its chat knows `max_tokens` alone */
   bool new_limit_name;                /* its chat may insist on `max_completion_tokens`; neither: it takes either name */
+  bool short_completions;             /* its /v1/completions makes 16 tokens unless told otherwise */
   bool usage_always;                  /* streams tell their usage unasked */
   bool tells_cost;                    /* what its usage says it cost is what it charges */
   bool bills_cancelled;               /* goes on and charges when the connection is closed (or it is not known to stop) */

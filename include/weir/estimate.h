@@ -1,6 +1,6 @@
 /* estimate.h: what an attempt may come to before it is sent, and the output limit that makes it so. Pure.
-   Input is bounded by the bytes of the body, or by the model's window; output by what the caller asked for, else by a limit
-   that weir sets, else, for streams of models that show all they make, by a first step that is extended as they go. */
+   Input is bounded by the bytes of the body, or by the model's window; output, for streams of models that show all they make, by a first
+   step that is extended as they go; else by what the caller asked for, else by a limit that weir sets. */
 #ifndef WEIR_ESTIMATE_H
 #define WEIR_ESTIMATE_H
 
@@ -16,6 +16,7 @@ enum {
 struct estimate {
   int64_t input, output;              /* tokens, at most */
   picodollars cost;                   /* of both, at most; PRICE_UNKNOWN */
+  int64_t most;                       /* output of one choice: as the caller or the model limits it; INT64_MAX: not known */
   bool limit;                         /* weir tells the provider `output` as its limit */
   bool extends;                       /* output is a first step: weir counts along, extends or ends the stream */
   bool hidden;                        /* what was made but not told cannot be counted along */

@@ -29,6 +29,14 @@ static struct policy_note *notes_of(struct play *p, struct span json) {
   return list;
 }
 
+static void tags_of_key(struct play *p, struct key *k) {
+  size_t n = 0;
+  struct policy_note *list = notes_of(p, p->row->text[L_KEY_TAGS]);
+  for (const struct policy_note *t = list; t; t = t->next) n++;
+  k->tags = arena_alloc(p->arena, (n + 1) * sizeof *k->tags);
+  for (const struct policy_note *t = list; t; t = t->next) k->tags[k->tag_count++] = (struct key_tag){ t->key, t->value };
+}
+
 /* That of the configuration, else one made of what the record says of it. */
 static const struct key *key_of(struct play *p) {
   struct span name = p->row->text[L_KEY];
@@ -37,6 +45,7 @@ static const struct key *key_of(struct play *p) {
     if (span_eq(p->conf->keys.list[i].name, name)) return &p->conf->keys.list[i];
   struct key *k = arena_zero(p->arena, sizeof *k);
   *k = (struct key){ .name = name, .team = p->row->text[L_TEAM], .user = p->row->text[L_USER] };
+  tags_of_key(p, k);
   return k;
 }
 

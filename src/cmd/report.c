@@ -62,8 +62,9 @@ static bool time_read(const char *text, int64_t now_ms, int64_t *out) {
   const char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
   if (!end) memset(&tm, 0, sizeof tm), end = strptime(text, "%Y-%m-%d", &tm);
   if (!end || (*end && strcmp(end, "Z"))) return false;
+  int day = tm.tm_mday;
   *out = (int64_t)timegm(&tm) * 1000;
-  return true;
+  return tm.tm_mday == day;                              /* there is no 30th of February */
 }
 
 /* ---- gathering */
@@ -345,7 +346,8 @@ int cmd_report(struct args *a) {
   struct conf *c = NULL;
   if (!args_done(a, "report") || !by_read(&r, span_cstr(by ? by : "model"))) return 2;
   if ((since && !time_read(since, now, &from)) || (until && !time_read(until, now, &to)))
-    return fprintf(stderr, "weir report: a time is \"7d\", \"12h\", \"30m\", or a date such as 2026-11-01 or 2026-11-01T12:00:00Z (UTC)\n"), 2;
+    return fprintf(stderr, "weir report: a time is \"7d\", \"12h\", \"30m\", \"2w\", or a date such as 2026-11-01 or 2026-11-01T12:00:00Z (UTC)\n"), 2;
+  if (json && csv) return fprintf(stderr, "weir report: --json or --csv, not both\n"), 2;
   struct ledger_reader *reader = report_open(config, state, &c, "report");
   r.conf = c;
   bool good = reader && ledger_read_range(reader, from, to, gather, &r, &why);

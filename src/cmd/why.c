@@ -104,7 +104,7 @@ static void say_end(struct why *w, const struct ledger_row *row) {
   say_beside(row);
   if (row->number[L_COST] >= 0) say("cost", arena_printf(&w->arena, "USD %.*s%s", SPAN_FMT(money_span(row->number[L_COST], text)), row->number[L_ORPHAN] == 1 ? ", as it was reserved" : ""));
   if (row->number[L_UNPRICED] == 1) say("cost", SPAN("of some attempt it is not known: no price, or no usage"));
-  if (row->number[L_ESTIMATE] >= 0) say("reserved", arena_printf(&w->arena, "USD %.*s at most for one attempt", SPAN_FMT(money_span(row->number[L_ESTIMATE], text))));
+  if (row->number[L_ESTIMATE] >= 0) say("at most", arena_printf(&w->arena, "USD %.*s for one attempt, as it was estimated before", SPAN_FMT(money_span(row->number[L_ESTIMATE], text))));
   if (limit >= 0) say("limit", arena_printf(&w->arena, "%lld tokens of output, set by weir", (long long)limit));
   say("left out", row->text[L_LOSS]);
   say("notes", row->text[L_NOTES]);

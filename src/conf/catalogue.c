@@ -7,8 +7,8 @@
    is taken to go on. */
 const struct catalogue_quirks catalogue_no_quirks = { .usage_option = true, .bills_cancelled = true };
 static const struct catalogue_quirks
-  quirks_openai = { "openai", .proven = true, .usage_option = true, .new_limit_name = true, .dated_dashes = true },
-  quirks_azure = { "azure", .proven = true, .url_form = "https://NAME.openai.azure.com", .deployments = true, .usage_option = true, .new_limit_name = true,
+  quirks_openai = { "openai", .proven = true, .short_completions = true, .usage_option = true, .new_limit_name = true, .dated_dashes = true },
+  quirks_azure = { "azure", .proven = true, .short_completions = true, .url_form = "https://NAME.openai.azure.com", .deployments = true, .usage_option = true, .new_limit_name = true,
                    .dated_dashes = true },
   quirks_anthropic = { "anthropic", .proven = true, .thinking = THINKING_WHEN_ASKED, .usage_always = true, .dated_digits = true },
   quirks_gemini = { "gemini", .proven = true, .usage_always = true, .bills_cancelled = true },
@@ -32,7 +32,7 @@ static const struct catalogue_quirks
   quirks_mlflow = { .usage_option = true, .bills_cancelled = true, .local = true },
   quirks_bedrock = { "bedrock", .proven = true, .url_form = "https://bedrock-runtime.REGION.amazonaws.com", .thinking = THINKING_WHEN_ASKED, .usage_always = true, .bills_cancelled = true },
   quirks_ollama = { "ollama", .thinking = THINKING_SHOWN, .usage_option = true, .free = true, .local = true, .old_limit_name = true },
-  quirks_vllm = { .thinking = THINKING_SHOWN, .usage_option = true, .free = true, .local = true },
+  quirks_vllm = { .thinking = THINKING_SHOWN, .short_completions = true, .usage_option = true, .free = true, .local = true },
   quirks_llamacpp = { .thinking = THINKING_SHOWN, .usage_option = true, .free = true, .local = true },
   quirks_lmstudio = { .thinking = THINKING_SHOWN, .usage_option = true, .free = true, .local = true, .old_limit_name = true };
 

@@ -32,6 +32,9 @@ int64_t worker_wall_ms(const struct worker *w) {
   return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
 /* ---- what is known before */
 static const struct operation_info *operation_of(const struct exchange *x) { return x->req.operation ? x->req.operation : x->metered; }
 
@@ -85,10 +88,18 @@ static struct cells_amount amount_of(const struct reservation *m) {
 /* ---- refusals */
 static bool others_left(const struct exchange *x) { return !x->raw && x->at + 1 < x->route.count; }
 
+/* The caller is told of the limit that refused it as of one that did not. */
+static void limit_refused(struct exchange *x, enum cell_kind kind, const struct cells_refusal *r) {
+  int64_t left = r->cap - r->spent - r->reserved, soon = worker_wall_ms(x->worker) + 1000;
+  if (kind != CELL_REQUESTS && kind != CELL_TOKENS) return;
+  x->reservation->limits[kind] = (struct told_limit){ r->cap, left > 0 ? left : 0, r->frees_ms > soon ? r->frees_ms : soon, true };
+}
+
 static enum meter_result refuse(struct exchange *x, const struct policy_charge *c, bool own, const struct cells_refusal *r) {
   if (own && others_left(x)) return METER_NEXT;
   bool money = c->cap->kind == CELL_MONEY;
   struct buf why = { 0 };
+  limit_refused(x, c->cap->kind, r);
   policy_cap_say(c->cap, c->scope, r, &why);
   double after = money ? -1 : r->frees_ms ? (double)(r->frees_ms - worker_wall_ms(x->worker)) / 1000 : 1;
   struct error e = { .status = 429, .word = money ? SPAN("capped") : SPAN("limited"), .message = arena_copy(&x->arena, buf_span(&why)),
@@ -103,6 +114,16 @@ static enum meter_result refuse_unpriced(struct exchange *x, const struct attemp
   struct error e = { .status = 400, .word = SPAN("capped"), .code = SPAN("unpriced"), .tried = x->tried, .tried_count = x->tried_count,
                      .hint = SPAN("give the model a price in weir.lua (provider { models = … } or prices), or set prices { unpriced = \"worst\" }") };
   e.message = arena_printf(&x->arena, "no price is known for %.*s, and a budget counts this request", SPAN_FMT(a->target.name));
+  answer_error(x, &e, -1);
+  exchange_end(x, e.word);
+  return METER_REFUSED;
+}
+
+/* A path of which weir knows nothing: images, files, batches. */
+static enum meter_result refuse_unread(struct exchange *x, const struct attempt *a) {
+  struct error e = { .status = 400, .word = SPAN("capped"), .code = SPAN("unpriced"), .tried = x->tried, .tried_count = x->tried_count,
+                     .hint = SPAN("prices { unpriced = \"pass\" } lets such requests through uncounted") };
+  e.message = arena_printf(&x->arena, "what %.*s may charge for this path is not known, and a budget counts this request", SPAN_FMT(a->target.name));
   answer_error(x, &e, -1);
   exchange_end(x, e.word);
   return METER_REFUSED;
@@ -291,9 +312,21 @@ static void ask_usage(struct exchange *x, struct attempt *a) {
 /* What flows through unread has no bound. Reading costs nothing anywhere; whatever else it is, is a matter of unpriced requests. */
 static enum meter_result reserve_unread(struct exchange *x, struct attempt *a, struct reservation *m) {
   bool reads = span_eq(x->req.method, SPAN("GET")) || span_eq(x->req.method, SPAN("HEAD")) || span_eq(x->req.method, SPAN("DELETE"));
-  if (!reads && counts_money(x) && x->gen->conf->prices.unpriced != UNPRICED_PASS) return refuse_unpriced(x, a);
+  if (!reads && counts_money(x) && x->gen->conf->prices.unpriced != UNPRICED_PASS) return refuse_unread(x, a);
   m->estimate = (struct estimate){ .cost = reads ? 0 : PRICE_UNKNOWN };
   return m->count && x->worker->gateway->cells ? reserve_cells(x, a, m) : METER_GO;
+}
+
+/* For a caller that asked: the most that it may come to. Nothing is reserved. */
+static void tell_estimate(struct exchange *x, const struct attempt *a) {
+  struct estimate e;
+  if (!x->wants_estimate || !operation_of(x)) return;
+  policy_estimate(&x->req, operation_of(x), a->view.edits, a->target.provider, a->model, &e);
+  if (e.extends) e.output = e.most < INT64_MAX ? e.most : ESTIMATE_UNKNOWN_OUTPUT;
+  fit_widen(a, &e);
+  foreign_widen(a, &e);
+  e.cost = estimate_cost(&e, &a->model->price);
+  if (e.cost > x->estimate) x->estimate = e.cost;
 }
 
 static enum meter_result reserve(struct exchange *x) {
@@ -307,7 +340,7 @@ static enum meter_result reserve(struct exchange *x) {
   bool counted = x->req.charges || a->view.charges || x->reservation;
   bool told = x->worker->gateway->ledger && c->ledger.mode == LEDGER_ON;           /* the ledger was asked for: it shall know, not guess */
   if ((counted || told) && operation_of(x) && !x->raw && !a->foreign) ask_usage(x, a);
-  if (!counted) return METER_GO;
+  if (!counted) return tell_estimate(x, a), METER_GO;
   struct reservation *m = reservation_of(x, a);
   if (!operation_of(x)) return reserve_unread(x, a, m);
   if (!a->model->price.count && counts_money(x) && c->prices.unpriced == UNPRICED_REFUSE) return refuse_unpriced(x, a);
@@ -352,8 +385,11 @@ bool meter_room(struct attempt *a, const struct event_facts *f) {
   struct reservation *m = x->reservation;
   if (!m || !f->delta_bytes) return true;
   if (!m->estimate.extends) return true;
-  while (x->delta_bytes + x->deltas >= (uint64_t)m->estimate.output)     /* each piece may end in a token that shows nothing */
-    if (!extend(x, a, m, ESTIMATE_STEP) && !extend(x, a, m, ESTIMATE_LEAST * 8)) return false;
+  struct estimate *e = &m->estimate;
+  while (x->delta_bytes + x->deltas >= (uint64_t)e->output && e->output < e->most) {     /* each piece may end in a token that shows nothing */
+    int64_t rest = e->most - e->output;
+    if (!extend(x, a, m, least(ESTIMATE_STEP, rest)) && !extend(x, a, m, least(ESTIMATE_LEAST * 8, rest))) return false;
+  }
   return true;
 }
 
@@ -363,9 +399,6 @@ enum { UNDER_WAY = 32 };
 
 /* Bytes to tokens where nobody told: half the bytes is more than any language needs, and less than the bound of one each. */
 static int64_t tokens_of(uint64_t bytes) { return (int64_t)((bytes + 1) / 2); }
-
-static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 static int64_t output_seen(const struct exchange *x, const struct attempt *a, bool whole, bool counted) {
   if (counted) return most((int64_t)x->deltas, tokens_of(x->delta_bytes)) + (whole ? 0 : UNDER_WAY);

@@ -10,7 +10,6 @@
 
 static struct span model_label(const struct exchange *x) {
   if (x->route.alias) return x->route.alias->name;
-  if (!x->tried_count && !x->target_name.n) return SPAN("other");
   const struct candidate *c = x->route.count ? &x->route.candidates[x->at < x->route.count ? x->at : 0] : NULL;
   if (c && c->provider)
     for (size_t i = 0; i < c->provider->model_count; i++)

@@ -1,5 +1,6 @@
 /* who.c: in whose name a request comes and what it is tagged with: weir's own headers, those of the gateways that its clients may
-   have been written for, and what the dialects' bodies say of it. The first that names a thing counts; weir's own come first. */
+   have been written for, and what the dialects' bodies say of it. The first that names a thing counts; weir's own come first. What its
+   key says of it no client can say otherwise: budgets count by it. */
 #include "exchange.h"
 
 enum { TAGS_MOST = 64, TAG_LONGEST = 256 };
@@ -10,8 +11,15 @@ static struct policy_note *tag_find(const struct exchange *x, struct span key) {
   return NULL;
 }
 
+static bool key_says(const struct key *k, struct span name) {
+  for (size_t i = 0; k && i < k->tag_count; i++)
+    if (span_eq(k->tags[i].name, name)) return true;
+  return false;
+}
+
 static void tag_add(struct exchange *x, struct span key, struct span value) {
   size_t count = 0;
+  if (key_says(x->req.key, key)) return;
   if (!key.n || key.n > TAG_LONGEST || value.n > TAG_LONGEST || tag_find(x, key)) return;
   for (struct policy_note *n = x->req.tags; n; n = n->next) count++;
   if (count >= TAGS_MOST) return;
@@ -97,6 +105,7 @@ bool who_of_head(struct exchange *x) {
   r->deadline = asked_seconds(h);
   r->session = first(http_known(h, HTTP_WEIR_SESSION), first(http_known(h, HTTP_LITELLM_SESSION_ID), http_known(h, HTTP_PORTKEY_TRACE_ID)));
   r->user = first(http_known(h, HTTP_LITELLM_CUSTOMER_ID), http_known(h, HTTP_LITELLM_END_USER_ID));
+  if (r->key && r->key->user.n) r->user = r->key->user;
   r->prompt = http_known(h, HTTP_WEIR_PROMPT);
   x->wants_estimate = h->first[HTTP_WEIR_INCLUDE] && http_header_lists(h, SPAN("x-weir-include"), SPAN("estimate"));
   tags_of_list(x, http_known(h, HTTP_WEIR_TAGS), "=");

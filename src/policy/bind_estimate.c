@@ -26,15 +26,22 @@ static void bound_edits(const struct policy_req *r, const struct operation_info 
   }
 }
 
-void policy_estimate(struct policy_req *r, const struct operation_info *o, const struct policy_edit *more, const struct provider *p,
-                     const struct model_facts *m, struct estimate *out) {
+static void estimate_of_req(struct policy_req *r, const struct operation_info *o, const struct policy_edit *more, const struct provider *p,
+                            const struct model_facts *m, bool steps, struct estimate *out) {
   if (!r->bounded) request_bounds(o, r->body, r->members, r->member_count, r->body_keys, &r->bounds), r->bounded = true;
   struct estimate_of of = { .operation = o, .bounds = r->bounds, .asked = asked_limit(r, more), .stream = r->stream && r->operation,
                             .reasoning = r->facts.reasoning, .bills_cancelled = p->quirks->bills_cancelled };
   bound_edits(r, o, r->edits, &of.bounds);
   bound_edits(r, o, more, &of.bounds);
+  if (of.bounds.output >= 0 && !p->quirks->short_completions) of.bounds.output = -1;
+  of.stream &= steps || of.asked < 0;
   if (!r->operation && of.asked < 0) of.asked = m->max_output > 0 ? m->max_output : ESTIMATE_UNKNOWN_WINDOW;   /* nothing can be set in it */
   estimate_make(&of, m, out);
+}
+
+void policy_estimate(struct policy_req *r, const struct operation_info *o, const struct policy_edit *more, const struct provider *p,
+                     const struct model_facts *m, struct estimate *out) {
+  estimate_of_req(r, o, more, p, m, true, out);
 }
 
 /* ---- for policies */
@@ -56,12 +63,17 @@ static void push_counted(lua_State *L, const struct policy_req *r, const struct 
   push_count(L, "counted", n.tokens);
 }
 
-static void push_estimate(lua_State *L, struct policy_req *r, const struct policy_edit *more, const struct candidate *c) {
+/* Policies see what the caller asked for, not what is reserved of it at first. output: as if it answered at that length; -1: at its own. */
+static void push_estimate(lua_State *L, struct policy_req *r, const struct policy_edit *more, const struct candidate *c, int64_t output) {
   struct policy_vm *pv = policy_of(L);
   struct model_facts m;
   struct estimate e;
   conf_model(pv->conf, c->provider, c->model, &m);
-  policy_estimate(r, r->operation, more, c->provider, &m, &e);
+  estimate_of_req(r, r->operation, more, c->provider, &m, false, &e);
+  if (output >= 0) {
+    e.output = output;
+    e.cost = estimate_cost(&e, &m.price);
+  }
   lua_createtable(L, 0, 7);
   push_count(L, "input", e.input);
   push_count(L, "output", e.output);
@@ -89,19 +101,19 @@ int estimate_get(lua_State *L, struct frame *f) {
   vm_spend(L, 200);
   if (a) {
     struct candidate c = { a->target->provider, a->target->model, a->target->name };
-    push_estimate(L, r, a->edits, &c);
+    push_estimate(L, r, a->edits, &c, -1);
     return 1;
   }
   const char *why = r->target_count ? route_names(pv->conf, r->operation, r->targets, r->target_count, r->arena, &route, &status)
                                     : route_model(pv->conf, r->operation, r->model, r->arena, &route, &status);
   if (why || !route.count) return lua_pushnil(L), 1;
-  push_estimate(L, r, NULL, &route.candidates[0]);
+  push_estimate(L, r, NULL, &route.candidates[0], -1);
   return 1;
 }
 
-/* req:estimate_of("provider/model") */
+/* req:estimate_of("provider/model", output) */
 int estimate_of_call(lua_State *L) {
-  static const char call[] = "req:estimate_of(target)";
+  static const char call[] = "req:estimate_of(target, output)";
   struct policy_vm *pv = policy_of(L);
   struct policy_req *r = check_handle(L, 1, &kind_req, call)->subject->req;
   struct route route = { .count = 0 };
@@ -110,8 +122,10 @@ int estimate_of_call(lua_State *L) {
   if (lua_type(L, 2) != LUA_TSTRING) return luaL_error(L, "%s: a target is a name \"provider/model\", not a %s", call, luaL_typename(L, 2));
   if (!r->operation || !r->body.p) return lua_pushnil(L), 1;
   struct span name = check_span(L, 2);
+  if (!lua_isnoneornil(L, 3) && (!lua_isinteger(L, 3) || lua_tointeger(L, 3) < 0)) return luaL_error(L, "%s: output is a number of tokens", call);
+  int64_t output = lua_isinteger(L, 3) ? lua_tointeger(L, 3) : -1;
   vm_spend(L, 200);
   if (route_names(pv->conf, r->operation, &name, 1, r->arena, &route, &status) || !route.count) return lua_pushnil(L), 1;
-  push_estimate(L, r, NULL, &route.candidates[0]);
+  push_estimate(L, r, NULL, &route.candidates[0], output);
   return 1;
 }

@@ -189,9 +189,16 @@ static const struct policy_note *note_find(const struct policy_note *n, struct s
   return n;
 }
 
+/* Those of the key, and over them what was tagged: a client cannot tag what its key does, a policy can. */
 static int get_tags(lua_State *L, struct frame *f) {
   const struct policy_note *tags = req_of(f)->tags;
+  const struct key *k = req_of(f)->key;
   lua_newtable(L);
+  for (size_t i = 0; k && i < k->tag_count; i++) {
+    push_span(L, k->tags[i].name);
+    push_span(L, k->tags[i].value);
+    lua_rawset(L, -3);
+  }
   for (const struct policy_note *t = tags; t; t = t->next) {
     if (note_find(tags, t->key) != t) continue;
     push_span(L, t->key);
@@ -351,6 +358,10 @@ static int note_call(lua_State *L) {
 
 static int tag_call(lua_State *L) {
   struct frame *f = check_handle(L, 1, &kind_req, "req:tag(key, value)");
+  const struct key *k = req_of(f)->key;
+  if (lua_gettop(L) == 2 && lua_type(L, 2) == LUA_TSTRING && !note_find(req_of(f)->tags, check_span(L, 2)))
+    for (size_t i = 0; k && i < k->tag_count; i++)
+      if (span_eq(k->tags[i].name, check_span(L, 2))) return push_span(L, k->tags[i].value), 1;
   return note(L, f, &req_of(f)->tags, "req:tag(key, value)");
 }
 

@@ -35,17 +35,12 @@ void estimate_make(const struct estimate_of *of, const struct model_facts *m, st
   out->hidden = model_hides(m, of->reasoning);
   if (operation_counts(of->operation)) out->input = 0;
   if (!b->no_output) {
-    bool step = of->stream && !out->hidden && !of->bills_cancelled && b->choices == 1 && !b->later;
-    int64_t asked = of->asked >= 0 ? of->asked : b->output;
-    if (asked >= 0) {
-      out->output = times(m->max_output > 0 ? least(asked, m->max_output) : asked, b->choices);
-    } else if (step) {
-      out->output = m->max_output > 0 ? least(ESTIMATE_STEP, m->max_output) : ESTIMATE_STEP;
-      out->extends = true;
-    } else {
-      out->output = times(m->max_output > 0 ? m->max_output : ESTIMATE_UNKNOWN_OUTPUT, b->choices);
-      out->limit = true;
-    }
+    int64_t asked = of->asked >= 0 ? of->asked : b->output, own = m->max_output > 0 ? m->max_output : INT64_MAX;
+    out->most = asked >= 0 ? least(asked, own) : own;
+    out->extends = of->stream && !out->hidden && !of->bills_cancelled && b->choices == 1 && !b->later;
+    out->limit = !out->extends && asked < 0;
+    if (out->extends) out->output = least(ESTIMATE_STEP, out->most);
+    else out->output = times(out->most < INT64_MAX ? out->most : ESTIMATE_UNKNOWN_OUTPUT, b->choices);
   }
   out->cost = estimate_cost(out, &m->price);
 }

@@ -1,5 +1,6 @@
 """Budgets, as the ones who pay meet them: storms on a small cap, kill -9, leaving clients, failovers; and what each ending costs."""
 import asyncio
+import hashlib
 import json
 import os
 import random
@@ -274,6 +275,25 @@ def test_failed_attempts(h):
     failed = record(w, a)["failed"]
     assert "cost" not in failed[0] and 0.05 < float(failed[1]["cost"]) < 0.06, failed
     assert 0.1 < float(record(w, a)["cost"]) < 0.11, record(w, a)
+
+
+def test_what_a_key_says_no_client_can_say_otherwise(h):
+    """Budgets of a user or a tag that the key has: headers and bodies name another one in vain."""
+    till = Till(h, 0)
+    key = f'key "k" {{ hash = "sha256:{hashlib.sha256(b"secret").hexdigest()}", user = "ann", tags = {{ project = "apollo" }} }}\n'
+    as_bob = [("x-litellm-customer-id", "bob"), ("x-weir-tags", "project=other, free=yes"), ("x-portkey-metadata", '{"_user":"bob","project":"other"}')]
+    body = chat_body("a/x", user="bob", metadata={"project": "other"})
+    policy = "local p = {}\nfunction p.on_request(req) req:note('who', (req.user or '-') .. '/' .. (req.tags.project or '-') .. '/' .. (req:tag('project') or '-') .. '/' .. (req.tags.free or '-')) end\nreturn p"
+    for per in ("user", "tag:project"):
+        w = h.weir(key + chat_provider("a", till.url, MODEL) + f'use "who"\nuse "cost_caps" {{ per = "{per}", day = usd(0.06) }}\n', policies={"cost_caps": shipped("cost_caps"), "who": policy})
+        bearer = [("authorization", "Bearer secret")]
+        assert w.post("/v1/chat/completions", chat_body("a/x"), bearer).status == 200
+        second = w.post("/v1/chat/completions", body, bearer + as_bob)
+        assert second.status == 200 and 0 < float(second.header("x-weir-cost-usd")) <= 0.0098, second  # what the first one left
+        assert record(w, second)["notes"]["who"] == "ann/apollo/apollo/yes", record(w, second)
+        w.rows(2)
+        report = json.loads(h.run("report", "--config", w.file, "--by", per, "--json", env={"OPENAI_KEY": ""}).stdout)
+        assert [(r[per], r["requests"]) for r in report] == [("ann" if per == "user" else "apollo", 2)], report
 
 
 def test_who_pays_by_other_gateways_headers(h):
