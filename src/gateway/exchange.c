@@ -272,6 +272,7 @@ static bool denied(struct exchange *x) {
   if (d->kind != DECIDE_DENY) return false;
   struct error e = { .status = d->status, .word = d->error ? SPAN("internal") : d->word.n ? d->word : SPAN("denied"), .message = d->message, .code = d->code,
                      .tried = x->tried, .tried_count = x->tried_count };
+  if (span_eq(e.word, SPAN("limited"))) meter_limited(x);
   answer_error(x, &e, d->retry_after);
   exchange_end(x, e.word);
   return true;

@@ -215,6 +215,8 @@ enum meter_result meter_reserve(struct exchange *x);
 bool meter_room(struct attempt *a, const struct event_facts *f);          /* false: the stream has to end before this event */
 /* The limits that hold for the caller, in its dialect's usual headers. */
 void meter_headers(struct exchange *x, struct buf *out);
+/* A limit refuses it: what the caller is told of its limits. */
+void meter_limited(struct exchange *x);
 void meter_settle(struct attempt *a);                    /* once; a second time is nothing */
 
 /* answer.c: the answer's head, errors, the records of an ended exchange */

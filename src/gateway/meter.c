@@ -88,18 +88,26 @@ static struct cells_amount amount_of(const struct reservation *m) {
 /* ---- refusals */
 static bool others_left(const struct exchange *x) { return !x->raw && x->at + 1 < x->route.count; }
 
-/* The caller is told of the limit that refused it as of one that did not. */
-static void limit_refused(struct exchange *x, enum cell_kind kind, const struct cells_refusal *r) {
-  int64_t left = r->cap - r->spent - r->reserved, soon = worker_wall_ms(x->worker) + 1000;
-  if (kind != CELL_REQUESTS && kind != CELL_TOKENS) return;
-  x->reservation->limits[kind] = (struct told_limit){ r->cap, left > 0 ? left : 0, r->frees_ms > soon ? r->frees_ms : soon, true };
+/* A caller that a limit refuses is told of its limits too, as they stand. */
+void meter_limited(struct exchange *x) {
+  int64_t now = worker_wall_ms(x->worker);
+  struct cells *cells = x->worker->gateway->cells;
+  if (!x->reservation) x->reservation = arena_zero(&x->arena, sizeof *x->reservation);
+  for (const struct policy_charge *c = x->req.charges; cells && c; c = c->next) {
+    struct cell_id id = { .name = c->cap->name, .value = c->scope, .kind = c->cap->kind, .window = c->cap->window };
+    struct told_limit *t = &x->reservation->limits[id.kind];
+    struct cell_state s;
+    if ((id.kind != CELL_REQUESTS && id.kind != CELL_TOKENS) || cells_read(cells, &id, now, &s) != CELLS_OK) continue;
+    int64_t left = c->cap->cap - s.spent - s.reserved;
+    if (!t->is || left < t->left) *t = (struct told_limit){ c->cap->cap, most(left, 0), most(s.end_ms, now + 1000), true };
+  }
 }
 
 static enum meter_result refuse(struct exchange *x, const struct policy_charge *c, bool own, const struct cells_refusal *r) {
   if (own && others_left(x)) return METER_NEXT;
   bool money = c->cap->kind == CELL_MONEY;
   struct buf why = { 0 };
-  limit_refused(x, c->cap->kind, r);
+  if (!money) meter_limited(x);
   policy_cap_say(c->cap, c->scope, r, &why);
   double after = money ? -1 : r->frees_ms ? (double)(r->frees_ms - worker_wall_ms(x->worker)) / 1000 : 1;
   struct error e = { .status = 429, .word = money ? SPAN("capped") : SPAN("limited"), .message = arena_copy(&x->arena, buf_span(&why)),
@@ -123,7 +131,7 @@ static enum meter_result refuse_unpriced(struct exchange *x, const struct attemp
 static enum meter_result refuse_unread(struct exchange *x, const struct attempt *a) {
   struct error e = { .status = 400, .word = SPAN("capped"), .code = SPAN("unpriced"), .tried = x->tried, .tried_count = x->tried_count,
                      .hint = SPAN("prices { unpriced = \"pass\" } lets such requests through uncounted") };
-  e.message = arena_printf(&x->arena, "what %.*s may charge for this path is not known, and a budget counts this request", SPAN_FMT(a->target.name));
+  e.message = arena_printf(&x->arena, "no price is known for what %.*s is asked on this path, and a budget counts this request", SPAN_FMT(a->target.name));
   answer_error(x, &e, -1);
   exchange_end(x, e.word);
   return METER_REFUSED;

@@ -26,6 +26,8 @@ def test_requests_a_minute(h):
     assert "3 requests a minute" in error["message"], error
     assert 1 <= int(a.header("retry-after")) <= 61, a
     assert a.header("x-should-retry") is None, a
+    assert (a.header("x-ratelimit-limit-requests"), a.header("x-ratelimit-remaining-requests")) == ("3", "0") and a.header("x-ratelimit-reset-requests"), a
+    assert w.metric("weir_requests_total", dialect="chat", model="other", status="429") == 1  # a/x is no name of weir.lua's here
     assert w.record(error["weir"]["id"])["end"] == "limited"
 
 

@@ -186,8 +186,19 @@ def test_no_price_is_a_decision(h):
     a = refuse.chat("a/unheard-of")
     assert a.status == 400 and "no price" in json.loads(a.body)["error"]["message"], a
     assert not till.up.requests
+    assert refuse.metric("weir_requests_total", dialect="chat", model="other", status="400") == 1
+    a = refuse.post("/a/images/generations", b'{"model":"x"}')
+    assert a.status == 400 and "asked on this path" in json.loads(a.body)["error"]["message"], a
     free = capped(h, 'per = "all", day = usd(1)', chat_provider("a", till.url), more='prices { unpriced = "pass" }\n')
     assert free.chat("a/unheard-of").status == 200
+
+
+def test_what_it_may_cost_is_told_without_a_budget_too(h):
+    till = Till(h, 0)
+    w = h.weir(chat_provider("a", till.url, MODEL))
+    a = w.post("/v1/chat/completions", chat_body("a/x"), [("x-weir-include", "estimate")])
+    assert CALL <= float(a.header("x-weir-estimate-usd")) < CALL + 0.003 and a.header("x-weir-output-limit") is None, a
+    assert w.chat("a/x").header("x-weir-estimate-usd") is None
 
 
 def stream_with_usage(request, peer):
@@ -242,6 +253,16 @@ def test_a_stream_ends_at_its_reservation(h):
     assert 2000 < len(a.text()) <= 5000, len(a.text())
     r = record(w, a)
     assert r["end"] == "capped" and float(r["cost"]) <= 0.5, r
+
+    # What the caller allows does not have to be there at once; and no more is reserved than it allows.
+    w = capped(h, 'per = "all", day = usd(0.5)', chat_provider("openai", up.url, f'models = {{ x = {{ hidden = false, {PRICE} }} }}'))
+    a = w.post("/v1/chat/completions", chat_body("openai/x", stream=True, max_tokens=32000))
+    assert a.status == 200 and b'"finish_reason":"length"' in a.body and 2000 < len(a.text()) <= 5000, a.body[-300:]
+    assert b'"max_tokens": 32000' in up.requests[-1].body and float(record(w, a)["cost"]) <= 0.5, up.requests[-1].body
+    few = h.upstream(lambda request, peer: peer.stream(*chat_events(*["word " * 1000] * 3)) or True)  # 15,000 bytes of at most 3,000 tokens
+    w = capped(h, 'per = "all", day = usd(0.35)', chat_provider("openai", few.url, f'models = {{ x = {{ hidden = false, {PRICE} }} }}'))
+    a = w.post("/v1/chat/completions", chat_body("openai/x", stream=True, max_tokens=3000))
+    assert len(a.text()) == 15000 and b'"finish_reason": "stop"' in a.body, a.body[-300:]
 
 
 def test_under_the_providers_own_name_it_counts_too(h):

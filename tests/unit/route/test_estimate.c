@@ -49,6 +49,14 @@ static void test_output(void **state) {
   assert_true(e.output == ESTIMATE_STEP && !e.limit && e.extends);
   e = made(&of, &m);
   assert_true(e.output == 500 && e.extends);
+  assert_true(e.most == 500);
+  of.asked = 100000;                                     /* the caller's limit need not be there at once */
+  e = made(&of, &unknown);
+  assert_true(e.output == ESTIMATE_STEP && e.extends && !e.limit && e.most == 100000);
+  of.asked = 77;
+  e = made(&of, &m);
+  assert_true(e.output == 77 && e.extends && e.most == 77);
+  of.asked = -1;
   m.thinking = THINKING_HIDDEN;
   e = made(&of, &m);
   assert_true(e.limit && !e.extends && e.hidden);
