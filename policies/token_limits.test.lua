@@ -42,7 +42,8 @@ function test.what_was_not_needed_comes_back(t)
   t.equal(r.decision, "limited")
   t.ok(tonumber(r.headers["retry-after"]) > 0, "rates say when")
   t.equal(r.headers["x-should-retry"], nil)
-  t.equal(r.headers["x-ratelimit-limit-tokens"], nil, "nothing was reserved")
+  t.equal(r.headers["x-ratelimit-limit-tokens"], "1000")
+  t.equal(r.headers["x-ratelimit-remaining-tokens"], "600", "nothing was reserved")
 end
 
 function test.the_caller_sees_its_limits(t)

@@ -77,7 +77,7 @@ struct request_facts {
                                                             item_reference, a thread, encrypted reasoning, file ids, thinking signatures */
   int64_t max_tokens;                                    /* -1: not given; of two names in one body the larger */
   struct span user, session;                             /* user (safety_identifier, metadata.user_id); metadata.session_id (user_id). Raw JSON
-                                                            string content without escapes, else empty */
+                                                            string content, in the body */
 };
 /* The members of a body as all of these functions take them. Gemini's stand in one level more than others': what is in its generationConfig
    are members too, "generationConfig.topP"; and each name is in the first of its two spellings. Others are copied. False: *why. */

@@ -20,10 +20,11 @@ struct record {
   char *start, *at, *end;
   char *list;                         /* the list that is open; NULL: none */
   bool full;                          /* something found no room: the record is no good */
+  size_t most;                        /* longer texts are cut to so many bytes; 0: none */
 };
 
 static inline void record_begin(struct record *r, char *room, size_t size, int64_t sequence) {
-  *r = (struct record){ room, room + RECORD_HEAD, room + size, NULL, false };
+  *r = (struct record){ room, room + RECORD_HEAD, room + size, NULL, false, 0 };
   *room = RECORD_VERSION;
   memcpy(room + 1, &sequence, sizeof sequence);
 }
@@ -41,6 +42,7 @@ static inline void record_varint(struct record *r, uint64_t v) {
 }
 
 static inline void record_bytes(struct record *r, struct span s) {
+  if (r->most && s.n > r->most) s.n = r->most;
   uint16_t n = (uint16_t)s.n;
   if (s.n > UINT16_MAX || !record_room(r, s.n + sizeof n)) {
     r->full = true;

@@ -18,6 +18,7 @@ static bool read_rate(struct load *l, const struct field *f, void *into) {
   if (!money_at(l->lua, -1, &rate)) return problem_type(l, f->name, "money such as usd(2.5)"), false;
   if (meter >= METER_TOKENS && __builtin_mul_overflow(rate, (picodollars)PRICE_PPM, &rate))
     return problem_add(l, "%s is more than 9 dollars for one", f->name), false;
+  if (meter > METER_SEARCH) warning_add(l, "%s is not charged in this version: what it prices goes by unread, and counts as unpriced", f->name);
   price_set(v->draft, meter, v->above, v->tier, v->hours, rate);
   return true;
 }

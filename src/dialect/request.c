@@ -42,12 +42,6 @@ static void body_read(struct body *b, const struct json_member *members, size_t 
 static bool given(struct json v) { return v.type != JSON_NONE && v.type != JSON_NULL; }
 static bool is_word(struct json v, struct span word) { return v.type == JSON_STRING && json_string_is(v, word); }
 
-/* String content that can be used as it stands; empty otherwise. */
-static struct span plain_string(struct json v) {
-  struct span s = string_raw(v);
-  return s.n && !memchr(s.p, '\\', s.n) ? s : (struct span){ NULL, 0 };
-}
-
 /* ---- limits */
 /* The larger of two names for one limit counts, since servers differ in which one they obey. Some take a number below
    zero as no limit. */
@@ -194,11 +188,11 @@ static bool bound_read(const struct body *b, uint64_t keys) {
 }
 
 static void who_read(const struct body *b, struct request_facts *out) {
-  struct span by_metadata = plain_string(json_in(b->metadata, SPAN("user_id")));
-  out->user = plain_string(b->user);
-  if (!out->user.n) out->user = plain_string(b->safety_identifier);
+  struct span by_metadata = string_raw(json_in(b->metadata, SPAN("user_id")));
+  out->user = string_raw(b->user);
+  if (!out->user.n) out->user = string_raw(b->safety_identifier);
   if (!out->user.n) out->user = by_metadata;
-  out->session = plain_string(json_in(b->metadata, SPAN("session_id")));
+  out->session = string_raw(json_in(b->metadata, SPAN("session_id")));
   if (!out->session.n) out->session = by_metadata;
 }
 

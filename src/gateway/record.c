@@ -229,19 +229,21 @@ static void reads_of(struct exchange *x, struct record *r) {
   buf_free(&out);
 }
 
-static struct span record_write(struct exchange *x, char room[CELLS_RECORD], bool notes) {
+static struct span record_write(struct exchange *x, char room[CELLS_RECORD], bool whole) {
+  enum { SHORT = 256 };
   struct record r;
   record_begin(&r, room, CELLS_RECORD, story_sequence(x));
+  if (!whole) r.most = SHORT;
   record_text(&r, L_ID, span_cstr(x->id));
   who_of(x, &r);
   what_of(x, &r);
   came_of(x, &r);
   usage_of(x, &r);
-  if (notes) reads_of(x, &r), list_of(&r, L_NOTES, x->req.notes), list_of(&r, L_TAGS, x->req.tags);
+  if (whole) reads_of(x, &r), list_of(&r, L_NOTES, x->req.notes), list_of(&r, L_TAGS, x->req.tags);
   return r.full ? (struct span){ 0 } : record_span(&r);
 }
 
-/* What policies noted is what can be too long. */
+/* What policies noted can be too long, and names that a client made up: none keeps itself out of the ledger by them. */
 static void ledger_record(struct exchange *x) {
   struct gateway *g = x->worker->gateway;
   char room[CELLS_RECORD];

@@ -3,7 +3,7 @@
    key says of it no client can say otherwise: budgets count by it. */
 #include "exchange.h"
 
-enum { TAGS_MOST = 64, TAG_LONGEST = 256 };
+enum { TAGS_MOST = 64, TAG_LONGEST = 256, NAME_LONGEST = 255 };
 
 static struct policy_note *tag_find(const struct exchange *x, struct span key) {
   for (struct policy_note *n = x->req.tags; n; n = n->next)
@@ -99,6 +99,14 @@ static double asked_seconds(const struct http_head *h) {
 
 static struct span first(struct span a, struct span b) { return a.n ? a : b; }
 
+/* Names are scopes of budgets and stand in records: a long one is cut, at a whole character. */
+static struct span name_of(struct span s) {
+  if (s.n <= NAME_LONGEST) return s;
+  s.n = NAME_LONGEST;
+  while (s.n && (s.p[s.n] & 0xC0) == 0x80) s.n--;
+  return s;
+}
+
 bool who_of_head(struct exchange *x) {
   struct policy_req *r = &x->req;
   const struct http_head *h = x->head;
@@ -106,19 +114,29 @@ bool who_of_head(struct exchange *x) {
   r->session = first(http_known(h, HTTP_WEIR_SESSION), first(http_known(h, HTTP_LITELLM_SESSION_ID), http_known(h, HTTP_PORTKEY_TRACE_ID)));
   r->user = first(http_known(h, HTTP_LITELLM_CUSTOMER_ID), http_known(h, HTTP_LITELLM_END_USER_ID));
   if (r->key && r->key->user.n) r->user = r->key->user;
-  r->prompt = http_known(h, HTTP_WEIR_PROMPT);
+  r->session = name_of(r->session);
+  r->prompt = name_of(http_known(h, HTTP_WEIR_PROMPT));
   x->wants_estimate = h->first[HTTP_WEIR_INCLUDE] && http_header_lists(h, SPAN("x-weir-include"), SPAN("estimate"));
   tags_of_list(x, http_known(h, HTTP_WEIR_TAGS), "=");
   tags_of_list(x, http_known(h, HTTP_LITELLM_TAGS), ":=");
   tags_of_json(x, http_known(h, HTTP_LITELLM_METADATA));
   tags_of_json(x, http_known(h, HTTP_PORTKEY_METADATA));
+  r->user = name_of(r->user);
   return r->deadline >= 0;
+}
+
+/* s: what stands between the quotes of a string of the body. */
+static struct span unescaped(struct exchange *x, struct span s) {
+  if (!s.n || !memchr(s.p, '\\', s.n)) return s;
+  return plain(x, (struct json){ JSON_STRING, span_of(s.p - 1, s.n + 2) });
 }
 
 void who_of_body(struct exchange *x) {
   struct policy_req *r = &x->req;
-  if (!r->user.n) r->user = r->facts.user;
-  if (!r->session.n) r->session = r->facts.session;
+  if (!r->user.n) r->user = unescaped(x, r->facts.user);
+  if (!r->session.n) r->session = unescaped(x, r->facts.session);
   tags_of_object(x, json_member_of(r->members, r->member_count, SPAN("metadata")));
   tags_of_object(x, json_member_of(r->members, r->member_count, SPAN("litellm_metadata")));
+  r->user = name_of(r->user);
+  r->session = name_of(r->session);
 }

@@ -3,6 +3,7 @@
 import json
 
 from harness import chat_provider, messages_provider, until
+from test_money import shipped
 from upstream import chat_answer, chat_events, messages_answer
 
 JUDGE = """local p, seen = {}, weir.shared "seen"
@@ -113,6 +114,28 @@ def test_answers_of_other_dialects_are_judged_as_the_client_had_them(h):
     assert ask(w, "other", "Hello?", "c/x").status == 200
     rows = kept(h, w, 1)
     assert noted(told(h, w, "other")) == json.loads(rows["other"]["notes"]) == {"saw1": "A good one.|true|stop"}, told(h, w, "other")
+
+
+def test_no_client_is_too_long_for_its_record(h):
+    """Names that a client makes up stand in its record, and are scopes of budgets: long ones are cut, and lose nothing else."""
+    caps = 'use "cost_caps" { per = "user", day = usd(5), session = usd(5) }\n'
+    w = h.weir(chat_provider("a", h.upstream(provider).url, "price = { input = usd(1), output = usd(2) }") + caps, policies={"cost_caps": shipped("cost_caps")})
+    long = "ü" * 15000
+
+    def one(name, headers=(), model="a/x", **more):
+        body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **more}
+        assert w.post("/v1/chat/completions", json.dumps(body).encode(), [("x-request-id", name), *headers]).status == 200, name
+
+    one("session", [("x-weir-session", "s" * 30000)])
+    one("user", user=long)
+    one("head", [("x-litellm-customer-id", "c" * 30000), ("x-weir-prompt", "p" * 30000)])
+    one("body", metadata={"session_id": long, "_user": "m" * 20000})
+    one("model", model="a/" + "x" * 20000)
+    rows = {r["id"]: r for r in w.rows(5)}
+    assert w.metric("weir_records_lost_total") in (0, None), w.metric("weir_records_lost_total")
+    assert all(r["cost"] > 0 and r["end"] == "done" for r in rows.values()), [(i, r["cost"], r["end"]) for i, r in rows.items()]
+    assert rows["session"]["session"] == "s" * 255 and rows["user"]["user"] == "ü" * 127 and rows["head"]["prompt"] == "p" * 255, [(r["id"], r["session"], r["user"], r["prompt"]) for r in rows.values()]
+    assert rows["model"]["target"] == "a/" + "x" * 254, rows["model"]
 
 
 def test_what_is_charged_beside_tokens(h):

@@ -110,6 +110,15 @@ static void own_words(void **state) {
   conf_drop(c);
 }
 
+static void not_charged_yet(void **state) {
+  (void)state;
+  struct loaded l = rig_load("provider \"vllm\" { price = { input = usd(3), output = usd(1), per_search = usd(1), per_image_out = usd(0.04) } }");
+  assert_non_null(l.conf);
+  assert_non_null(strstr(l.warnings, "weir.lua:1: provider 'vllm': per_image_out is not charged in this version"));
+  assert_null(strstr(l.warnings, "per_search"));
+  conf_drop(l.conf);
+}
+
 static void wrong_words(void **state) {
   static const struct { const char *text, *errors; } list[] = {
     { "price = { input = 3, output = usd(1) }", "weir.lua:1: provider 'vllm': input must be money such as usd(2.5), not a number\n" },
@@ -285,7 +294,7 @@ static void what_models_can_do(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(what_models_can_do),
-    cmocka_unit_test(the_shipped_table), cmocka_unit_test(the_shipped_table_is_sound), cmocka_unit_test(own_words), cmocka_unit_test(wrong_words),
+    cmocka_unit_test(the_shipped_table), cmocka_unit_test(the_shipped_table_is_sound), cmocka_unit_test(own_words), cmocka_unit_test(not_charged_yet), cmocka_unit_test(wrong_words),
     cmocka_unit_test(the_file), cmocka_unit_test(an_old_file), cmocka_unit_test(a_table_of_ones_own), cmocka_unit_test(the_provider_s_word),
     cmocka_unit_test(asked_for_usage),
   };
