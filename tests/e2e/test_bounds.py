@@ -12,7 +12,7 @@ import urllib.request
 import certs
 import wire
 from harness import chat_body, chat_provider, messages_provider, until
-from upstream import Upstream, chat_answer, chat_events, word
+from upstream import Upstream, chat_answer, chat_events, pausing, word
 
 COUNTER = """
 local n = 0
@@ -251,20 +251,7 @@ def cpu(w):
 def test_out_of_descriptors_at_accept(h):
     """Who comes then waits; a running stream goes on; weir does not spin, says it once, and serves them when it can."""
     go = threading.Event()
-
-    def answers(request, peer):
-        if b'"stream": true' not in request.body:
-            peer.answer(b'{"choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}]}')
-            return True
-        pieces = chat_events("Hel", "lo.")
-        peer.stream(*pieces[:2], end=False)
-        go.wait(20)
-        for p in pieces[2:]:
-            peer.chunk(p)
-        peer.send(b"0\r\n\r\n")
-        return True
-
-    u = h.upstream(answers)
+    u = h.upstream(pausing(go))
     w = h.weir(chat_provider("p", u.url))
     assert w.chat("p/m").status == 200
     w = limited(h, w, len(os.listdir(f"/proc/{w.pid}/fd")) + 12)

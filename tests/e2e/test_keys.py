@@ -9,7 +9,7 @@ import threading
 import sdk
 import wire
 from harness import chat_body, chat_provider, leaks, messages_provider, until
-from upstream import chat_events, usual
+from upstream import pausing, usual
 
 GOOD, OLD = "weir_e2e-client-key-0123456789-abcdefghijk-ABCD", "weir_e2e-expired-key-0123456789-abcdefghijk-AB"
 
@@ -307,16 +307,7 @@ def test_mint_use_rotate_revoke(h):
 
 def test_revoking_cuts_no_stream_and_waits_for_none(h):
     go = threading.Event()
-
-    def handler(r, peer):
-        events = chat_events("one ", "two")
-        peer.stream(*events[:2], end=False)
-        go.wait(15)
-        for e in events[2:]:
-            peer.chunk(e)
-        peer.send(b"0\r\n\r\n")
-        return True
-    w, u = keyed(h, handler=handler, keys="")
+    w, u = keyed(h, handler=pausing(go), keys="")
     text = weir_key(h, w, "mint", "one")[1].strip()
     keep = weir_key(h, w, "mint", "two")[1].strip()
     got = []
@@ -331,7 +322,7 @@ def test_revoking_cuts_no_stream_and_waits_for_none(h):
         assert c.answer("GET").status == 401
     go.set()
     t.join()
-    assert got[0].status == 200 and got[0].whole and got[0].text() == "one two", got[0]
+    assert got[0].status == 200 and got[0].whole and got[0].text() == "Hello.", got[0]
     assert w.record(got[0].header("x-request-id"))["key"] == "one"
     no_trace(h, u, text, keep)
 

@@ -8,7 +8,7 @@ import time
 import certs
 import wire
 from harness import chat_body, chat_provider, until
-from upstream import chat_events
+from upstream import chat_events, pausing
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
 
@@ -47,19 +47,7 @@ def test_body_of_a_refused_client_is_not_written_to(h):
 def test_names_outlive_a_large_body(h):
     """Past the content point a large request's memory goes to the next one; its model, user and session are still told of."""
     go = threading.Event()
-
-    def answers(request, peer):
-        if b'"stream": true' not in request.body:
-            peer.answer(b'{"id":"x","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}]}')
-            return True
-        pieces = chat_events("Hel", "lo.")
-        peer.stream(*pieces[:2], end=False)
-        go.wait(20)
-        for p in pieces[2:]:
-            peer.chunk(p)
-        peer.send(b"0\r\n\r\n")
-        return True
-    u = h.upstream(answers)
+    u = h.upstream(pausing(go))
     w = h.weir(chat_provider("p", u.url))
     asked = big("a", 40000, "p/the-model-that-was-asked", True)
     open_ones = []

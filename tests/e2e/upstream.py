@@ -226,6 +226,24 @@ def chat_events(*words):
     return [ROLE] + [word(w) for w in words] + [FINISH, DONE]
 
 
+def pausing(go):
+    """A handler whose whole answers are there at once, and whose streams stop behind their first word until `go` is set."""
+
+    def handler(request, peer):
+        if b'"stream": true' not in request.body:
+            peer.answer(chat_answer())
+            return True
+        pieces = chat_events("Hel", "lo.")
+        peer.stream(*pieces[:2], end=False)
+        go.wait(20)
+        for p in pieces[2:]:
+            peer.chunk(p)
+        peer.send(b"0\r\n\r\n")
+        return True
+
+    return handler
+
+
 def messages_answer(text="Hello."):
     return json.dumps(
         {
