@@ -1,5 +1,5 @@
 """make bench: the runs, in order. bench/run installs what this needs and starts it."""
-import os, platform, resource, signal, subprocess, sys, tempfile, time
+import os, platform, signal, subprocess, sys, tempfile, time
 import machine, measures, tables
 from peers import PEERS, Lost, Peer, bodies, certificates
 

@@ -12,7 +12,6 @@ import os
 import resource
 import selectors
 import socket
-import subprocess
 import sys
 import time
 

@@ -1,6 +1,6 @@
 """From samples to markdown. Ratios are taken per round and then their median; disturbed rounds are left out where enough others are."""
 import statistics
-from measures import ALONE, ONCE, TESTS
+from measures import ALONE, TESTS
 from peers import TOLD
 
 DISTURBED = 0.10                     # of a core, by programs that have no part in this

@@ -8,7 +8,6 @@
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
 void log_set_level(enum log_level level);
 bool log_level_named(struct span name, enum log_level *out);
-bool log_wants(enum log_level level);
 void log_mute_thread(bool muted);     /* for simulations run beside the real thing */
 /* This thread's messages go to tap as well, whatever level is wanted (from info on) and muted or not. NULL: no more. */
 void log_tap_thread(void (*tap)(void *arg, enum log_level level, struct span text), void *arg);

@@ -18,8 +18,6 @@ bool money_read_scaled(struct span decimal, int places, picodollars *out, const 
 enum { MONEY_TEXT = 24 };
 size_t money_text(picodollars v, char out[MONEY_TEXT]);
 void money_add_text(struct buf *b, picodollars v);
-/* As JSON shows money: the text as a string. */
-void money_add_json(struct buf *b, picodollars v);
 
 static inline picodollars money_sum(picodollars a, picodollars b) {
   picodollars sum;

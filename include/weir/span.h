@@ -50,8 +50,6 @@ bool span_utf8(struct span s);
 /* Lexical order, bytewise. */
 int span_cmp(struct span a, struct span b);
 
-/* Edit distance with early end at `most`; used to name the nearest known word. */
-unsigned span_distance(struct span a, struct span b, unsigned most);
 /* Of `count` words the one nearest to `s`, or NULL when none is near enough to be a slip. */
 const char *span_nearest(struct span s, const char *const *words, size_t count);
 

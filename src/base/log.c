@@ -16,7 +16,7 @@ static __thread void *tap_arg;
 static const char *const names[] = { "debug", "info", "warn", "error", "off" };
 
 void log_set_level(enum log_level level) { threshold = level; }
-bool log_wants(enum log_level level) { return (level >= threshold && !thread_muted) || (thread_tap && level >= LOG_INFO); }
+static bool wants(enum log_level level) { return (level >= threshold && !thread_muted) || (thread_tap && level >= LOG_INFO); }
 void log_mute_thread(bool muted) { thread_muted = muted; }
 void log_tap_thread(void (*tap)(void *arg, enum log_level level, struct span text), void *arg) {
   thread_tap = tap;
@@ -32,7 +32,7 @@ bool log_level_named(struct span name, enum log_level *out) {
 /* One write per line, so that lines of several threads do not mix. Control bytes are shown as '?':
    a message may quote what a peer sent. */
 void log_line(enum log_level level, const char *fmt, ...) {
-  if (!log_wants(level)) return;
+  if (!wants(level)) return;
   char line[2048];
   struct timespec t;
   struct tm tm;

@@ -8,7 +8,7 @@ struct node {
 };
 struct match {
   struct node *nodes;
-  size_t used, count;
+  size_t used;
 };
 enum { LARGEST = 1 << 20, MOST_NODES = 1 << 16 };
 
@@ -62,7 +62,6 @@ struct match *match_new(const struct span *needles, size_t count) {
   }
   if (!count || total > LARGEST || total > MOST_NODES) return NULL;
   struct match *m = mem_zero(sizeof *m);
-  m->count = count;
   node_new(m);
   for (size_t i = 0; i < count; i++) add(m, needles[i], (int32_t)i);
   link_suffixes(m);
@@ -75,7 +74,6 @@ void match_free(struct match *m) {
   mem_free(m);
 }
 
-size_t match_count(const struct match *m) { return m->count; }
 
 long match_feed(const struct match *m, uint32_t *state, struct span in, size_t *end) {
   uint32_t at = *state;

@@ -78,9 +78,3 @@ void money_add_text(struct buf *b, picodollars v) {
   char text[MONEY_TEXT];
   buf_add(b, span_of(text, money_text(v, text)));
 }
-
-void money_add_json(struct buf *b, picodollars v) {
-  buf_byte(b, '"');
-  money_add_text(b, v);
-  buf_byte(b, '"');
-}

@@ -83,7 +83,8 @@ int span_cmp(struct span a, struct span b) {
   return c ? c : a.n < b.n ? -1 : a.n > b.n;
 }
 
-unsigned span_distance(struct span a, struct span b, unsigned most) {
+/* Edit distance, without case; more than `most` is said as soon as it is sure. */
+static unsigned distance(struct span a, struct span b, unsigned most) {
   unsigned row[65];
   if (a.n > 64 || b.n > 64) return most + 1;
   for (size_t j = 0; j <= b.n; j++) row[j] = (unsigned)j;
@@ -105,7 +106,7 @@ const char *span_nearest(struct span s, const char *const *words, size_t count) 
   unsigned best = (unsigned)(s.n < 4 ? 1 : s.n < 8 ? 2 : 3) + 1;   /* more slips than that are another word */
   const char *nearest = NULL;
   for (size_t i = 0; i < count; i++) {
-    unsigned d = span_distance(s, span_cstr(words[i]), best);
+    unsigned d = distance(s, span_cstr(words[i]), best);
     if (d < best) best = d, nearest = words[i];
   }
   return nearest;

@@ -55,7 +55,6 @@ const struct change *change_of(const struct changes *c, struct span from);
 
 size_t told_responses_deltas(struct told *t, struct span name, struct json data, struct delta *out, size_t count, int *closed);
 void told_responses_event(struct told *t, struct span name, struct json data, struct changes *c);
-const struct told_family *told_families(size_t *count);
 struct told_part *told_part_find(const struct told *t, int item, enum told_list list, int index);
 
 #endif

@@ -10,7 +10,7 @@ import zlib
 import wire
 from faults import error
 from harness import chat_body, chat_provider, messages_provider, until
-from upstream import START, STOP, chat_answer, chat_events, messages_word, usual
+from upstream import START, chat_answer, chat_events, messages_word, usual
 
 SECRET_WORD = "Nightjar"
 

@@ -6,7 +6,6 @@ import threading
 import time
 
 from harness import at_once, chat_body, chat_provider
-from upstream import chat_events
 
 CLOCKS = "head = 0.3, first_event = 0.35, first_event_reasoning = 0.6, between_events = 0.4, total = 0.9, tls = 0.2, hold_head = 0.1"
 SLOW = "head = 30, first_event = 30, first_event_reasoning = 30, between_events = 30, total = 30, tls = 30, hold_head = 0"

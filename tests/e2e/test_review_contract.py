@@ -3,7 +3,7 @@ import signal
 import time
 
 import wire
-from harness import chat_body, chat_provider, until
+from harness import chat_body, chat_provider
 from upstream import chat_answer, chat_events
 
 

@@ -7,7 +7,7 @@ import time
 
 import certs
 import wire
-from harness import chat_body, chat_provider, until
+from harness import chat_provider
 from upstream import chat_events, pausing
 
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"

@@ -1,5 +1,4 @@
 """The process as a whole: signals that come together, an end in the middle of a reload or of a question for a name, a start under load."""
-import os
 import signal
 import socket
 import subprocess
@@ -7,7 +6,7 @@ import sys
 import time
 
 import wire
-from harness import chat_provider, until
+from harness import chat_provider
 
 
 def test_two_signals_at_once(h):

@@ -32,7 +32,7 @@
 import time
 
 import wire
-from harness import chat_body, chat_provider, messages_provider
+from harness import chat_provider, messages_provider
 from speech import DIALECTS, line, response
 from test_keys import GOOD, key
 from upstream import usual

@@ -5,7 +5,7 @@ import json
 import sdk
 import wire
 from harness import chat_provider, messages_provider
-from upstream import DONE, FINISH, ROLE, STOP, START, chat_answer, chat_events, chunk, event, messages_answer, messages_word, word
+from upstream import DONE, ROLE, STOP, START, chat_answer, chat_events, chunk, event, messages_answer, messages_word, word
 
 TOOL = {"type": "object", "properties": {"city": {"type": "string"}}}
 PRICES = 'models = { small = { price = { input = usd(1), output = usd(10), cache_read = usd(0.1), cache_write = usd(2) }, max_output = 9000 } }'
