@@ -49,15 +49,21 @@ void spare_arena(const struct arena *a, bool spare) { mem_note(MEM_ARENAS, spare
 /* ---- bodies of requests */
 enum { SPARE_BODY_MOST = 2 << 20 };
 
+/* Sizes in steps, so that a body that is kept as long as its stream lasts takes little more than its length. */
+static unsigned block_size(size_t n) { return n ? (unsigned)((n - 1) / BODY_STEP) : 0; }
+static int64_t block_bytes(size_t n) { return block_size(n) < BODY_SIZES ? (block_size(n) + 1) * BODY_STEP : (int64_t)n; }
+
 char *worker_block(struct worker *w, size_t n) {
-  mem_note(MEM_ARENAS, (int64_t)(n > BODY_BLOCK ? n : BODY_BLOCK));
-  if (n > BODY_BLOCK) return mem_alloc(n);
-  return w->spare_block_count ? w->spare_blocks[--w->spare_block_count] : mem_alloc(BODY_BLOCK);
+  unsigned size = block_size(n);
+  mem_note(MEM_ARENAS, block_bytes(n));
+  if (size < BODY_SIZES && w->spare_blocks[size].count) return w->spare_blocks[size].p[--w->spare_blocks[size].count];
+  return mem_alloc((size_t)block_bytes(n));
 }
 
 void worker_block_back(struct worker *w, char *p, size_t n) {
-  mem_note(MEM_ARENAS, -(int64_t)(n > BODY_BLOCK ? n : BODY_BLOCK));
-  if (n <= BODY_BLOCK && w->spare_block_count < sizeof w->spare_blocks / sizeof *w->spare_blocks) w->spare_blocks[w->spare_block_count++] = p;
+  unsigned size = block_size(n);
+  mem_note(MEM_ARENAS, -block_bytes(n));
+  if (size < BODY_SIZES && w->spare_blocks[size].count < BODY_SPARES) w->spare_blocks[size].p[w->spare_blocks[size].count++] = p;
   else mem_free(p);
 }
 
@@ -472,7 +478,8 @@ void worker_free(struct worker *w) {
   while (w->spare_run_count) mem_free(w->spare_runs[--w->spare_run_count]);
   w->spare_bodies_used = false;
   worker_trim(w);
-  while (w->spare_block_count) mem_free(w->spare_blocks[--w->spare_block_count]);
+  for (int size = 0; size < BODY_SIZES; size++)
+    while (w->spare_blocks[size].count) mem_free(w->spare_blocks[size].p[--w->spare_blocks[size].count]);
   while (w->spare_buf_count) mem_free(w->spare_bufs[--w->spare_buf_count].p);
   health_free(w->health);
   arena_end(&w->scratch);

@@ -6,6 +6,7 @@
 
 enum { MOST_MEMBERS = 256 };          /* of a request body's top level */
 
+enum { BODY_STEP = 512, BODY_SIZES = 4, BODY_SPARES = 16 };          /* small bodies: sizes in bytes, blocks kept of each */
 struct worker {
   struct gateway *gateway;
   unsigned number;
@@ -25,8 +26,10 @@ struct worker {
   struct attempt *spare_attempts;
   struct buf spare_bufs[32];          /* memory for send buffers, between uses */
   unsigned spare_buf_count;
-  char *spare_blocks[32];             /* memory for small bodies, between uses: BODY_BLOCK each */
-  unsigned spare_block_count;
+  struct {
+    char *p[BODY_SPARES];
+    unsigned count;
+  } spare_blocks[BODY_SIZES];         /* memory for small bodies, between uses */
   struct spare_body { char *p; size_t cap; } spare_bodies[4];            /* large ones cost a page fault per 4 KB when new */
   bool spare_bodies_used;             /* since the last beat: else they are given back */
   unsigned open_clients, open_exchanges;   /* atomic; the first is read by who hands over */
@@ -68,8 +71,7 @@ void worker_close_all(struct worker *w);
 uint64_t worker_random(struct worker *w);
 struct buf worker_buf(struct worker *w);
 void worker_buf_back(struct worker *w, struct buf *b);
-/* Memory for a small body of n bytes; the smallest share blocks of one size. */
-enum { BODY_BLOCK = 2048 };
+/* Memory for a small body of n bytes: the smallest come and go in blocks of a few sizes. */
 char *worker_block(struct worker *w, size_t n);
 void worker_block_back(struct worker *w, char *p, size_t n);
 void spare_arena(const struct arena *a, bool spare);
