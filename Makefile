@@ -41,8 +41,11 @@ $(foreach b,$(BUILD) $(BUILD)/fuzz,$(foreach o,$(call gone,$(b)),\
   $(shell rm -f $(o) $(o:.o=.d) $(b)/lib/$(notdir $(patsubst %/,%,$(dir $(o)))).a)))
 endif
 
+# The debug information goes into a file beside the program, where debuggers look for it. Who packages weir takes it out alone: SPLIT=.
+SPLIT ?= yes
 $(BUILD)/weir: $(BUILD)/obj/src/main.o $(LIBFILES)
 	$(say)$(CC) $(ALLFLAGS) -o $@ $< $(LINKED) $(LIBS)
+	@$(if $(SAN)$(if $(SPLIT),,no),:,objcopy --only-keep-debug $@ $@.debug && objcopy --strip-all --add-gnu-debuglink=$@.debug $@)
 
 MOCK := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard src/mock/*.c))
 $(BUILD)/weir-mock: $(MOCK) $(LIBFILES)
