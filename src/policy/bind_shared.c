@@ -35,13 +35,16 @@ static double check_ttl(lua_State *L, int at, const char *call) {
 }
 
 /* ---- recorded, and when a decision is run again taken from there: then no map is touched */
-static struct span tape_name(struct policy_vm *pv, struct shared_map *m, struct span key) {
-  struct buf *b = &pv->scratch;
-  buf_clear(b);
+static void name_add(struct buf *b, struct shared_map *m, struct span key) {
   buf_add(b, shared_name(m));
   buf_byte(b, '/');
   buf_add(b, key);
-  return buf_span(b);
+}
+
+static struct span tape_name(struct policy_vm *pv, struct shared_map *m, struct span key) {
+  buf_clear(&pv->scratch);
+  name_add(&pv->scratch, m, key);
+  return buf_span(&pv->scratch);
 }
 
 static void keep(struct policy_vm *pv, struct shared_map *m, const char *what, struct span key, const struct shared_value *v) {
@@ -57,7 +60,7 @@ static void keep(struct policy_vm *pv, struct shared_map *m, const char *what, s
   case SHARED_STRING: json_str(&w, v->s);
   }
   struct buf name = { 0 };                               /* the value may stand in the scratch buffer */
-  buf_printf(&name, "%.*s/%.*s", SPAN_FMT(shared_name(m)), SPAN_FMT(key));
+  name_add(&name, m, key);
   tape_keep(t, what, buf_span(&name), buf_span(&out));
   buf_free(&name);
   buf_free(&out);

@@ -138,6 +138,24 @@ def test_no_client_is_too_long_for_its_record(h):
     assert rows["model"]["target"] == "a/" + "x" * 254, rows["model"]
 
 
+def test_caps_decide_again(h):
+    """Their soft marks read a map by names with zero bytes in them; a refusal comes out as it was."""
+    price = "models = { x = { window = 8000, max_output = 500, price = { input = usd(10), output = usd(100) } } }"
+    caps = 'use "cost_caps" { per = "all", day = usd(0.004), soft = { 0.05 } }\nuse "token_limits" { per = "all", requests_per_minute = 3 }\n'
+    w = h.weir(chat_provider("a", h.upstream(provider).url, price) + caps, policies={"cost_caps": shipped("cost_caps"), "token_limits": shipped("token_limits")})
+    said = {}
+    for i in range(5):
+        body = {"model": "a/x", "max_tokens": 2, "messages": [{"role": "user", "content": "x"}]}
+        said[f"r{i}"] = w.post("/v1/chat/completions", json.dumps(body).encode(), [("x-request-id", f"r{i}")]).status
+    rows = {r["id"]: r for r in w.rows(5)}
+    assert "capped" in {r["end"] for r in rows.values()} or "limited" in {r["end"] for r in rows.values()}, rows
+    for name, row in rows.items():
+        lines = told(h, w, name)
+        assert not any(x.startswith(("differs", "not known what", "not known 1")) or "failed" in x for x in lines), lines
+        assert f"as it was: {row['target'] if row['status'] == 200 else row['end']}" in lines or row["end"] == "capped", lines
+    assert any("told" in (r["reads"] or "") for r in rows.values()), [r["reads"] for r in rows.values()]
+
+
 def test_what_is_charged_beside_tokens(h):
     """Searches, calls of the provider's own tools, what a request costs as such: in the record, in why, in the report."""
 
