@@ -164,9 +164,14 @@ static void say_again(struct why *w, const char *what, const struct again *g, co
   if (g->cut) say("not known", SPAN("some of what policies read then: it was more than is kept"));
 }
 
+/* For a question of a policy none of them runs. */
+static bool policies_decided(const struct conf *c, const struct ledger_row *row) {
+  return c->use_count && row->number[L_ORPHAN] != 1 && !row->text[L_PARENT].n;
+}
+
 static void decide_again(struct why *w, const struct ledger_row *row, const char *what, struct conf *c) {
   struct again g;
-  if (!c->use_count || row->number[L_ORPHAN] == 1) return;
+  if (!policies_decided(c, row)) return;
   if (again_run(&g, &w->arena, c, row, &w->kept)) say_again(w, what, &g, row);
   else for (const struct again_step *s = g.steps; s; s = s->next) say("not run", s->text);
 }
@@ -196,7 +201,7 @@ static void again(struct why *w, const struct ledger_row *row) {
   if (c) {
     route_again(w, c, row);
     decide_again(w, row, "again", c);
-    say_unseen(w, c);
+    if (policies_decided(c, row)) say_unseen(w, c);
   }
   else say("not run", arena_printf(&w->arena, "the route: its files do not load alone: %.*s", SPAN_FMT(buf_span(&errors))));
   conf_drop(c);
@@ -206,7 +211,7 @@ static void again(struct why *w, const struct ledger_row *row) {
 /* With the files as they are now, when they are others. */
 static void now(struct why *w, const struct ledger_row *row) {
   struct again g;
-  if (!w->now || row->number[L_ORPHAN] == 1 || row->number[L_RAW] == 1 || !row->text[L_MODEL].n || span_eq(span_cstr(w->now->hash), row->text[L_CONF])) return;
+  if (!w->now || row->number[L_ORPHAN] == 1 || row->text[L_PARENT].n || row->number[L_RAW] == 1 || !row->text[L_MODEL].n || span_eq(span_cstr(w->now->hash), row->text[L_CONF])) return;
   if (again_run(&g, &w->arena, w->now, row, &w->kept)) say_again(w, "now", &g, row);
   else for (const struct again_step *s = g.steps; s; s = s->next) say("not run", s->text);
 }

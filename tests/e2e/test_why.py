@@ -94,6 +94,29 @@ def test_answers_are_judged_again(h):
     assert "not run on_chunk, which sees each piece of a stream" in lines and not any(x.startswith("differs") for x in lines), lines
 
 
+def test_a_judge_has_said_what_it_said(h):
+    """on_response asks a model: what that said of an answer that was refused is not taken for what it said of the next one."""
+    policy = """local p = {}
+function p.on_response(req, r)
+  if not r.done then return weir.hold { until_done = true } end
+  local a = weir.ask { model = "j/x", messages = { { role = "user", content = r.text } } }
+  req:note("verdict", a.text)
+  if a.text:find("no", 1, true) then return weir.reject(a.text) end
+end
+return p"""
+    said = iter(["no, never", "yes, fine"] * 2)
+    judge = h.upstream(lambda request, peer: peer.answer(chat_answer(next(said))) or True)
+    up = h.upstream(provider)
+    w = h.weir(chat_provider("a", up.url) + chat_provider("b", up.url) + chat_provider("j", judge.url) + 'model "m" { "a/x", "b/x" }\nuse "ask"\n' + KEEP, policies={"ask": policy})
+    assert ask(w, "whole", "Hello", "m").status == 200 and ask(w, "stream", "Hel_lo", "m", stream=True).status == 200
+    kept(h, w, 6)
+    for name in ("whole", "stream"):
+        lines = told(h, w, name)
+        again = lines[: lines.index("parent " + name)]
+        assert "again a/x answered, and ask refused that: no, never" in again and noted(again) == {"verdict": "yes, fine"} and "as it was: b/x" in again, lines
+        assert not any(x.startswith(("differs", "not seen")) for x in lines[len(again):]), lines  # no policy runs for a policy's question
+
+
 def test_answers_that_were_not_kept(h):
     w, _ = start(h, 'ledger { contents = { model = "b/*" } }\n')
     assert ask(w, "unkept", "All is well.").status == 200
