@@ -120,6 +120,12 @@ bool http_body_may_end(const struct http_body *b);
 /* Writers. Header values are checked by their callers where they come from outside. */
 void http_write_status(struct buf *b, int status);                      /* "HTTP/1.1 200 OK\r\n"; 100 to 999 */
 void http_write_header(struct buf *b, struct span name, struct span value);
+/* The same with name, colon and space in one piece; written out where it is called. */
+static inline void http_write_line(struct buf *b, struct span start, struct span value) {
+  buf_put(b, start);
+  buf_put(b, value);
+  buf_put(b, SPAN("\r\n"));
+}
 void http_write_header_u64(struct buf *b, struct span name, uint64_t value);
 void http_write_end(struct buf *b);                                     /* the blank line */
 void http_write_chunk(struct buf *b, struct span data);                 /* nothing for empty data */

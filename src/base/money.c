@@ -1,5 +1,4 @@
 #include "weir/money.h"
-#include <stdio.h>
 
 enum { PICO_DIGITS = 12, MOST_DIGITS = 30, MOST_EXPONENT = 40 };
 
@@ -67,11 +66,20 @@ bool money_read_scaled(struct span decimal, int places, picodollars *out, const 
 
 size_t money_text(picodollars v, char out[MONEY_TEXT]) {
   uint64_t size = v < 0 ? -(uint64_t)v : (uint64_t)v, unit = (uint64_t)MONEY_USD;
-  int n = snprintf(out, MONEY_TEXT, "%s%llu.%012llu", v < 0 ? "-" : "", (unsigned long long)(size / unit), (unsigned long long)(size % unit));
-  while (out[n - 1] == '0') n--;
-  if (out[n - 1] == '.') n--;
-  out[n] = 0;
-  return (size_t)n;
+  uint64_t dollars = size / unit, part = size % unit;
+  char digits[MONEY_TEXT], *at = out;
+  int n = 0;
+  if (v < 0) *at++ = '-';
+  do digits[n++] = (char)('0' + dollars % 10);
+  while (dollars /= 10);
+  while (n) *at++ = digits[--n];
+  if (part) {
+    *at = '.';
+    for (int i = PICO_DIGITS; i; i--, part /= 10) at[i] = (char)('0' + part % 10);
+    for (at += 1 + PICO_DIGITS; at[-1] == '0';) at--;
+  }
+  *at = 0;
+  return (size_t)(at - out);
 }
 
 void money_add_text(struct buf *b, picodollars v) {

@@ -215,40 +215,39 @@ static void members_none(struct chat_members *m) {
   m->groq.type = m->object.type = m->data.type = m->tier.type = JSON_NONE;
 }
 
-static inline void member_sort(struct chat_members *m, struct json key, struct json value) {
-  char room[64];
-again:
-  switch (key.text.n) {
+static void member_sort(struct chat_members *m, const struct json_member *member) {
+  switch (member->key.text.n) {
   case sizeof "\"data\"" - 1:
-    if (key_is(key, SPAN("data"))) m->data = value;
+    if (key_is(member->key, SPAN("data"))) m->data = member->value;
     return;
   case sizeof "\"usage\"" - 1:
-    if (key_is(key, SPAN("usage"))) m->usage = value;
-    else if (key_is(key, SPAN("model"))) m->model = value;
-    else if (key_is(key, SPAN("error"))) m->error = value;
+    if (key_is(member->key, SPAN("usage"))) m->usage = member->value;
+    else if (key_is(member->key, SPAN("model"))) m->model = member->value;
+    else if (key_is(member->key, SPAN("error"))) m->error = member->value;
     return;
   case sizeof "\"object\"" - 1:
-    if (key_is(key, SPAN("object"))) m->object = value;
-    else if (key_is(key, SPAN("x_groq"))) m->groq = value;
+    if (key_is(member->key, SPAN("object"))) m->object = member->value;
+    else if (key_is(member->key, SPAN("x_groq"))) m->groq = member->value;
     return;
   case sizeof "\"choices\"" - 1:
-    if (key_is(key, SPAN("choices"))) m->choices = value;
+    if (key_is(member->key, SPAN("choices"))) m->choices = member->value;
     return;
   case sizeof "\"service_tier\"" - 1:
-    if (key_is(key, SPAN("service_tier"))) m->tier = value;
+    if (key_is(member->key, SPAN("service_tier"))) m->tier = member->value;
     break;
   }
-  if (!key_escaped(key)) return;
-  key = key_plain(key, room);
-  if (!key_escaped(key)) goto again;
+  if (!key_escaped(member->key)) return;
+  char room[64];
+  struct json_member plain = { key_plain(member->key, room), member->value };
+  if (!key_escaped(plain.key)) member_sort(m, &plain);
 }
 
 static void members_of(struct json document, struct chat_members *m) {
   struct json_iter i = json_iter(document);
-  struct json key, value;
+  struct json_member member;
   members_none(m);
   if (document.type != JSON_OBJECT) return;
-  while (json_next(&i, &key, &value)) member_sort(m, key, value);
+  while (json_next(&i, &member.key, &member.value)) member_sort(m, &member);
   if (m->usage.type != JSON_OBJECT) m->usage = json_in(m->groq, SPAN("usage"));
 }
 
@@ -280,7 +279,7 @@ static void chat_event(struct reading *r, struct pieces *p) {
   struct chat_members m;
   struct json document = { JSON_OBJECT, r->data };
   members_none(&m);
-  for (size_t i = 0; i < r->count; i++) member_sort(&m, r->members[i].key, r->members[i].value);
+  for (size_t i = 0; i < r->count; i++) member_sort(&m, &r->members[i]);
   if (json_truthy(m.error) || flat_error(&m) || span_eq(r->name, SPAN("error"))) {
     memcpy(r->state->choices, r->choices, sizeof r->choices);
     pieces_forget(p);
@@ -357,7 +356,8 @@ static bool chat_whole(const struct operation_info *o, struct span body, struct 
     struct json key = pull_key(&pull);
     const char *from = pull.at;
     if (embeddings || !key_is(key, SPAN("choices")) || !pull_is(&pull, '[')) {
-      member_sort(&m, key, pull_value(&pull));
+      struct json_member member = { key, pull_value(&pull) };
+      member_sort(&m, &member);
       continue;
     }
     pieces_forget(p);

@@ -5,21 +5,22 @@
 #include <stdio.h>
 
 /* ---- heads */
-static bool is(struct span name, const char *what) { return span_ieq(name, span_cstr(what)); }
+static inline bool is(struct span name, struct span what) { return name.n == what.n && span_ieq(name, what); }
 
 /* Hop-by-hop, framing, and what binds a client to the provider's host rather than to weir. */
-static bool header_stays(struct span n) {
-  if (span_istarts(n, SPAN("x-weir-")) || span_istarts(n, SPAN("proxy-"))) return true;
-  switch (n.n) {
-  case 2: return is(n, "te");
-  case 7: return is(n, "alt-svc") || is(n, "trailer") || is(n, "upgrade");
-  case 10: return is(n, "connection") || is(n, "keep-alive") || is(n, "set-cookie");
-  case 11: return is(n, "traceparent");
-  case 12: return is(n, "x-request-id");
-  case 13: return is(n, "server-timing");
-  case 14: return is(n, "content-length");
-  case 17: return is(n, "transfer-encoding");
-  case 25: return is(n, "strict-transport-security");
+static bool header_stays(const struct http_head *from, size_t at) {
+  struct span n = from->headers[at].name;
+  switch ((enum http_name)from->names[at]) {
+  case HTTP_CONNECTION: case HTTP_CONTENT_LENGTH: case HTTP_KEEP_ALIVE: case HTTP_TE: case HTTP_TRACEPARENT: case HTTP_TRAILER:
+  case HTTP_TRANSFER_ENCODING: case HTTP_UPGRADE: case HTTP_X_REQUEST_ID: return true;
+  case HTTP_CONTENT_TYPE: return false;
+  default: break;
+  }
+  switch (ascii_lower(n.p[0])) {
+  case 'a': return is(n, SPAN("alt-svc"));
+  case 'p': return span_istarts(n, SPAN("proxy-"));
+  case 's': return is(n, SPAN("set-cookie")) || is(n, SPAN("server-timing")) || is(n, SPAN("strict-transport-security"));
+  case 'x': return span_istarts(n, SPAN("x-weir-"));
   default: return false;
   }
 }
@@ -30,63 +31,61 @@ static bool is_limit_header(struct span n) {
 }
 
 static void own_headers(struct exchange *x, struct buf *out) {
-  http_write_header(out, SPAN("x-request-id"), span_cstr(x->id));
-  if (x->trace[0]) http_write_header(out, SPAN("traceparent"), span_of(x->trace, 55));
-  if (x->estimated) http_write_header(out, SPAN("x-weir-estimated"), SPAN("input_tokens"));
+  http_write_line(out, SPAN("x-request-id: "), span_cstr(x->id));
+  if (x->trace[0]) http_write_line(out, SPAN("traceparent: "), span_of(x->trace, 55));
+  if (x->estimated) buf_put(out, SPAN("x-weir-estimated: input_tokens\r\n"));
   cors_headers(x, out);
 }
 
 static void milliseconds(struct buf *out, uint64_t us) {
-  char text[24];
-  int n = 0, digits = 0;
-  char *end = text + sizeof text, *p = end;
-  for (; us || digits < 4; us /= 10, digits++) {
+  char text[24], *end = text + sizeof text, *p = end;
+  for (int digits = 0; us || digits < 4; us /= 10, digits++) {
     if (digits == 3) *--p = '.';
     *--p = (char)('0' + us % 10);
   }
-  n = (int)(end - p);
-  buf_add(out, span_of(p, (size_t)n));
+  buf_put(out, span_of(p, (size_t)(end - p)));
 }
 
 /* Where the time until this head went: weir's own share and the rest. */
 static void timing_header(struct exchange *x, struct buf *out) {
   uint64_t total = (x->worker->loop->now_ns - x->begun_ns) / 1000, own = x->overhead_ns / 1000;
-  buf_add(out, SPAN("server-timing: weir;dur="));
+  buf_put(out, SPAN("server-timing: weir;dur="));
   milliseconds(out, x->overhead_ns ? own : total);
   if (x->overhead_ns) {                                  /* else nobody was asked */
-    buf_add(out, SPAN(", upstream;dur="));
+    buf_put(out, SPAN(", upstream;dur="));
     milliseconds(out, total);
   }
-  buf_add(out, SPAN("\r\n"));
+  buf_put(out, SPAN("\r\n"));
 }
 
 static void target_headers(struct exchange *x, struct buf *out) {
   struct attempt *a = x->attempts[0];
   struct span name = a ? a->target.name : x->target_name;
   size_t attempts = x->tried_count + (a && x->state != X_FAILED && x->state != X_ON_FAILURE ? 1 : 0);
-  if (name.n && http_value_ok(name)) http_write_header(out, SPAN("x-weir-target"), name);
-  http_write_header_u64(out, SPAN("x-weir-attempts"), attempts ? attempts : 1);
+  if (name.n && http_value_ok(name)) http_write_line(out, SPAN("x-weir-target: "), name);
+  if (attempts <= 1) buf_put(out, SPAN("x-weir-attempts: 1\r\n"));
+  else http_write_header_u64(out, SPAN("x-weir-attempts"), attempts);
   if (x->loss.n) http_write_header(out, SPAN("x-weir-loss"), x->loss);
   if (a && a->head) {
-    struct span id = http_header(a->head, SPAN("x-request-id"));
+    struct span id = http_known(a->head, HTTP_X_REQUEST_ID);
     if (!id.p) id = http_header(a->head, SPAN("request-id"));
     if (!id.p) id = http_header(a->head, SPAN("x-amzn-requestid"));
-    if (id.p) http_write_header(out, SPAN("x-weir-upstream-id"), id);
+    if (id.p) http_write_line(out, SPAN("x-weir-upstream-id: "), id);
   }
 }
 
-static void money_header(struct buf *out, const char *name, picodollars v) {
+static void money_header(struct buf *out, struct span start, picodollars v) {
   char text[MONEY_TEXT];
-  http_write_header(out, span_cstr(name), span_of(text, money_text(v, text)));
+  http_write_line(out, start, span_of(text, money_text(v, text)));
 }
 
 /* What is known of the cost: of a whole answer all of it, of a stream what may come. */
 static void money_headers(struct exchange *x, struct buf *out) {
   struct attempt *a = x->attempts[0];
   if (x->output_limit) http_write_header_u64(out, SPAN("x-weir-output-limit"), (uint64_t)x->output_limit);
-  if (x->wants_estimate && x->estimate > 0) money_header(out, "x-weir-estimate-usd", x->estimate);
+  if (x->wants_estimate && x->estimate > 0) money_header(out, SPAN("x-weir-estimate-usd: "), x->estimate);
   if (a && a->ended && !a->stream) meter_settle(a);
-  if (!x->cost_unknown && (a ? a->settled : x->cost > 0)) money_header(out, "x-weir-cost-usd", x->cost);
+  if (!x->cost_unknown && (a ? a->settled : x->cost > 0)) money_header(out, SPAN("x-weir-cost-usd: "), x->cost);
 }
 
 void answer_start(struct exchange *x, int status, const struct http_head *from, int64_t length) {
@@ -99,8 +98,9 @@ void answer_start(struct exchange *x, int status, const struct http_head *from, 
   for (size_t i = 0; i < from->count; i++) {
     struct span name = from->headers[i].name;
     if (x->reservation && is_limit_header(name)) continue;
-    if (header_stays(name) || (decoded && is(name, "content-encoding")) || (cors && span_istarts(name, SPAN("access-control-")))) continue;
-    http_write_header(&out, name, from->headers[i].value);
+    if (header_stays(from, i) || (decoded && is(name, SPAN("content-encoding"))) || (cors && span_istarts(name, SPAN("access-control-")))) continue;
+    buf_put(&out, name);
+    http_write_line(&out, SPAN(": "), from->headers[i].value);
   }
   own_headers(x, &out);
   target_headers(x, &out);

@@ -55,7 +55,7 @@ void attempt_stop(struct attempt *a) {
   meter_settle(a);
   if (!a->call.ended) call_stop(&a->call);
   worker_buf_back(a->exchange->worker, &a->call.head_bytes);
-  buf_free(&a->window);
+  worker_buf_back(a->exchange->worker, &a->window);
   buf_free(&a->held);
   buf_free(&a->raw);
   buf_free(&a->plain);
@@ -120,7 +120,7 @@ static void flow(struct attempt *a) {
   x->heartbeat_ms = 0;
   answer_start(x, a->status, h, a->unpack && !a->packed ? -1 : told_length(x, h));
   exchange_write(x, buf_span(&a->window));
-  buf_free(&a->window);
+  worker_buf_back(x->worker, &a->window);
 }
 
 /* An encoding that comes although `identity` was asked for. The client gets its bytes as they are, and what stands in them is read beside;
@@ -164,6 +164,7 @@ static void on_head(struct call *c, const struct http_head *h) {
 /* ---- its body */
 static void whole_piece(struct attempt *a, struct span data) {
   struct exchange *x = a->exchange;
+  if (!a->window.p) a->window = worker_buf(x->worker);
   buf_add(&a->window, data);
   bool judged = x->asker || a->foreign || exchange_has(x, HOOK_RESPONSE);
   if (buf_size(&a->window) <= (size_t)exchange_setting(x, judged ? SET_MAX_ANSWER : SET_HOLD_ANSWER)) return;

@@ -15,9 +15,13 @@ struct cell {
 struct histogram { uint64_t bucket[BUCKETS + 1], sum_ns, count; };
 /* The way to a series that was counted before, by a hash of its labels: a request counts in half a dozen of them. */
 struct quick { uint64_t hash; struct cell *cell; };
-enum { QUICK = 256 };
+/* The same for the tokens of a model, whose classes are counted together. */
+enum { CLASSES = 6 };
+struct quick_tokens { uint64_t hash; struct cell *of[CLASSES]; };
+enum { QUICK = 256, QUICK_TOKENS = 64 };
 struct metrics {
   struct quick quick[QUICK];
+  struct quick_tokens tokens[QUICK_TOKENS];
   pthread_mutex_t lock;
   struct table cells;
   struct histogram overhead, first_event;
@@ -168,24 +172,24 @@ void metrics_streams(struct metrics *m, int change) { add(&m->streams, change); 
 void metrics_reload(struct metrics *m, bool accepted) { add(&m->reloads[accepted], 1); }
 void metrics_move(int64_t *gauge, int change) { add(gauge, change); }
 
-static void tokens(struct metrics *m, struct span model, const char *class, int64_t n) {
-  if (n <= 0) return;
-  struct quick *q = quick(m, 2, model, span_cstr(class));
-  if (q->cell) { add(&q->cell->value, n); return; }
+static struct cell *tokens_cell(struct metrics *m, struct span model, const char *class) {
   struct series s = series("weir_tokens_total");
   label(&s, "model", model);
   label(&s, "class", span_cstr(class));
-  q->cell = cell_of(m, &s);
-  add(&q->cell->value, n);
+  return cell_of(m, &s);
 }
 
 void metrics_tokens(struct metrics *m, struct span model, const struct usage *u) {
-  tokens(m, model, "input", u->input);
-  tokens(m, model, "cache_read", u->cache_read);
-  tokens(m, model, "cache_write", u->cache_write);
-  tokens(m, model, "cache_write_1h", u->cache_write_1h);
-  tokens(m, model, "output", u->output);
-  tokens(m, model, "reasoning", u->reasoning);
+  static const char *const classes[CLASSES] = { "input", "cache_read", "cache_write", "cache_write_1h", "output", "reasoning" };
+  const int64_t counts[CLASSES] = { u->input, u->cache_read, u->cache_write, u->cache_write_1h, u->output, u->reasoning };
+  uint64_t h = span_hash(model, 2);
+  struct quick_tokens *q = &m->tokens[h % QUICK_TOKENS];
+  if (q->hash != h) *q = (struct quick_tokens){ .hash = h };
+  for (int i = 0; i < CLASSES; i++) {
+    if (counts[i] <= 0) continue;
+    if (!q->of[i]) q->of[i] = tokens_cell(m, model, classes[i]);
+    add(&q->of[i]->value, counts[i]);
+  }
 }
 
 void metrics_spend(struct metrics *m, struct span model, int64_t amount) {

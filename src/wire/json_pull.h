@@ -86,9 +86,29 @@ PULL_INLINE struct json pull_any(struct json_pull *p) {
   return pull_fail(p), (struct json){ JSON_NONE, { NULL, 0 } };
 }
 
+#if WEIR_SIMD
+PULL_INLINE unsigned pull_stops(const char *at) {
+  __m128i v = _mm_loadu_si128((const __m128i *)(const void *)at), quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
+  __m128i slash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')), control = _mm_cmplt_epi8(v, _mm_set1_epi8(' '));
+  return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(slash, control), quote));
+}
+#endif
+
+/* What stops the plain content of a string, which most often is the quote a few bytes on; or a place after 64 bytes of it. */
+PULL_INLINE const char *pull_quote(const char *start, const char *at, const char *end) {
+#if WEIR_SIMD
+  unsigned stops = 0;
+  if (__builtin_expect(end - at >= 16, 1)) stops = pull_stops(at);
+  else if (end - start >= 16) stops = pull_stops(end - 16) >> (16 - (end - at));
+  if (__builtin_expect(stops != 0, 1)) return at + __builtin_ctz(stops);
+#endif
+  (void)start;
+  return scan_plain_some(at, end);
+}
+
 /* At its opening quote. */
 PULL_INLINE struct json pull_string(struct json_pull *p) {
-  const char *to = scan_plain_some(p->at + 1, p->end);
+  const char *to = pull_quote(p->start, p->at + 1, p->end);
   p->plain = to < p->end && *to == '"';
   return p->plain ? pull_taken(p, JSON_STRING, to + 1) : pull_any(p);
 }

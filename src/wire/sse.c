@@ -8,14 +8,30 @@
 #define LINE_SSE2 0
 #endif
 
+#if LINE_SSE2
+/* Which of the 16 bytes at `at` end a line. */
+static inline __m128i ends_at(const char *at) {
+  __m128i v = _mm_loadu_si128((const __m128i *)(const void *)at);
+  return _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('\r')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\n')));
+}
+static inline unsigned bits(__m128i v) { return (unsigned)_mm_movemask_epi8(v); }
+#endif
+
 /* The first CR or LF, or end. */
 static inline const char *line_end(const char *at, const char *end) {
 #if LINE_SSE2
-  const __m128i cr = _mm_set1_epi8('\r'), lf = _mm_set1_epi8('\n');
+  for (; end - at >= 64; at += 64) {
+    __m128i near = _mm_or_si128(ends_at(at), ends_at(at + 16)), far = _mm_or_si128(ends_at(at + 32), ends_at(at + 48));
+    if (bits(_mm_or_si128(near, far))) break;
+  }
+  const char *from = at;
   for (; end - at >= 16; at += 16) {
-    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)at);
-    unsigned mask = (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(v, cr), _mm_cmpeq_epi8(v, lf)));
+    unsigned mask = bits(ends_at(at));
     if (mask) return at + __builtin_ctz(mask);
+  }
+  if (at > from && at < end) {                           /* the last ones, and some of those before them again */
+    unsigned mask = bits(ends_at(end - 16));
+    return mask ? end - 16 + __builtin_ctz(mask) : end;
   }
 #endif
   while (at < end && *at != '\n' && *at != '\r') at++;
