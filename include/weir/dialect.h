@@ -76,6 +76,7 @@ struct request_facts {
   bool bound;                                            /* carries state valid only where it was made: previous_response_id, conversation,
                                                             item_reference, a thread, encrypted reasoning, file ids, thinking signatures */
   int64_t max_tokens;                                    /* -1: not given; of two names in one body the larger */
+  struct json metadata, litellm_metadata;                /* what a caller tags it with, as sent, or JSON_NONE */
   struct span user, session;                             /* user (safety_identifier, metadata.user_id); metadata.session_id (user_id). Raw JSON
                                                             string content, in the body */
 };

@@ -7,7 +7,7 @@ struct body {
   const struct operation_info *operation;
   struct json model, stream, max_tokens, max_completion_tokens, max_output_tokens, stream_options, thinking, reasoning,
       output_config, reasoning_effort, enable_thinking, thinking_budget, previous_response_id, conversation, prompt,
-      input, tools, messages, container, thread, metadata, user, safety_identifier;
+      input, tools, messages, container, thread, metadata, litellm_metadata, user, safety_identifier;
 };
 /* Its place in b; NULL: it means nothing here. By its length there are a few. */
 static struct json *field_of(struct body *b, struct json key) {
@@ -23,7 +23,7 @@ static struct json *field_of(struct body *b, struct json key) {
   case 13: FIELD(output_config); break;
   case 14: FIELD(stream_options); break;
   case 15: FIELD(enable_thinking); FIELD(thinking_budget); break;
-  case 16: FIELD(reasoning_effort); break;
+  case 16: FIELD(reasoning_effort); FIELD(litellm_metadata); break;
   case 17: FIELD(max_output_tokens); FIELD(safety_identifier); break;
   case 20: FIELD(previous_response_id); break;
   case 21: FIELD(max_completion_tokens); break;
@@ -189,6 +189,8 @@ static bool bound_read(const struct body *b, uint64_t keys) {
 
 static void who_read(const struct body *b, struct request_facts *out) {
   struct span by_metadata = string_raw(json_in(b->metadata, SPAN("user_id")));
+  out->metadata = b->metadata;
+  out->litellm_metadata = b->litellm_metadata;
   out->user = string_raw(b->user);
   if (!out->user.n) out->user = string_raw(b->safety_identifier);
   if (!out->user.n) out->user = by_metadata;

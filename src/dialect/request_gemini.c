@@ -110,6 +110,8 @@ bool gemini_request(const struct json_member *members, size_t count, struct requ
   struct json budget = json_in(thinking, SPAN("thinkingBudget"));
   out->reasoning = thinking.type == JSON_OBJECT && json_count(budget) != 0;
   out->bound = is_bound(members, count);
+  out->metadata = json_member_of(members, count, SPAN("metadata"));
+  out->litellm_metadata = json_member_of(members, count, SPAN("litellm_metadata"));
   return true;
 }
 

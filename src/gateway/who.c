@@ -62,9 +62,9 @@ static void tags_of_array(struct exchange *x, struct json list) {
 
 /* Scalars of an object are tags; some names mean who or which conversation. */
 static void tags_of_object(struct exchange *x, struct json object) {
+  if (object.type != JSON_OBJECT) return;
   struct json_iter i = json_iter(object);
   struct json key, item;
-  if (object.type != JSON_OBJECT) return;
   while (json_next(&i, &key, &item)) {
     if (item.type == JSON_NONE || item.type == JSON_NULL || item.type == JSON_OBJECT) continue;
     struct span name = plain(x, key);
@@ -135,8 +135,8 @@ void who_of_body(struct exchange *x) {
   struct policy_req *r = &x->req;
   if (!r->user.n) r->user = unescaped(x, r->facts.user);
   if (!r->session.n) r->session = unescaped(x, r->facts.session);
-  tags_of_object(x, json_member_of(r->members, r->member_count, SPAN("metadata")));
-  tags_of_object(x, json_member_of(r->members, r->member_count, SPAN("litellm_metadata")));
+  tags_of_object(x, r->facts.metadata);
+  tags_of_object(x, r->facts.litellm_metadata);
   r->user = name_of(r->user);
   r->session = name_of(r->session);
 }

@@ -15,7 +15,7 @@
 #define MARGIN_FIRST 0.15             /* of a model of which nothing is known */
 #define MARGIN_LEAST 0.03
 #define MARGIN_MOST 0.30
-enum { ALWAYS = 64, SOMETIMES = 16, ERROR_OVER = 20, OWN_MOST = 20000, OWN_OVER = 64 };
+enum { ALWAYS = 64, SOMETIMES = 64, ERROR_OVER = 20, OWN_MOST = 20000, OWN_OVER = 64 };
 
 struct known {
   struct span name;

@@ -58,6 +58,10 @@ bool route_avoided(const struct candidate *c, const struct health *h, uint64_t n
 void route_pick(const struct candidate *c, const struct health *h, int64_t tokens, uint64_t now_ms, uint64_t chance,
                 struct target *out) {
   const struct provider *p = c->provider;
+  if (p->endpoint_count == 1 && p->endpoints[0].account_count == 1) {     /* nothing to choose from */
+    *out = target_of(c, 0, 0);
+    return;
+  }
   struct asked q = { c, h, tokens, now_ms };
   uint64_t level = soonest(&q, until), total = 0, at;
   size_t e = 0, n;

@@ -21,7 +21,7 @@ static inline part part_of(unsigned char c) { return _mm256_set1_epi8((char)c); 
 static inline uint64_t part_bits(part v) { return (unsigned)_mm256_movemask_epi8(v); }
 static inline part equal(part a, part b) { return _mm256_cmpeq_epi8(a, b); }
 static inline part either(part a, part b) { return _mm256_or_si256(a, b); }
-static inline part is_control(part v) { return equal(_mm256_min_epu8(v, part_of(0x1F)), v); }
+static inline part at_most(part v, part most) { return equal(_mm256_min_epu8(v, most), v); }
 #define BLOCK_LOADS LOAD(0), LOAD(1)
 #define BLOCK_WORD(b, test) (BLOCK_BITS(b, 0, test) | BLOCK_BITS(b, 1, test))
 #define BLOCK_ANY(b, test) (part_bits(either(BLOCK_PART(b, 0, test), BLOCK_PART(b, 1, test))) != 0)
@@ -32,7 +32,7 @@ static inline part part_of(unsigned char c) { return _mm_set1_epi8((char)c); }
 static inline uint64_t part_bits(part v) { return (unsigned)_mm_movemask_epi8(v); }
 static inline part equal(part a, part b) { return _mm_cmpeq_epi8(a, b); }
 static inline part either(part a, part b) { return _mm_or_si128(a, b); }
-static inline part is_control(part v) { return equal(_mm_min_epu8(v, part_of(0x1F)), v); }
+static inline part at_most(part v, part most) { return equal(_mm_min_epu8(v, most), v); }
 #define BLOCK_LOADS LOAD(0), LOAD(1), LOAD(2), LOAD(3)
 #define BLOCK_WORD(b, test) \
   (BLOCK_BITS(b, 0, test) | BLOCK_BITS(b, 1, test) | BLOCK_BITS(b, 2, test) | BLOCK_BITS(b, 3, test))
@@ -52,7 +52,7 @@ static inline uint64_t part_bits(part v) { return (v >> 7 & part_of(1)) * 0x0102
 static inline part is_zero(part v) { return ~(((v & part_of(0x7F)) + part_of(0x7F)) | v); }
 static inline part equal(part a, part b) { return is_zero(a ^ b); }
 static inline part either(part a, part b) { return a | b; }
-static inline part is_control(part v) { return is_zero(v & part_of(0xE0)); }
+static inline part at_most(part v, part most) { return is_zero(v & ~most); }     /* most: a power of two less one */
 #define BLOCK_LOADS LOAD(0), LOAD(1), LOAD(2), LOAD(3), LOAD(4), LOAD(5), LOAD(6), LOAD(7)
 #define BLOCK_WORD(b, test) \
   (BLOCK_BITS(b, 0, test) | BLOCK_BITS(b, 1, test) | BLOCK_BITS(b, 2, test) | BLOCK_BITS(b, 3, test) | \
@@ -65,6 +65,22 @@ static inline part is(part v, char c) { return equal(v, part_of((unsigned char)c
 static inline part is_folded(part v, char fold, char c) { return is(either(v, part_of((unsigned char)fold)), c); }
 static inline part is_wide(part v) { return v; }
 
+/* What every block is compared with, in memory: the compiler would make each of them anew for every block, with three instructions. */
+#define EACH(c) { [0 ... sizeof(part) - 1] = (char)(c) }
+struct constants {
+  char quote[sizeof(part)], slash[sizeof(part)], line[sizeof(part)], control[sizeof(part)];
+  char half[sizeof(part)], after_2[sizeof(part)], after_3[sizeof(part)], top[sizeof(part)];                    /* json_utf8.h */
+};
+static const struct constants constants = {
+  EACH('"'), EACH('\\'), EACH('n'), EACH(0x1F), EACH(0x0F), EACH(0xE0 - 0x80), EACH(0xF0 - 0x80), EACH(0x80),
+};
+static inline const struct constants *constants_kept(void) {
+  const struct constants *c = &constants;
+  __asm__("" : "+r"(c));                         /* else it knows what stands there */
+  return c;
+}
+static inline part is_kept(part v, const char *kept) { return equal(v, part_load(kept)); }
+
 enum { BLOCK = 64 };
 struct block {
   part v[BLOCK / sizeof(part)];
@@ -75,15 +91,14 @@ static inline struct block block_load(const char *p) {
 }
 
 /* Which bytes are escaped by a backslash, *carry being whether the first is, and then whether the
-   next block's first is. In a run of backslashes every second one escapes, from the first on. Adding
-   its start to a run clears it (the carry runs through), which tells apart the runs that start at an
-   even place, whose even bits escape, from the others, whose odd ones do. */
+   next block's first is. In a run of backslashes every second one escapes, from the first on. The bits
+   behind backslashes, with all odd places set, less the backslashes: a run that starts at an odd place
+   borrows through itself and one that starts at an even place does not, so that against the odd places
+   what is left tells every second bit of either, and the one behind a run of an odd length. */
 static inline uint64_t block_escaped(uint64_t slash, uint64_t *carry) {
-  const uint64_t even = 0x5555555555555555u;
-  uint64_t s = slash & ~*carry, starts = s & ~(s << 1) & even;
-  uint64_t from_even = s & ~(s + starts);
-  uint64_t escapes = s & (from_even ^ ~even), escaped = escapes << 1 | *carry;
-  *carry = escapes >> 63;
+  const uint64_t odd = 0xAAAAAAAAAAAAAAAAu;
+  uint64_t s = slash & ~*carry, codes = ((s << 1 | odd) - s) ^ odd, escaped = codes ^ (slash | *carry);
+  *carry = (codes & slash) >> 63;
   return escaped;
 }
 

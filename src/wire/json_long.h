@@ -45,14 +45,17 @@ const char *LONG(scan_rest_checked)(struct reader *r, const char *at, bool *plai
   unsigned quiet = QUIET;
   bool wide_end = false;
   char pad[4 + BLOCK];
+  const struct constants *c = constants_kept();
+  const char *fourth = r->start + 3;
+  const size_t size = (size_t)(r->end - r->start), whole = size < BLOCK + 3 ? 0 : size - BLOCK - 2;   /* places from the fourth on where all is there */
   *plain = true;
   for (; !stop; at += BLOCK) {
-    const char *p = block_at(r->start, at, r->end, pad);
+    const char *p = __builtin_expect((size_t)(at - fourth) < whole, 1) ? at : block_at(r->start, at, r->end, pad);
     struct block b = block_load(p);
-    if (quiet < QUIET || BLOCK_ANY(&b, either(is_control(v), either(is(v, '"'), is(v, '\\'))))) {
-      uint64_t slash = BLOCK_WORD(&b, is(v, '\\')), quote = BLOCK_WORD(&b, is(v, '"'));
-      uint64_t escaped = block_escaped(slash, &carry), known = slash | quote | BLOCK_WORD(&b, is(v, 'n'));
-      stop = (quote & ~escaped) | BLOCK_WORD(&b, is_control(v));
+    if (quiet < QUIET || BLOCK_ANY(&b, either(at_most(v, part_load(c->control)), either(is_kept(v, c->quote), is_kept(v, c->slash))))) {
+      uint64_t slash = BLOCK_WORD(&b, is_kept(v, c->slash)), quote = BLOCK_WORD(&b, is_kept(v, c->quote));
+      uint64_t escaped = block_escaped(slash, &carry), known = slash | quote | BLOCK_WORD(&b, is_kept(v, c->line));
+      stop = (quote & ~escaped) | BLOCK_WORD(&b, at_most(v, part_load(c->control)));
       escaped &= (stop - 1) & ~stop;
       escapes |= escaped;
       quiet = slash | quote ? 0 : quiet + 1;
@@ -61,7 +64,7 @@ const char *LONG(scan_rest_checked)(struct reader *r, const char *at, bool *plai
     bool wide = BLOCK_ANY(&b, is_wide(v));
     if (wide | wide_end) {
       *plain = false;
-      if (utf8_wrong(p) & (stop ^ (stop - 1))) return reader_fail(r, first_wrong(start, r->end), "not UTF-8");
+      if (utf8_wrong(c, p) & (stop ^ (stop - 1))) return reader_fail(r, first_wrong(start, r->end), "not UTF-8");
     }
     wide_end = (signed char)p[BLOCK - 1] < 0;
   }
@@ -73,11 +76,12 @@ const char *LONG(scan_rest_checked)(struct reader *r, const char *at, bool *plai
 }
 
 const char *LONG(scan_rest)(const char *at, const char *end) {
+  const struct constants *c = constants_kept();
   uint64_t carry = 0;
   for (; end - at >= BLOCK; at += BLOCK) {
     struct block b = block_load(at);
-    uint64_t escaped = block_escaped(BLOCK_WORD(&b, is(v, '\\')), &carry);
-    uint64_t quote = BLOCK_WORD(&b, is(v, '"')) & ~escaped;
+    uint64_t escaped = block_escaped(BLOCK_WORD(&b, is_kept(v, c->slash)), &carry);
+    uint64_t quote = BLOCK_WORD(&b, is_kept(v, c->quote)) & ~escaped;
     if (quote) return at + __builtin_ctzll(quote);
   }
   for (at += carry; *at != '"'; at++) at += *at == '\\';    /* it is there, so no bound is needed */
@@ -86,13 +90,14 @@ const char *LONG(scan_rest)(const char *at, const char *end) {
 
 /* Bit 5 makes both kinds of bracket one. Each block is one step unless the end can lie in it. */
 const char *LONG(scan_container)(const char *at, const char *end) {
+  const struct constants *c = constants_kept();
   char pad[4 + BLOCK];
   unsigned depth = 0;
   uint64_t inside = 0, carry = 0;                 /* inside: all bits when the block starts in a string */
   for (;; at += BLOCK) {
     struct block b = block_load(end - at >= BLOCK ? at : block_at(at, at, end, pad));
-    uint64_t escaped = block_escaped(BLOCK_WORD(&b, is(v, '\\')), &carry);
-    uint64_t quote = BLOCK_WORD(&b, is(v, '"')) & ~escaped;
+    uint64_t escaped = block_escaped(BLOCK_WORD(&b, is_kept(v, c->slash)), &carry);
+    uint64_t quote = BLOCK_WORD(&b, is_kept(v, c->quote)) & ~escaped;
     if (inside && !quote) continue;
     uint64_t strings = block_between(quote) ^ inside;
     uint64_t opens = BLOCK_WORD(&b, is_folded(v, 0x20, '{')) & ~strings;

@@ -46,8 +46,8 @@ static const char *read_word(struct reader *r, const char *at, struct span word)
 static inline const char *read_scalar(struct reader *r, const char *at) {
   bool plain;
   if (at == r->end) return reader_fail(r, at, "value expected");
+  if (*at == '"') return read_string(r, at + 1, &plain);
   switch (*at) {
-  case '"': return read_string(r, at + 1, &plain);
   case 't': return read_word(r, at, SPAN("true"));
   case 'f': return read_word(r, at, SPAN("false"));
   case 'n': return read_word(r, at, SPAN("null"));

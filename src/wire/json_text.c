@@ -170,9 +170,23 @@ static void decimal_read(struct span text, struct decimal *d) {
   if (!d->n) d->exponent = 0;
 }
 
+/* Digits alone, and few enough to be whole: as nearly all whole numbers are written. */
+static bool plain_i64(struct span text, int64_t *out) {
+  int64_t value = 0;
+  if (text.n > 18) return false;
+  for (size_t i = 0; i < text.n; i++) {
+    unsigned digit = (unsigned)(text.p[i] - '0');
+    if (digit > 9) return false;
+    value = value * 10 + digit;
+  }
+  *out = value;
+  return true;
+}
+
 bool json_i64(struct json v, int64_t *out) {
   struct decimal d;
   if (v.type != JSON_NUMBER) return false;
+  if (plain_i64(v.text, out)) return true;
   decimal_read(v.text, &d);
   if (d.more || d.exponent < 0 || (int64_t)d.n + d.exponent > 19) return false;
   uint64_t whole = 0;

@@ -19,16 +19,14 @@ enum {
   BEYOND = 64,                        /* F4..FF then 90..BF */
   CONTINUED = 128,                    /* two continuations */
 };
-static inline part half_low(part v) { return _mm256_and_si256(v, part_of(0x0F)); }
-static inline part half_high(part v) { return half_low(_mm256_srli_epi16(v, 4)); }
-
 /* A table of sixteen, in both halves as the shuffle wants it. */
 static inline part table_of(const uint8_t half[16]) {
   return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)half));
 }
 #define TABLE(...) table_of((const uint8_t[16]){ __VA_ARGS__ })
 
-static inline uint64_t utf8_wrong_part(const char *p) {
+/* Not zero where a byte may not stand. */
+static inline part utf8_wrong_part(const struct constants *c, const char *p) {
   enum { ANY = CUT | STRAY | CONTINUED, HIGH = ANY | BEYOND | EDGE_4, THEN = STRAY | LONG_2 | CONTINUED };
   const part first_high = TABLE(STRAY, STRAY, STRAY, STRAY, STRAY, STRAY, STRAY, STRAY,
                                 CONTINUED, CONTINUED, CONTINUED, CONTINUED,
@@ -39,14 +37,19 @@ static inline uint64_t utf8_wrong_part(const char *p) {
                                  THEN | LONG_3 | EDGE_4, THEN | LONG_3 | BEYOND,
                                  THEN | SURROGATE | BEYOND, THEN | SURROGATE | BEYOND, CUT, CUT, CUT, CUT);
   part v = part_load(p), one = part_load(p - 1), two = part_load(p - 2), three = part_load(p - 3);
-  part high = _mm256_shuffle_epi8(first_high, half_high(one)), low = _mm256_shuffle_epi8(first_low, half_low(one));
-  part found = _mm256_and_si256(_mm256_and_si256(high, low), _mm256_shuffle_epi8(second_high, half_high(v)));
+  part half = part_load(c->half), one_low = _mm256_and_si256(one, half);
+  part one_high = _mm256_and_si256(_mm256_srli_epi16(one, 4), half), v_high = _mm256_and_si256(_mm256_srli_epi16(v, 4), half);
+  part high = _mm256_shuffle_epi8(first_high, one_high), low = _mm256_shuffle_epi8(first_low, one_low);
+  part found = _mm256_and_si256(_mm256_and_si256(high, low), _mm256_shuffle_epi8(second_high, v_high));
   /* The subtractions leave the high bit of bytes from E0, and F0, on. */
-  part wanted = either(_mm256_subs_epu8(two, part_of(0xE0 - 0x80)), _mm256_subs_epu8(three, part_of(0xF0 - 0x80)));
-  wanted = _mm256_and_si256(wanted, part_of(CONTINUED));
-  return (uint32_t)~part_bits(equal(found, wanted));
+  part wanted = either(_mm256_subs_epu8(two, part_load(c->after_2)), _mm256_subs_epu8(three, part_load(c->after_3)));
+  return _mm256_xor_si256(found, _mm256_and_si256(wanted, part_load(c->top)));
 }
-static inline uint64_t utf8_wrong(const char *p) { return utf8_wrong_part(p) | utf8_wrong_part(p + 32) << 32; }
+static inline uint64_t utf8_wrong(const struct constants *c, const char *p) {
+  part low = utf8_wrong_part(c, p), high = utf8_wrong_part(c, p + 32), any = either(low, high);
+  if (__builtin_expect(_mm256_testz_si256(any, any), 1)) return 0;
+  return ~(part_bits(equal(low, part_of(0))) | part_bits(equal(high, part_of(0))) << 32);
+}
 
 #elif WEIR_SIMD
 /* v > c for bytes of one sign, such as those of characters outside ASCII. */
@@ -66,21 +69,23 @@ static inline uint64_t utf8_wrong_part(const char *p) {
   part beyond = either(both(is(one, '\xED'), high), both(is(one, '\xF4'), not_low));
   return part_bits(either(either(other, no_lead), either(overlong, beyond)));
 }
-static inline uint64_t utf8_wrong(const char *p) {
+static inline uint64_t utf8_wrong(const struct constants *c, const char *p) {
+  (void)c;
   uint64_t low = utf8_wrong_part(p) | utf8_wrong_part(p + 16) << 16;
   return low | utf8_wrong_part(p + 32) << 32 | utf8_wrong_part(p + 48) << 48;
 }
 
 #else
-static inline uint64_t utf8_wrong(const char *text) {
+static inline uint64_t utf8_wrong(const struct constants *c, const char *text) {
+  (void)c;
   const unsigned char *p = (const unsigned char *)text;
   uint64_t wrong = 0;
   for (int i = 0; i < BLOCK; i++) {
-    unsigned c = p[i], one = p[i - 1];
-    bool wanted = one >= 0xC0 || p[i - 2] >= 0xE0 || p[i - 3] >= 0xF0, no_lead = (c & 0xFE) == 0xC0 || c > 0xF4;
-    bool overlong = (one == 0xE0 && c < 0xA0) || (one == 0xF0 && c < 0x90);
-    bool beyond = (one == 0xED && c > 0x9F) || (one == 0xF4 && c > 0x8F);
-    wrong |= (uint64_t)((wanted != ((c & 0xC0) == 0x80)) | no_lead | overlong | beyond) << i;
+    unsigned v = p[i], one = p[i - 1];
+    bool wanted = one >= 0xC0 || p[i - 2] >= 0xE0 || p[i - 3] >= 0xF0, no_lead = (v & 0xFE) == 0xC0 || v > 0xF4;
+    bool overlong = (one == 0xE0 && v < 0xA0) || (one == 0xF0 && v < 0x90);
+    bool beyond = (one == 0xED && v > 0x9F) || (one == 0xF4 && v > 0x8F);
+    wrong |= (uint64_t)((wanted != ((v & 0xC0) == 0x80)) | no_lead | overlong | beyond) << i;
   }
   return wrong;
 }

@@ -79,7 +79,37 @@ static void how_much(void **state) {
   assert_true(tokens(long_one, -1) < 200);
 }
 
+/* Of letters and spaces as it is counted, byte by byte: what repeats the one before it more than four times counts less. */
+static double letters_of(const char *text) {
+  double sum = 0;
+  unsigned run = 0;
+  char before = 0;
+  for (const char *p = text; *p; p++) {
+    run = *p == before ? run + 1 : 0;
+    before = *p;
+    if (*p == ' ' || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')) sum += (run > 4 ? 1 / 16.0 : 1) / 4.8;
+    if (*p == '\\') p++;
+  }
+  return sum;
+}
+
+static void counted_as_by_bytes(void **state) {
+  static const char *const pieces[] = { "a", "b", " ", "Z", "@", "[", "`", "{", "0", ".", "\\n", "\\\"", "\\\\", "nn", "aaa", "aaaaaaa", "the quick brown fox", "\xc3\xa9" };
+  uint64_t chance = 88172645463325252u;
+  (void)state;
+  for (int i = 0; i < 20000; i++) {
+    char text[1024] = "", body[1100];
+    do {
+      chance ^= chance << 13, chance ^= chance >> 7, chance ^= chance << 17;
+      strcat(text, pieces[(chance >> 33) % (sizeof pieces / sizeof *pieces)]);
+    } while (strlen(text) < 900 && (chance >> 20 & 31));
+    snprintf(body, sizeof body, "{\"prompt\":\"%s\"}", text);
+    double told = tokens(body, PART_TEXT), wanted = letters_of(text);
+    if (told < wanted - 1e-9 || told > wanted + 1e-9) fail_msg("%s: %f, not %f", text, told, wanted);
+  }
+}
+
 int main(void) {
-  const struct CMUnitTest tests[] = { cmocka_unit_test(what_is_needed), cmocka_unit_test(how_much) };
+  const struct CMUnitTest tests[] = { cmocka_unit_test(what_is_needed), cmocka_unit_test(how_much), cmocka_unit_test(counted_as_by_bytes) };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

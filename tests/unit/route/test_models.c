@@ -53,7 +53,7 @@ static void sampled(void **state) {
   unsigned yes = 0;
   (void)state;
   for (int i = 0; i < 64; i++) models_learn(name, &m, 100);
-  for (int i = 0; i < 160; i++) yes += models_learns(name);
+  for (int i = 0; i < 640; i++) yes += models_learns(name);
   assert_int_equal(yes, 10);
 }
 
