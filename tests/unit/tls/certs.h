@@ -1,16 +1,19 @@
 /* certs.h: certificates for the tests of this folder, made anew by the openssl command in a folder that dies with the
-   test. Without that command the tests say so and skip. */
+   test; or once for all programs of a run, in $WEIR_CERTS, which dies with the run. Without that command the tests say so and skip. */
 #ifndef TEST_TLS_CERTS_H
 #define TEST_TLS_CERTS_H
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* issue NAME KEY SIGNER FROM TO EXTENSIONS: NAME.der and NAME.pem, key NAME.key and NAME.k8 */
 static const char certs_script[] =
   "set -e; cd \"$1\"; exec 2>log\n"
-  "mkdir db; : > db/index; echo 1000 > db/serial\n"
+  "mkdir -p db; : > db/index; echo 1000 > db/serial\n"
   "cat > ca.cnf <<'E'\n"
   "[ca]\ndefault_ca = c\n[c]\ndatabase = db/index\nserial = db/serial\nnew_certs_dir = db\ndefault_md = sha256\n"
   "policy = p\nunique_subject = no\ncopy_extensions = none\n[p]\ncommonName = supplied\n"
@@ -64,40 +67,45 @@ static const char certs_script[] =
   "for i in 1 2 3 4 5 6 7 8 9; do cat other.pem imposter.pem big.pem; done > many.pem; cat root.pem >> many.pem\n"
   "cat root.pem rsaroot.pem big.pem > anchors.pem\n";
 
-static char certs_dir[64];
-
-static inline bool certs_make(void) {
-  if (system("openssl version >/dev/null 2>&1")) {
-    printf("openssl is not there: the tests that need certificates are skipped\n");
-    return false;
-  }
-  strcpy(certs_dir, "/tmp/weir-certs-XXXXXX");
-  require(mkdtemp(certs_dir));
-  char script[80], command[200];
-  snprintf(script, sizeof script, "%s/make.sh", certs_dir);
-  FILE *f = fopen(script, "w");
-  require(f && fputs(certs_script, f) >= 0 && !fclose(f));
-  snprintf(command, sizeof command, "sh %s %s", script, certs_dir);
-  if (!system(command)) return true;
-  snprintf(command, sizeof command, "tail -5 %s/log", certs_dir);
-  require(!system(command));
-  require(!"the certificates could not be made");
-  return false;
-}
-
-static inline void certs_remove(void) {
-  char command[100];
-  if (!certs_dir[0]) return;
-  snprintf(command, sizeof command, "rm -rf %s", certs_dir);
-  require(!system(command));
-}
+static char certs_dir[200];
 
 static inline const char *certs_path(const char *name, const char *suffix) {
-  static char path[4][128];
+  static char path[4][256];
   static unsigned turn;
   char *p = path[turn++ % 4];
   snprintf(p, sizeof path[0], "%s/%s.%s", certs_dir, name, suffix);
   return p;
+}
+
+static inline void certs_issue(void) {
+  const char *script = certs_path("make", "sh");
+  char command[600];
+  FILE *f = fopen(script, "w");
+  require(f && fputs(certs_script, f) >= 0 && !fclose(f));
+  snprintf(command, sizeof command, "sh %s %s || { tail -5 %s/log; false; }", script, certs_dir, certs_dir);
+  require(!system(command));
+}
+
+static inline bool certs_make(void) {
+  const char *shared = getenv("WEIR_CERTS");
+  if (system("openssl version >/dev/null 2>&1")) {
+    printf("openssl is not there: the tests that need certificates are skipped\n");
+    return false;
+  }
+  snprintf(certs_dir, sizeof certs_dir, "%s", shared ? shared : "/tmp/weir-certs-XXXXXX");
+  require(shared ? !mkdir(certs_dir, 0700) || !access(certs_dir, W_OK) : mkdtemp(certs_dir) != NULL);
+  int lock = open(certs_path("certs", "lock"), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+  require(lock >= 0 && !flock(lock, LOCK_EX));
+  if (access(certs_path("anchors", "pem"), R_OK)) certs_issue();         /* the script's last file */
+  close(lock);
+  return true;
+}
+
+static inline void certs_remove(void) {
+  char command[300];
+  if (!certs_dir[0] || getenv("WEIR_CERTS")) return;
+  snprintf(command, sizeof command, "rm -rf %s", certs_dir);
+  require(!system(command));
 }
 
 static inline struct buf file_bytes(const char *path) {
