@@ -6,7 +6,7 @@
 static const struct { const char *name, *what; int (*run)(struct args *a); } commands[] = {
   { "run", "serve: weir run [--config FILE] [--watch] [--loop auto | uring | epoll]", cmd_run },
   { "check", "check configuration and policies: weir check [--config FILE] [--explain MODEL [--request FILE] | --system --providers]", cmd_check },
-  { "test", "run policy tests: weir test [FILE or FOLDER …]", cmd_test },
+  { "test", "run policy tests: weir test [--verbose] [FILE or FOLDER …]", cmd_test },
   { "reload", "make a running weir load its files again: weir reload [--config FILE]", cmd_reload },
   { "upgrade", "make a running weir start the program again and hand over to it: weir upgrade [--config FILE]; see doc/operations.md", cmd_upgrade },
   { "compare", "the same calls direct and through weir: weir compare --model MODEL [--through URL] [--request FILE]… [--stream]; see doc/operations.md", cmd_compare },
