@@ -14,16 +14,13 @@ RAW_HEAD = b"POST /p/upload HTTP/1.1\r\nhost: x\r\ncontent-type: application/oct
 
 def queues(near, far):
     """Bytes the kernel holds on the way from port `far` to port `near`, on both sides."""
-    total = 0
+    total, to, back = 0, f":{near:04X} ", f":{far:04X} "
     with open("/proc/net/tcp") as f:
-        for line in f.readlines()[1:]:
-            words = line.split()
-            local, remote = (int(words[i].split(":")[1], 16) for i in (1, 2))
-            sending, waiting = (int(x, 16) for x in words[4].split(":"))
-            if (local, remote) == (near, far):
-                total += waiting
-            elif (local, remote) == (far, near):
-                total += sending
+        for line in f:
+            if to in line and back in line:                # few of perhaps ten thousands that other tests have left there
+                words = line.split()
+                sending, waiting = (int(x, 16) for x in words[4].split(":"))
+                total += waiting if words[1].endswith(to.strip()) else sending
     return total
 
 
