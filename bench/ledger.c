@@ -25,18 +25,19 @@ static struct span record_of(char room[CELLS_RECORD], int64_t sequence, unsigned
   static const struct { enum ledger_column c; const char *text; } texts[] = {
     { L_IP, "127.0.0.1" }, { L_KEY, "search-team" }, { L_TEAM, "search" }, { L_METHOD, "POST" }, { L_PATH, "/v1/chat/completions" }, { L_MODEL, "smart" },
     { L_ALIAS, "smart" }, { L_END, "done" }, { L_TARGET, "anthropic/claude-sonnet-4-5" }, { L_SERVED, "claude-sonnet-4-5-20250929" },
-    { L_CONF, "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" } };
+    { L_DIALECT, "chat" } };
   struct record r;
   char id[40];
   for (int k = 0; k < 36; k++) id[k] = "0123456789abcdef"[(sequence >> k ^ i) & 15];
   record_begin(&r, room, CELLS_RECORD, sequence);
   record_text(&r, L_ID, span_of(id, 36));
   for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) record_text(&r, texts[k].c, span_cstr(texts[k].text));
-  const int64_t numbers[][2] = { { L_DIALECT, 0 }, { L_STATUS, 200 }, { L_ATTEMPTS, 1 }, { L_MS, 1234 }, { L_OVERHEAD_US, 40 }, { L_BYTES, 900 }, { L_GENERATION, 3 },
+  const int64_t numbers[][2] = { { L_STATUS, 200 }, { L_ATTEMPTS, 1 }, { L_MS, 1234 }, { L_OVERHEAD_US, 40 }, { L_BYTES, 900 },
                                  { L_INPUT, 240 }, { L_OUTPUT, 128 }, { L_REPORTED, 1 }, { L_COST, 2640000000 } };
   for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++) record_number(&r, (enum ledger_column)numbers[k][0], numbers[k][1]);
-  record_unsigned(&r, L_PROMPT, 0x9e3779b97f4a7c15u);
-  return record_span(&r);
+  record_prompt(&r, 0x9e3779b97f4a7c15u);
+  record_conf(&r, 3, SPAN("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"));
+  return record_end(&r);
 }
 
 int main(int argc, char **argv) {

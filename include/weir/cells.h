@@ -4,9 +4,11 @@
    The way of a request:
      cells_reserve    before an attempt is sent: all its scopes in one step, or none and who refused
      cells_extend     when a stream needs more than it reserved
-     cells_settle     once, with what it came to; or cells_release, when nothing was sent
+     cells_settle     once, with what it came to; or cells_count, and the slot stays as a witness without cells
      cells_append     its record, for the store
-   None of these makes a system call, unless a table must grow or another process was stopped inside the lock.
+     cells_release    of the witness, now that the record is there; or when nothing was sent
+   None of these makes a system call, unless a table must grow or another process was stopped inside the lock. What concerns no cell, a
+   witness that comes or goes, takes no lock either, but for a slot now and then.
 
    cell: one counter: a name ("team-day"), a scope value ("search"), a kind and a window. Caps are no part of it: each
          call brings its own, so that the newest configuration decides.
@@ -114,6 +116,8 @@ enum cells_result cells_extend(struct cells *c, uint64_t slot, const struct cell
 /* What it came to, which may be more than was reserved. Takes effect exactly once: OK or GONE, never BUSY: where the lock
    cannot be had, the next who has it does it. */
 enum cells_result cells_settle(struct cells *c, uint64_t slot, const struct cells_amount *actual);
+/* The same, but the slot stays open, without cells and with its note, until it is released. */
+enum cells_result cells_count(struct cells *c, uint64_t slot, const struct cells_amount *actual);
 enum cells_result cells_release(struct cells *c, uint64_t slot);
 
 struct cell_state {
@@ -138,13 +142,13 @@ bool cells_each(struct cells *c, size_t *at, int64_t now_ms, struct cell_listed 
 /* Changes whenever something was settled or granted: a request that waits for room looks again. */
 uint64_t cells_turns(const struct cells *c);
 
-struct cells_figures { size_t cells, slots, orphans, ledger_bytes, ledger_room; uint64_t busy, evicted; };
+struct cells_figures { size_t cells, slots, orphans, ledger_bytes, ledger_room; uint64_t busy, evicted; };       /* slots: open, and those other processes hold */
 void cells_figures(const struct cells *c, struct cells_figures *out);
 
 /* ---- orphans. Each is given again (also to the next process) until it is done. False: none. */
 struct cells_orphan {
   uint64_t slot;
-  struct cells_amount amount;         /* the largest reserved figure of each kind */
+  struct cells_amount amount;         /* what it came to; where that was not said, the largest reserved figure of each kind */
   char note[CELLS_NOTE];
   size_t note_size;
 };

@@ -87,7 +87,7 @@ struct ledger_kept { struct span request, answer; bool cut; };
 bool ledger_read_contents(struct ledger_reader *r, struct span id, int64_t sequence, struct arena *a, struct ledger_kept *out);
 static inline int64_t ledger_begun_ms(int64_t sequence) { return sequence >> LEDGER_SEQUENCE_BITS; }
 
-/* ---- orphans: what a slot's note holds, so that its record can be written by who finds it: "SEQUENCE\tID\tKEY\tTARGET\tMODEL" */
+/* ---- orphans: what a slot's note holds, so that its record can be written by who finds it: eight bytes of sequence, "ID\tKEY\tTARGET\tMODEL" */
 size_t ledger_note(char out[CELLS_NOTE], int64_t sequence, struct span id, struct span key, struct span target, struct span model);
 
 #endif

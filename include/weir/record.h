@@ -1,91 +1,50 @@
-/* record.h: an exchange's record on its way from a worker to the store, through the cells' ring. A worker only copies into it what
-   it has; what can be worked out from that, and all that is text of figures, is made by the store's thread.
+/* record.h: an exchange's record on its way from a worker to the store, through the cells' ring: a head, then the JSON object that the
+   database keeps. A worker writes it once, field by field, into memory that is there; the store's thread puts what came in together one
+   behind another, and what all of a batch have in common into the batch's own row. It does not read them again: nobody but a weir of this
+   layout writes into the ring, and a record is there whole or not at all.
 
-     version    1 byte, RECORD_VERSION
-     sequence   8 bytes
-     fields     a tag: the column's number, twice, and one more for a text; then the number in groups of seven bits, lowest first,
-                or the text's length in two bytes and the text. In any order; a number below 0 is left out.
-     lists      texts that hold fields without tags: names and values (L_NOTES, L_TAGS, L_KEY_TAGS), or for each failed try its target, and
-                fault, status, milliseconds, cost + 1 (L_FAILED). L_READS is JSON.
-
-   Columns keep their numbers while a ring of an older weir may be there, which lasts until the machine starts again. */
+     struct record r;
+     record_begin(&r, room, size, sequence);
+     record_text(&r, L_ID, id); record_number(&r, L_STATUS, 200); …
+     cells_append(cells, record_end(&r)); */
 #ifndef WEIR_RECORD_H
 #define WEIR_RECORD_H
 
+#include "weir/dialect.h"
 #include "weir/ledger.h"
 
-enum { RECORD_VERSION = 1, RECORD_HEAD = 9 };
-
-struct record {
-  char *start, *at, *end;
-  char *list;                         /* the list that is open; NULL: none */
-  bool full;                          /* something found no room: the record is no good */
-  size_t most;                        /* longer texts are cut to so many bytes; 0: none */
+enum { RECORD_VERSION = 2, RECORD_CONF = 64 };
+struct record_head {
+  int64_t sequence;
+  uint16_t version, size;             /* size: of all of it */
+  uint32_t generation;                /* of the process; with a configuration only */
+  char conf[RECORD_CONF];             /* its hash; zeros: none */
 };
 
-static inline void record_begin(struct record *r, char *room, size_t size, int64_t sequence) {
-  *r = (struct record){ room, room + RECORD_HEAD, room + size, NULL, false, 0 };
-  *room = RECORD_VERSION;
-  memcpy(room + 1, &sequence, sizeof sequence);
-}
+struct record {
+  char *start, *at, *end;             /* private, all but `most` */
+  bool full;                          /* something found no room: the record is no good */
+  bool some;                          /* something stands in the list that is open */
+  size_t most;                        /* texts are cut so that each takes about so many bytes; 0: they are not */
+};
 
-static inline bool record_room(struct record *r, size_t n) {
-  if ((size_t)(r->end - r->at) >= n) return true;
-  r->full = true;
-  return false;
-}
-
-static inline void record_varint(struct record *r, uint64_t v) {
-  if (!record_room(r, 10)) return;
-  for (; v > 127; v >>= 7) *r->at++ = (char)(v | 128);
-  *r->at++ = (char)v;
-}
-
-static inline void record_bytes(struct record *r, struct span s) {
-  if (r->most && s.n > r->most) s.n = r->most;
-  uint16_t n = (uint16_t)s.n;
-  if (s.n > UINT16_MAX || !record_room(r, s.n + sizeof n)) {
-    r->full = true;
-    return;
-  }
-  memcpy(r->at, &n, sizeof n);
-  if (n) memcpy(r->at + sizeof n, s.p, n);
-  r->at += sizeof n + n;
-}
-
-static inline void record_unsigned(struct record *r, enum ledger_column c, uint64_t v) {
-  if (!record_room(r, 1)) return;
-  *r->at++ = (char)(c << 1);
-  record_varint(r, v);
-}
-
-static inline void record_number(struct record *r, enum ledger_column c, int64_t v) {
-  if (v >= 0) record_unsigned(r, c, (uint64_t)v);
-}
-
-static inline void record_text(struct record *r, enum ledger_column c, struct span s) {
-  if (!s.n || !record_room(r, 1)) return;
-  *r->at++ = (char)(c << 1 | 1);
-  record_bytes(r, s);
-}
-
-/* What is put in between by record_bytes and record_varint is the list's. */
-static inline void record_list(struct record *r, enum ledger_column c) {
-  if (!record_room(r, 3)) return;
-  *r->at++ = (char)(c << 1 | 1);
-  r->list = r->at;
-  r->at += sizeof(uint16_t);
-}
-
-static inline void record_list_end(struct record *r) {
-  if (!r->list) return;
-  size_t size = (size_t)(r->at - r->list) - sizeof(uint16_t);
-  uint16_t n = (uint16_t)size;
-  r->full |= size > UINT16_MAX;
-  memcpy(r->list, &n, sizeof n);
-  r->list = NULL;
-}
-
-static inline struct span record_span(const struct record *r) { return span_of(r->start, (size_t)(r->at - r->start)); }
+/* room: sizeof(struct record_head) and more. */
+void record_begin(struct record *r, char *room, size_t size, int64_t sequence);
+void record_conf(struct record *r, unsigned generation, struct span hash);
+/* Each column once, in any order. A number below 0, and a text that is empty, are left out. */
+void record_number(struct record *r, enum ledger_column c, int64_t v);
+void record_text(struct record *r, enum ledger_column c, struct span s);
+void record_prompt(struct record *r, uint64_t hash);     /* L_PROMPT, of a prompt that has no name */
+void record_reads(struct record *r, struct span json);   /* L_READS: valid JSON, in which what looks like a secret is hidden */
+/* L_NOTES, L_TAGS, L_KEY_TAGS: pairs of texts. */
+void record_pairs(struct record *r, enum ledger_column c);
+void record_pair(struct record *r, struct span name, struct span value);
+void record_pairs_end(struct record *r);
+/* L_FAILED: attempts that failed. status and ms below 1, and a cost that is none, are left out, but for ms. */
+void record_failed(struct record *r);
+void record_try(struct record *r, struct span target, enum fault f, int status, int64_t ms, int64_t cost);
+void record_failed_end(struct record *r);
+/* Whole, lent from `room`; empty: it found no room. Once. */
+struct span record_end(struct record *r);
 
 #endif

@@ -51,9 +51,9 @@ static size_t word(const int64_t *w) {
 
 void cells_figures(const struct cells *c, struct cells_figures *out) {
   const struct file *f = c->f;
-  size_t tail = word(&f->ring_tail), head = word(&f->ring_head);
+  size_t tail = word(&f->ring_tail), head = word(&f->ring_head), slots = word(&f->items[ITEM_SLOT].used), held = spares_held(c);
   *out = (struct cells_figures){
-    .cells = word(&f->items[ITEM_CELL].used), .slots = word(&f->items[ITEM_SLOT].used), .orphans = word(&f->orphan_count),
+    .cells = word(&f->items[ITEM_CELL].used), .slots = slots > held ? slots - held : 0, .orphans = word(&f->orphan_count),
     .ledger_bytes = head - tail, .ledger_room = RING_SIZE, .busy = word(&f->busy), .evicted = word(&f->evicted),
   };
 }

@@ -2,8 +2,8 @@
 
    Every word of the tables is changed by put() under the lock, which writes the word's place and old value into the undo
    log first. commit() empties the log; until then undo() takes all back. Who gets the lock after a dead owner undoes what
-   stands in the log: so each step between two commits is whole or not there. Three things are outside of it: what lies in
-   an item that is free, the claiming of a slot by its owner (settle.c), and the ledger's ring with a lock of its own.
+   stands in the log: so each step between two commits is whole or not there. Outside of it are what lies in an item that is free, slots
+   that a process holds without cells, the claiming of a slot by its owner (settle.c), and the ledger's ring with a lock of its own.
 
    Tables grow in place: the mapping is as large as the file may ever be, and only what is handed out has blocks. */
 #ifndef CELLS_ROOM_H
@@ -68,13 +68,16 @@ struct cell {
 };
 struct block { int64_t link; struct { int64_t spent, reserved; } part[BUCKETS]; };
 
-enum slot_state { SLOT_FREE, SLOT_OPEN, SLOT_CLAIMED, SLOT_ASKED, SLOT_ORPHAN };
+/* HELD: of a process that keeps it for the next who opens one. CLAIMED: its owner is ending it. ASKED: settle it at `actual`, then it is
+   nobody's; ASKED_COUNT: then it is open again, without cells. */
+enum slot_state { SLOT_FREE, SLOT_HELD, SLOT_OPEN, SLOT_CLAIMED, SLOT_ASKED, SLOT_ASKED_COUNT, SLOT_ORPHAN };
 struct entry { int64_t cell, epoch, amount; };
 struct slot {
   int64_t link;
   int64_t tag;                        /* atomic: generation << 8 | state; the generation is part of the slot's name */
   int64_t owner, count, note_size;
-  int64_t actual[CELL_KINDS];         /* valid in SLOT_ASKED */
+  int64_t counted;                    /* 1: it had cells, which were settled at `actual` */
+  int64_t actual[CELL_KINDS];         /* valid in SLOT_ASKED and SLOT_ASKED_COUNT too */
   struct entry entry[CELLS_MOST_SCOPES];
   char note[CELLS_NOTE];
 };
@@ -87,11 +90,20 @@ enum { PAGE = 4096, MOST_SLOTS = 1 << 16, MOST_CELLS = 1 << 20, MOST_BLOCKS = 1 
 #define CELLS_AT  PAGES(SLOTS_AT + MOST_SLOTS * sizeof(struct slot))
 #define BLOCKS_AT PAGES(CELLS_AT + MOST_CELLS * sizeof(struct cell))
 
+/* Slots that are held, in rows that threads have nearly to themselves. */
+enum { SPARE_ROWS = 16, SPARES = 64 };
+struct spares {
+  bool busy;                          /* atomic: a thread is at it */
+  unsigned count;
+  int64_t slots[SPARES];
+} __attribute__((aligned(64)));
+
 struct cells {
   char *base;
   struct file *f;
   int fd;
   int64_t instance;
+  struct spares spares[SPARE_ROWS];
   int64_t ring_read;                  /* the reader's place; only while it has the role */
   bool reads;
   bool stuck;                         /* atomic: the lock was not to be had for long; so do not wait again */
@@ -150,7 +162,13 @@ int64_t sum(int64_t a, int64_t b);                                /* stays at th
 int64_t cell_find(struct cells *c, const struct cell_id *id, bool make, int64_t now_ms, const int64_t *keep, size_t kept);
 void cell_texts(const struct cell *x, char name[64], char value[128]);
 
+/* ---- spare.c: slots of this process that nobody uses */
+int64_t spare_take(struct cells *c);                              /* 0: none at hand */
+bool spare_put(struct cells *c, int64_t slot);                    /* false: enough are held, or another thread is at it */
+size_t spares_held(const struct cells *c);
+
 /* ---- settle.c, slot.c, grant.c */
+void slot_free(struct cells *c, int64_t at);                      /* and commits */
 void settle_asked(struct cells *c);                               /* under the lock */
 size_t settle_dead(struct cells *c, int64_t instance);            /* under the lock */
 void want_push(struct cells *c, int64_t cell, int64_t asked, int64_t better);

@@ -109,7 +109,10 @@ struct span request_instructions(const struct operation_info *o, const struct js
   if (name) return json_member_of(members, count, span_cstr(name)).text;
   struct json_iter i = json_iter(messages);
   if (messages.type != JSON_ARRAY || !json_next(&i, &key, &first) || first.type != JSON_OBJECT) return (struct span){ NULL, 0 };
-  struct json role = json_get(first, SPAN("role"));
-  if (!json_string_is(role, SPAN("system")) && !json_string_is(role, SPAN("developer"))) return (struct span){ NULL, 0 };
-  return json_get(first, SPAN("content")).text;
+  struct json role = { .type = JSON_NONE }, content = role, value;
+  for (i = json_iter(first); json_next(&i, &key, &value) && (role.type == JSON_NONE || content.type == JSON_NONE);) {
+    if (role.type == JSON_NONE && json_string_is(key, SPAN("role"))) role = value;
+    else if (content.type == JSON_NONE && json_string_is(key, SPAN("content"))) content = value;
+  }
+  return json_string_is(role, SPAN("system")) || json_string_is(role, SPAN("developer")) ? content.text : (struct span){ NULL, 0 };
 }

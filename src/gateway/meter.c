@@ -252,7 +252,7 @@ static enum meter_result reserve_cells(struct exchange *x, struct attempt *a, st
   struct cells *cells = x->worker->gateway->cells;
   struct cells_held held;
   char note[CELLS_NOTE];
-  size_t size = ledger_note(note, story_sequence(x), span_cstr(x->id), x->req.key ? x->req.key->name : (struct span){ 0 }, a->target.name, x->req.model);
+  size_t size = story_note(x, note);
   if (!set_durable(x, m)) return refuse_lost(x);
   for (unsigned tries = 0;; tries++) {
     m->reserved = amount_of(m);
@@ -261,6 +261,7 @@ static enum meter_result reserve_cells(struct exchange *x, struct attempt *a, st
     switch (r) {
     case CELLS_OK:
       m->slot = held.slot;
+      story_witness(x, held.slot);
       m->asked_once = true;
       m->queue_until_ms = 0;
       if (m->estimate.cost > x->estimate) x->estimate = m->estimate.cost;
@@ -476,6 +477,7 @@ void meter_settle(struct attempt *a) {
     actual.of[CELL_MONEY] = a->cost > 0 ? a->cost : 0;
     actual.of[CELL_TOKENS] = usage_input_total(&u) + out;
   }
-  cells_settle(x->worker->gateway->cells, m->slot, &actual);
+  if (m->slot == x->witness) cells_count(x->worker->gateway->cells, m->slot, &actual);
+  else cells_settle(x->worker->gateway->cells, m->slot, &actual);
   m->slot = 0;
 }

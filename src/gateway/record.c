@@ -1,5 +1,5 @@
 /* record.c: what is kept of an exchange that has ended: metrics, the access log's line, the ledger's record. Names mean the same in
-   both. The record is copied and nothing else: what can be worked out later is left to the store's thread. */
+   both. What can be worked out later stands in no record. */
 #include "contents.h"
 #include "exchange.h"
 #include "story.h"
@@ -71,14 +71,17 @@ static void key_fields(const struct key *k, struct json_writer *w) {
 }
 
 /* Newest first: the first of a key counts. */
+static bool is_newest(const struct policy_note *notes, const struct policy_note *note) {
+  while (notes != note && !span_eq(notes->key, note->key)) notes = notes->next;
+  return notes == note;
+}
+
 static void notes_field(struct json_writer *w, const char *name, const struct policy_note *notes) {
   if (!notes) return;
   json_key(w, span_cstr(name));
   json_begin(w, '{');
   for (const struct policy_note *note = notes; note; note = note->next) {
-    bool newer = false;
-    for (const struct policy_note *q = notes; q != note; q = q->next) newer |= span_eq(q->key, note->key);
-    if (newer || !note->value.n) continue;
+    if (!is_newest(notes, note) || !note->value.n) continue;
     json_key(w, note->key);
     json_str(w, note->value);
   }
@@ -134,11 +137,12 @@ static void line_write(struct exchange *x, struct json_writer *w) {
 }
 
 /* ---- the ledger's record */
-static void list_of(struct record *r, enum ledger_column c, const struct policy_note *notes) {
+static void pairs_of(struct record *r, enum ledger_column c, const struct policy_note *notes) {
   if (!notes) return;
-  record_list(r, c);
-  for (; notes; notes = notes->next) record_bytes(r, notes->key), record_bytes(r, notes->value);
-  record_list_end(r);
+  record_pairs(r, c);
+  for (const struct policy_note *note = notes; note; note = note->next)
+    if (is_newest(notes, note)) record_pair(r, note->key, note->value);
+  record_pairs_end(r);
 }
 
 static void who_of(struct exchange *x, struct record *r) {
@@ -152,23 +156,19 @@ static void who_of(struct exchange *x, struct record *r) {
   record_text(r, L_KEY, k->name);
   record_text(r, L_TEAM, k->team);
   if (!k->tag_count) return;
-  record_list(r, L_KEY_TAGS);
-  for (size_t i = 0; i < k->tag_count; i++) record_bytes(r, k->tags[i].name), record_bytes(r, k->tags[i].value);
-  record_list_end(r);
+  record_pairs(r, L_KEY_TAGS);
+  for (size_t i = 0; i < k->tag_count; i++) record_pair(r, k->tags[i].name, k->tags[i].value);
+  record_pairs_end(r);
 }
 
 static void failed_of(struct exchange *x, struct record *r) {
   if (!x->tried_count) return;
-  record_list(r, L_FAILED);
+  record_failed(r);
   for (size_t i = 0; i < x->tried_count; i++) {
     const struct tried *t = &x->tried[i];
-    record_bytes(r, t->target);
-    record_varint(r, t->fault);
-    record_varint(r, t->status > 0 ? (uint64_t)t->status : 0);
-    record_varint(r, t->ms > 0 ? (uint64_t)t->ms : 0);
-    record_varint(r, x->tried_cost[i] > 0 ? (uint64_t)x->tried_cost[i] + 1 : 0);
+    record_try(r, t->target, t->fault, t->status, t->ms, x->tried_cost[i]);
   }
-  record_list_end(r);
+  record_failed_end(r);
 }
 
 static void usage_of(struct exchange *x, struct record *r) {
@@ -198,9 +198,9 @@ static void what_of(struct exchange *x, struct record *r) {
   record_text(r, L_PATH, x->path);
   record_text(r, L_MODEL, x->req.model);
   if (x->route.alias) record_text(r, L_ALIAS, x->route.alias->name);
-  record_number(r, L_DIALECT, x->dialect);
+  record_text(r, L_DIALECT, span_cstr(dialect_word(x->dialect)));
   if (x->req.prompt.n) record_text(r, L_PROMPT, x->req.prompt);
-  else if (story_prompt(x)) record_unsigned(r, L_PROMPT, x->prompt_hash);
+  else if (story_prompt(x)) record_prompt(r, x->prompt_hash);
   if (x->req.stream) record_number(r, L_STREAM, 1);
   if (x->raw) record_number(r, L_RAW, 1);
 }
@@ -217,15 +217,14 @@ static void came_of(struct exchange *x, struct record *r) {
   if (x->first_event_ns) record_number(r, L_FIRST_EVENT_MS, (int64_t)(x->first_event_ns / 1000000));
   record_number(r, L_OVERHEAD_US, (int64_t)(x->overhead_ns / 1000));
   record_number(r, L_BYTES, (int64_t)x->answer_bytes);
-  record_number(r, L_GENERATION, x->gen->number);
-  record_text(r, L_CONF, span_of(x->gen->conf->hash, x->gen->conf->hash[0] ? sizeof x->gen->conf->hash - 1 : 0));
+  record_conf(r, x->gen->number, span_cstr(x->gen->conf->hash));
 }
 
 static void reads_of(struct exchange *x, struct record *r) {
   struct buf out = { 0 };
   if (!x->req.tape) return;
   tape_write(x->req.tape, &out);
-  record_text(r, L_READS, buf_span(&out));
+  record_reads(r, buf_span(&out));
   buf_free(&out);
 }
 
@@ -239,8 +238,8 @@ static struct span record_write(struct exchange *x, char room[CELLS_RECORD], boo
   what_of(x, &r);
   came_of(x, &r);
   usage_of(x, &r);
-  if (whole) reads_of(x, &r), list_of(&r, L_NOTES, x->req.notes), list_of(&r, L_TAGS, x->req.tags);
-  return r.full ? (struct span){ 0 } : record_span(&r);
+  if (whole) reads_of(x, &r), pairs_of(&r, L_NOTES, x->req.notes), pairs_of(&r, L_TAGS, x->req.tags);
+  return record_end(&r);
 }
 
 /* What policies noted can be too long, and names that a client made up: none keeps itself out of the ledger by them. */

@@ -65,14 +65,24 @@ int64_t story_sequence(struct exchange *x) {
   return x->sequence = w->last_sequence = low;
 }
 
+size_t story_note(struct exchange *x, char note[CELLS_NOTE]) {
+  return ledger_note(note, story_sequence(x), span_cstr(x->id), x->req.key ? x->req.key->name : (struct span){ 0 }, x->attempts[0]->target.name, x->req.model);
+}
+
+/* The newer one says of whom it is asked now. */
+void story_witness(struct exchange *x, uint64_t slot) {
+  if (!x->worker->gateway->ledger) return;
+  story_end(x);
+  x->witness = slot;
+}
+
 void story_begin(struct exchange *x) {
   char note[CELLS_NOTE];
   struct cells_held held;
   const struct cells_amount none = { 0 };
-  if (x->witness) return;
   contents_begin(x);
-  size_t n = ledger_note(note, story_sequence(x), span_cstr(x->id), x->req.key ? x->req.key->name : (struct span){ 0 },
-                         x->attempts[0]->target.name, x->req.model);
+  if (x->witness) return;
+  size_t n = story_note(x, note);
   if (cells_reserve(x->worker->gateway->cells, NULL, 0, &none, span_of(note, n), worker_wall_ms(x->worker), &held) == CELLS_OK) x->witness = held.slot;
 }
 

@@ -63,10 +63,10 @@ static bool lay_out(struct base *b, int64_t layout) {
   if (layout == BASE_LAYOUT) return true;
   buf_add(&sql, SPAN("BEGIN IMMEDIATE;"));
   if (layout < 3) buf_add(&sql, SPAN("DROP TABLE IF EXISTS orphans;"));
-  if (layout == 2 || layout == 3) buf_add(&sql, SPAN("DROP VIEW exchanges;"));
+  if (layout >= 2) buf_add(&sql, SPAN("DROP VIEW exchanges;ALTER TABLE batches ADD COLUMN conf TEXT;ALTER TABLE batches ADD COLUMN generation INTEGER;"));
   if (layout == 1)
     buf_add(&sql, SPAN("DROP INDEX IF EXISTS exchanges_id;DROP INDEX IF EXISTS exchanges_parent;ALTER TABLE exchanges RENAME TO exchanges_1;"));
-  buf_add(&sql, SPAN("CREATE TABLE IF NOT EXISTS batches(n INTEGER PRIMARY KEY, first INTEGER, records TEXT);"
+  buf_add(&sql, SPAN("CREATE TABLE IF NOT EXISTS batches(n INTEGER PRIMARY KEY, first INTEGER, records TEXT, conf TEXT, generation INTEGER);"
                      "CREATE TABLE IF NOT EXISTS drained(one INTEGER PRIMARY KEY, ring INTEGER, place INTEGER);"
                      "CREATE TABLE IF NOT EXISTS orphans(seq INTEGER PRIMARY KEY, id TEXT, cost INTEGER, n INTEGER);"
                      "CREATE TABLE IF NOT EXISTS grants(name TEXT, value TEXT, kind INTEGER, window INTEGER, seconds INTEGER, epoch INTEGER, "
@@ -85,7 +85,7 @@ static bool prepare_one(struct base *b, sqlite3_stmt **s, const char *sql) {
 }
 
 static bool prepare(struct base *b) {
-  return prepare_one(b, &b->insert, "INSERT INTO batches(n,first,records) VALUES(?,?,?)") &&
+  return prepare_one(b, &b->insert, "INSERT INTO batches(n,first,records,conf,generation) VALUES(?,?,?,?,?)") &&
     prepare_one(b, &b->content, "INSERT INTO contents(seq,id,request,answer,cut) VALUES(?,?,?,?,?)") &&
     prepare_one(b, &b->drained, "INSERT OR REPLACE INTO drained(one,ring,place) VALUES(1,?,?)") &&
     prepare_one(b, &b->orphan_find, "SELECT n,cost,id FROM orphans WHERE seq=?") &&

@@ -5,16 +5,27 @@
 
 enum { RECENT_BYTES = 8 << 20 };                         /* more than the ring can have held */
 
+/* Of another configuration than the batch's, as while an older one ends: it says so itself. */
+static void conf_add(struct buf *out, const struct record_head *head) {
+  out->end--;
+  buf_printf(out, ",\"generation\":%u,\"conf\":\"%.*s\"}", (unsigned)head->generation, RECORD_CONF, head->conf);
+}
+
 bool batch_add(struct batch *k, struct span record) {
-  int64_t sequence;
-  size_t before = buf_size(&k->text);
-  buf_byte(&k->text, before ? ',' : '[');
-  if (!row_write(&k->text, record, &sequence)) {
-    k->text.end -= buf_size(&k->text) - before;
-    return false;
-  }
-  if (!before || sequence < k->first) k->first = sequence;
-  if (!before || sequence > k->last) k->last = sequence;
+  struct record_head head;
+  bool first = !buf_size(&k->text);
+  if (record.n < sizeof head + 2) return false;
+  memcpy(&head, record.p, sizeof head);
+  struct span json = span_from(record, sizeof head);
+  if (head.version != RECORD_VERSION || head.size != record.n || head.sequence < 0) return false;
+  char *at = buf_reserve(&k->text, json.n + 1);
+  *at = first ? '[' : ',';
+  memcpy(at + 1, json.p, json.n);
+  buf_commit(&k->text, json.n + 1);
+  if (first) k->of = head;
+  else if (head.generation != k->of.generation || memcmp(head.conf, k->of.conf, sizeof head.conf) != 0) conf_add(&k->text, &head);
+  if (first || head.sequence < k->first) k->first = head.sequence;
+  if (first || head.sequence > k->last) k->last = head.sequence;
   return true;
 }
 
@@ -28,6 +39,8 @@ bool batch_save(struct base *b, struct batch *k, int64_t now_ms) {
   sqlite3_bind_int64(b->insert, 1, n);
   sqlite3_bind_int64(b->insert, 2, k->first);
   sqlite3_bind_text(b->insert, 3, text.p, (int)text.n, SQLITE_STATIC);
+  if (k->of.conf[0]) sqlite3_bind_text(b->insert, 4, k->of.conf, RECORD_CONF, SQLITE_STATIC), sqlite3_bind_int64(b->insert, 5, k->of.generation);
+  else sqlite3_bind_null(b->insert, 4), sqlite3_bind_null(b->insert, 5);
   int r = sqlite3_step(b->insert);
   sqlite3_reset(b->insert);
   buf_clear(&k->text);
@@ -89,14 +102,16 @@ void recent_free(struct recent *r) {
 }
 
 /* ---- orphans: a batch of one, with a note of where it is */
-static struct span orphan_json(struct arena *a, int64_t sequence, const struct span part[5], int64_t cost, int64_t now_ms) {
-  static const enum ledger_column of[] = { L_SEQUENCE, L_ID, L_KEY, L_TARGET, L_MODEL };
+enum { NOTE_ID, NOTE_PARTS = 4 };                        /* ledger_note */
+
+static struct span orphan_json(struct arena *a, int64_t sequence, const struct span part[NOTE_PARTS], int64_t cost, int64_t now_ms) {
+  static const enum ledger_column of[NOTE_PARTS] = { L_ID, L_KEY, L_TARGET, L_MODEL };
   struct buf out = { 0 };
   struct json_writer w = { .out = &out };
   json_begin(&w, '[');
   json_begin(&w, '{');
   json_key(&w, SPAN("seq")), json_int(&w, sequence);
-  for (int i = 1; i < 5; i++)
+  for (int i = 0; i < NOTE_PARTS; i++)
     if (part[i].n) json_key(&w, span_cstr(columns[of[i]].name)), json_str(&w, part[i]);
   json_key(&w, SPAN("end")), json_str(&w, SPAN("internal"));
   json_key(&w, SPAN("orphan")), json_int(&w, 1);
@@ -141,9 +156,9 @@ static bool orphan_put(struct base *b, int64_t sequence, struct span id, int64_t
 }
 
 /* A slot that reserved no money says nothing of the cost; another one of the same exchange may. */
-static bool orphan_write(struct base *b, int64_t sequence, const struct span part[5], int64_t cost, int64_t now_ms, struct recent *recent, bool *fresh) {
+static bool orphan_write(struct base *b, int64_t sequence, const struct span part[NOTE_PARTS], int64_t cost, int64_t now_ms, struct recent *recent, bool *fresh) {
   struct arena a = { 0 };
-  int64_t before, n = orphan_find(b, sequence, part[1], &before);
+  int64_t before, n = orphan_find(b, sequence, part[NOTE_ID], &before);
   bool good = true;
   if (!n && recent_has(recent, b, sequence)) return true;
   if (!n && !recent->loaded) return false;
@@ -151,13 +166,13 @@ static bool orphan_write(struct base *b, int64_t sequence, const struct span par
   if (!n) {
     struct batch k = { .first = sequence, .last = sequence };
     buf_add(&k.text, span_of(json.p, json.n - 1));       /* batch_save ends it */
-    good = batch_save(b, &k, now_ms) && orphan_put(b, sequence, part[1], cost, b->newest);
+    good = batch_save(b, &k, now_ms) && orphan_put(b, sequence, part[NOTE_ID], cost, b->newest);
     buf_free(&k.text);
     *fresh = good;
   } else if (cost > before) {
     sqlite3_bind_text(b->orphan_more, 1, json.p, (int)json.n, SQLITE_STATIC);
     sqlite3_bind_int64(b->orphan_more, 2, n);
-    good = done(b->orphan_more) && orphan_put(b, sequence, part[1], cost, n);
+    good = done(b->orphan_more) && orphan_put(b, sequence, part[NOTE_ID], cost, n);
   }
   arena_end(&a);
   return good;
@@ -165,19 +180,21 @@ static bool orphan_write(struct base *b, int64_t sequence, const struct span par
 
 /* A name that was cut in the middle of a character is cut before it. */
 bool orphan_save(struct base *b, const struct cells_orphan *o, int64_t now_ms, struct recent *recent, bool *fresh) {
-  struct span rest = span_of(o->note, o->note_size), part[5];
+  int64_t sequence = -1;
+  struct span rest = span_of(o->note, o->note_size), part[NOTE_PARTS];
   char number[24];
-  for (int i = 0; i < 5; i++) {
+  if (rest.n >= sizeof sequence) memcpy(&sequence, rest.p, sizeof sequence);
+  rest = rest.n > sizeof sequence ? span_from(rest, sizeof sequence) : (struct span){ 0 };
+  for (int i = 0; i < NOTE_PARTS; i++) {
     if (rest.n) rest = span_cut(rest, '\t', &part[i]);
     else part[i] = rest;
     while (part[i].n && !span_utf8(part[i])) part[i].n--;
   }
-  uint64_t sequence;
   *fresh = false;
-  if (!span_u64(part[0], &sequence) || sequence > INT64_MAX || !part[1].n) {
+  if (sequence < 0 || !part[NOTE_ID].n) {
     snprintf(number, sizeof number, "%llu", (unsigned long long)o->slot);
-    sequence = (uint64_t)now_ms << LEDGER_SEQUENCE_BITS;
-    part[1] = span_cstr(number);
+    sequence = now_ms << LEDGER_SEQUENCE_BITS;
+    part[NOTE_ID] = span_cstr(number);
   }
-  return orphan_write(b, (int64_t)sequence, part, o->amount.of[CELL_MONEY], now_ms, recent, fresh);
+  return orphan_write(b, sequence, part, o->amount.of[CELL_MONEY], now_ms, recent, fresh);
 }

@@ -64,10 +64,25 @@ const char *ledger_column_name(enum ledger_column c) { return columns[c].name; }
 
 bool ledger_column_is_text(enum ledger_column c) { return columns[c].kind == COLUMN_TEXT || columns[c].kind == COLUMN_JSON; }
 
+/* What a record leaves out because it follows from what is there. Older records have it themselves. */
+static const char *column_sql(enum ledger_column c) {
+  switch (c) {
+  case L_ENDED: return "coalesce(json_extract(value,'$.ended'),(json_extract(value,'$.seq')>>22)+json_extract(value,'$.ms'))";
+  case L_CONF: return "coalesce(json_extract(value,'$.conf'),batches.conf)";
+  case L_GENERATION: return "coalesce(json_extract(value,'$.generation'),batches.generation)";
+  default: return NULL;
+  }
+}
+_Static_assert(LEDGER_SEQUENCE_BITS == 22, "as column_sql has it");
+
 /* Of one part alone unless there are older rows: of several SQLite works out all columns of each row, whatever is asked for. */
 void columns_view(struct buf *sql, bool older) {
   buf_add(sql, SPAN("CREATE VIEW exchanges AS SELECT "));
-  for (int i = 0; i < L_COLUMNS; i++) buf_printf(sql, "%sjson_extract(value,'$.%s') AS \"%s\"", i ? "," : "", columns[i].name, columns[i].name);
+  for (int i = 0; i < L_COLUMNS; i++) {
+    const char *own = column_sql((enum ledger_column)i);
+    if (own) buf_printf(sql, "%s%s AS \"%s\"", i ? "," : "", own, columns[i].name);
+    else buf_printf(sql, "%sjson_extract(value,'$.%s') AS \"%s\"", i ? "," : "", columns[i].name, columns[i].name);
+  }
   buf_add(sql, SPAN(" FROM batches,json_each(batches.records)"));
   if (!older) return;
   buf_add(sql, SPAN(" UNION ALL SELECT "));

@@ -23,6 +23,7 @@ struct ledger {
   struct cells *cells;
   char *dir;
   struct base base;
+  struct batch batch;                 /* being filled; its memory is kept */
   bool open;                          /* the database is */
   pthread_t thread;
   int wake_fd;
@@ -140,7 +141,7 @@ static bool take_records(struct ledger *l, struct batch *k, struct span record, 
 
 /* One transaction; false: nothing more is there, or the database failed. */
 static bool drain_batch(struct ledger *l) {
-  struct batch k = { 0 };
+  struct batch *k = &l->batch;
   struct base *b = &l->base;
   struct span record;
   uint64_t fresh = 0;
@@ -152,10 +153,10 @@ static bool drain_batch(struct ledger *l) {
   if (b->ring == cells_ring_name(l->cells)) cells_drain_skip(l->cells, b->place);
   b->ring = cells_ring_name(l->cells);
   if (!cells_drain(l->cells, &record)) return cells_drained(l->cells), false;
-  bool full = steady_ms() - l->synced_ms >= SYNC_MS, good = base_begin(b, full) && take_records(l, &k, record, &n, &fresh);
+  bool full = steady_ms() - l->synced_ms >= SYNC_MS, good = base_begin(b, full) && take_records(l, k, record, &n, &fresh);
   int64_t place = cells_drain_place(l->cells);
   good = good && drained_save(b, b->ring, place);
-  buf_free(&k.text);
+  buf_clear(&k->text);
   if (!good || !base_commit(b)) return lose_base(l), false;
   b->place = place;
   cells_drained(l->cells);
@@ -356,6 +357,7 @@ void ledger_close(struct ledger *l) {
   pthread_join(l->thread, NULL);
   base_close(&l->base);
   contents_drop(&l->contents);
+  buf_free(&l->batch.text);
   close(l->wake_fd);
   pthread_mutex_destroy(&l->lock);
   mem_free(l->dir);

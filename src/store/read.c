@@ -68,6 +68,8 @@ static bool wanted(const struct want *w, const struct ledger_row *row) {
 }
 
 /* ---- batches */
+struct batch_said { struct span conf; int64_t generation; };
+
 static int column_of(struct span name, int *hint) {
   for (int i = 0; i < L_COLUMNS; i++) {
     int c = *hint + i < L_COLUMNS ? *hint + i : *hint + i - L_COLUMNS;
@@ -94,7 +96,15 @@ static void row_of_json(struct json record, struct ledger_row *row, struct arena
   }
 }
 
-static bool batch_rows(struct span records, const struct want *w, each_row *each, void *arg) {
+/* What records leave out: what their batch says, and what follows from the rest. */
+static void row_complete(struct ledger_row *row, const struct batch_said *b) {
+  int64_t ms = row->number[L_MS];
+  if (!row->text[L_CONF].p && b->conf.n) row->text[L_CONF] = b->conf;
+  if (row->number[L_GENERATION] < 0) row->number[L_GENERATION] = b->generation;
+  if (row->number[L_ENDED] < 0 && ms >= 0 && ms < INT64_MAX >> 1) row->number[L_ENDED] = ledger_begun_ms(row->number[L_SEQUENCE]) + ms;
+}
+
+static bool batch_rows(struct span records, const struct batch_said *b, const struct want *w, each_row *each, void *arg) {
   struct arena a = { 0 };
   struct ledger_row row;
   struct json all, record, key;
@@ -102,6 +112,7 @@ static bool batch_rows(struct span records, const struct want *w, each_row *each
   if (!json_read(records, &all, NULL) || all.type != JSON_ARRAY) return true;
   for (struct json_iter i = json_iter(all); on && json_next(&i, &key, &record);) {
     row_of_json(record, &row, &a);
+    row_complete(&row, b);
     if (wanted(w, &row)) on = each(arg, &row);
     arena_reset(&a);
   }
@@ -109,17 +120,28 @@ static bool batch_rows(struct span records, const struct want *w, each_row *each
   return on;
 }
 
+static struct batch_said said_of(sqlite3_stmt *s) {
+  struct batch_said b = { .generation = -1 };
+  if (sqlite3_column_count(s) == 1 || sqlite3_column_type(s, 1) != SQLITE_TEXT) return b;
+  b.conf = span_of((const char *)sqlite3_column_text(s, 1), (size_t)sqlite3_column_bytes(s, 1));
+  b.generation = sqlite3_column_int64(s, 2);
+  return b;
+}
+
 /* An id stands in the text as it is: it has no character that JSON would escape. */
 static bool batches_read(struct ledger_reader *r, const struct want *w, each_row *each, void *arg, bool *on) {
   sqlite3_stmt *s = NULL;
   int step = SQLITE_DONE;
-  if (sqlite3_prepare_v2(r->db, "SELECT records FROM batches WHERE n>=? AND first<? ORDER BY n", -1, &s, NULL) != SQLITE_OK) return false;
+  bool good = sqlite3_prepare_v2(r->db, "SELECT records,conf,generation FROM batches WHERE n>=? AND first<? ORDER BY n", -1, &s, NULL) == SQLITE_OK ||
+    sqlite3_prepare_v2(r->db, "SELECT records FROM batches WHERE n>=? AND first<? ORDER BY n", -1, &s, NULL) == SQLITE_OK;       /* of layout 4 */
+  if (!good) return false;
   sqlite3_bind_int64(s, 1, w->from);
   sqlite3_bind_int64(s, 2, w->to);
   while (*on && (step = sqlite3_step(s)) == SQLITE_ROW) {
     struct span records = span_of((const char *)sqlite3_column_text(s, 0), (size_t)sqlite3_column_bytes(s, 0));
     if (w->id.p && span_search(records, w->id) == records.n) continue;
-    *on = batch_rows(records, w, each, arg);
+    struct batch_said said = said_of(s);
+    *on = batch_rows(records, &said, w, each, arg);
   }
   sqlite3_finalize(s);
   return step == SQLITE_ROW || step == SQLITE_DONE;

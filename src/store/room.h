@@ -4,6 +4,7 @@
 
 #include <sqlite3.h>
 #include "weir/ledger.h"
+#include "weir/record.h"
 #include "weir/log.h"
 #include "weir/table.h"
 
@@ -17,8 +18,9 @@ struct base {
   int64_t newest;                     /* batch */
   int64_t ring, place;                /* how far which ring is in here: cells_ring_name, cells_drain_place */
 };
-/* PRAGMA user_version. 1: a table `exchanges` instead of batches; it stays, as exchanges_1. 2: never released. 3: fewer columns in the view */
-enum { BASE_LAYOUT = 4 };
+/* PRAGMA user_version. 1: a table `exchanges` instead of batches; it stays, as exchanges_1. 2: never released. 3: fewer columns in the view. 4: no columns
+   of batches for what their records have in common */
+enum { BASE_LAYOUT = 5 };
 /* False: *why, in a text that lives until the next call. */
 bool base_open(struct base *b, const char *dir, const char **why);
 void base_close(struct base *b);
@@ -30,18 +32,15 @@ int64_t base_number(struct base *b, const char *sql);    /* one figure; -1 when 
 
 /* ---- columns.c: what a record may have */
 enum column_kind { COLUMN_TEXT, COLUMN_NUMBER, COLUMN_JSON };
-struct column { const char *name, *key; size_t key_size; enum column_kind kind; };      /* key: as it stands in JSON, behind another */
+struct column { const char *name; char key[24]; size_t key_size; enum column_kind kind; };          /* key: as it stands in JSON, behind another */
 extern const struct column columns[L_COLUMNS];
 void columns_view(struct buf *sql, bool older);          /* CREATE VIEW exchanges …; older: there is a table exchanges_1 */
 void columns_older(struct buf *sql);                     /* "seq","ended",… of that table */
 
-/* ---- row.c: a record of the ring as JSON. False, and nothing is added: it is no record. */
-bool row_write(struct buf *out, struct span record, int64_t *sequence);
-
 /* ---- batch.c: records that are committed together. Both within a transaction. */
 enum { BATCH_BYTES = 64 * 1024 };
-struct batch { struct buf text; int64_t first, last; };  /* sequences; text "[{…},…" */
-bool batch_add(struct batch *b, struct span record);     /* false: it is no record */
+struct batch { struct buf text; int64_t first, last; struct record_head of; };           /* sequences; text "[{…},…"; of: the first record's */
+bool batch_add(struct batch *b, struct span record);     /* as record_end gave it. False: it is no record, and left out */
 bool batch_save(struct base *b, struct batch *k, int64_t now_ms);          /* and empties it */
 bool drained_save(struct base *b, int64_t ring, int64_t place);            /* how far the ring is in here, to be committed with it */
 bool drained_load(struct base *b);

@@ -1,5 +1,5 @@
 /* One process: what a reservation does, what windows do to it, who refuses and what is said. */
-#include "rig.h"
+#include "verify.h"
 #include <pthread.h>
 
 static struct cells_held held;
@@ -54,6 +54,59 @@ static void a_slot_ends_once(void **state) {
   assert_int_equal(cells_settle(cells, 0, &one), CELLS_GONE);
   assert_int_equal(cells_settle(cells, UINT64_MAX, &one), CELLS_GONE);
   holds(cells, &s, T0, 7, 10);
+}
+
+/* What is counted may leave its slot open: a witness, which nothing but its release ends. */
+static void a_witness_stays(void **state) {
+  struct cells_scope s = scope_of("a", CELL_MONEY, WINDOW_TOTAL, 0, 100);
+  struct cells_amount seven = money(7), one = money(1);
+  struct cells_figures f;
+  (void)state;
+  uint64_t a = reserved(&s, 1, 10, T0), b = reserved(&s, 0, 0, T0);
+  assert_int_equal(cells_count(cells, a, &seven), CELLS_OK);
+  holds(cells, &s, T0, 7, 0);
+  assert_int_equal(cells_count(cells, a, &one), CELLS_OK);                 /* it has no cells any more */
+  assert_int_equal(cells_extend(cells, a, &s, 1, &one, T0, &held), CELLS_GONE);
+  assert_int_equal(cells_count(cells, b, &one), CELLS_OK);
+  holds(cells, &s, T0, 7, 0);
+  cells_figures(cells, &f);
+  assert_int_equal(f.slots, 2);
+  assert_int_equal(cells_release(cells, a), CELLS_OK);
+  assert_int_equal(cells_release(cells, a), CELLS_GONE);
+  assert_int_equal(cells_settle(cells, b, &one), CELLS_OK);
+  assert_int_equal(cells_count(cells, b, &one), CELLS_GONE);
+  cells_figures(cells, &f);
+  assert_int_equal(f.slots, 0);
+  for (int i = 0; i < 300; i++) {                          /* more than are kept for the next */
+    uint64_t open[200];
+    for (int k = 0; k < 200; k++) open[k] = reserved(&s, (size_t)(k & 1), 0, T0);
+    for (int k = 0; k < 200; k++) assert_int_equal(cells_release(cells, open[k]), CELLS_OK);
+  }
+  cells_figures(cells, &f);
+  assert_int_equal(f.slots, 0);
+  assert_true(cells->f->items[ITEM_SLOT].used <= SPARES);
+  holds(cells, &s, T0, 7, 0);
+}
+
+/* Slots that a process holds and does not use go with it, and are nobody's orphans. */
+static void what_is_held_goes_with_its_process(void **state) {
+  struct cells_scope s = scope_of("a", CELL_MONEY, WINDOW_TOTAL, 0, 100);
+  struct cells_amount seven = money(7);
+  struct cells_orphan o;
+  struct cells_held h;
+  (void)state;
+  struct cells *other = open_cells();
+  assert_int_equal(cells_reserve(other, &s, 1, &seven, SPAN("x"), T0, &h), CELLS_OK);
+  assert_int_equal(cells_settle(cells, h.slot, &seven), CELLS_GONE);       /* another's */
+  assert_int_equal(cells_settle(other, h.slot, &seven), CELLS_OK);
+  assert_int_equal(cells_reserve(other, NULL, 0, &seven, SPAN("x"), T0, &h), CELLS_OK);
+  assert_int_equal(cells_release(other, h.slot), CELLS_OK);
+  assert_int_equal(cells->f->items[ITEM_SLOT].used, 1);
+  cells_close(other);
+  assert_int_equal(cells_tend(cells), 0);
+  assert_false(cells_orphan(cells, &o));
+  assert_int_equal(cells->f->items[ITEM_SLOT].used, 0);
+  verify(cells);
 }
 
 static void all_scopes_or_none(void **state) {
@@ -424,7 +477,7 @@ static void threads(void **state) {
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, rig_up, rig_down)
   const struct CMUnitTest tests[] = {
-    T(reserve_settle_release), T(a_slot_ends_once), T(all_scopes_or_none), T(twice_the_same_cell_counts_twice), T(extend), T(identity),
+    T(reserve_settle_release), T(a_slot_ends_once), T(a_witness_stays), T(what_is_held_goes_with_its_process), T(all_scopes_or_none), T(twice_the_same_cell_counts_twice), T(extend), T(identity),
     T(fixed_windows_turn), T(months), T(an_open_reservation_over_the_turn), T(a_hint_is_only_a_hint), T(rolling_windows), T(sessions), T(a_cap_is_the_callers),
     T(bad_arguments), T(stays_over_a_restart), T(two_open_it), T(another_layout_or_boot_begins_anew), T(grows_and_evicts), T(listing),
     T(threads),

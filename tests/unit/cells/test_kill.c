@@ -13,7 +13,7 @@ enum { KILLS = 12 };                                       /* each step costs so
 #else
 enum { KILLS = 48 };
 #endif
-enum { SCOPES = 6, RESERVE = 1, EXTEND, SETTLE, DONE, TEND };
+enum { SCOPES = 6, RESERVE = 1, EXTEND, COUNT, RELEASE, DONE, TEND };
 static struct cells_scope scopes[SCOPES];
 static volatile int *phase, *stop_at;                      /* shared with the child: what it does, where it waits to be stepped */
 static uint64_t seed = 7;
@@ -39,7 +39,7 @@ static void comes_to(int n) {
   if (*stop_at == n) raise(SIGSTOP);
 }
 
-/* The child's whole life: reserve 40, extend to 60, settle at 33. */
+/* The child's whole life: reserve 40, extend to 60, settle at 33, end the slot that stayed. */
 static void live(struct cells *c, struct cells_scope *s) {
   struct cells_amount amount = all(40), more = all(20), actual = all(33);
   struct cells_held h;
@@ -47,8 +47,10 @@ static void live(struct cells *c, struct cells_scope *s) {
   if (cells_reserve(c, s, SCOPES, &amount, SPAN("life"), T0, &h) != CELLS_OK) _exit(2);
   comes_to(EXTEND);
   if (cells_extend(c, h.slot, s, SCOPES, &more, T0, &h) != CELLS_OK) _exit(3);
-  comes_to(SETTLE);
-  if (cells_settle(c, h.slot, &actual) != CELLS_OK) _exit(4);
+  comes_to(COUNT);
+  if (cells_count(c, h.slot, &actual) != CELLS_OK) _exit(4);
+  comes_to(RELEASE);
+  if (cells_release(c, h.slot) != CELLS_OK) _exit(6);
   comes_to(DONE);
 }
 
@@ -125,15 +127,18 @@ static long length(int at) {
   return n;
 }
 
-/* Either what was under way happened, or it did not: in all cells the same. */
+/* Either what was under way happened, or it did not: in all cells the same, and in what is left of its slot. */
 static void lived(int at, bool *happened) {
-  static const int64_t without[] = { 0, 0, 40, 60, 33 }, with[] = { 0, 40, 60, 33, 33 };
+  static const int64_t without[] = { 0, 0, 40, 60, 33, 33 }, with[] = { 0, 40, 60, 33, 33, 33 };
+  struct cells_orphan o;
   int64_t spent = state_at(cells, &scopes[0], T0).spent;
   if (spent != without[at] && spent != with[at]) fail_msg("phase %d: spent %ld", at, spent);
   for (int i = 0; i < SCOPES; i++) holds(cells, &scopes[i], T0, scopes[i].id.kind == CELL_CONCURRENT ? 0 : spent, 0);
+  if (cells_orphan(cells, &o) && (o.amount.of[CELL_MONEY] != spent || o.amount.of[CELL_TOKENS] != spent || o.note_size != 4))
+    fail_msg("phase %d: spent %ld, the orphan has %ld", at, spent, o.amount.of[CELL_MONEY]);
   size_t left = orphans_end(cells);
-  if (left != (spent == 40 || spent == 60)) fail_msg("phase %d: spent %ld, %zu orphans", at, spent, left);
-  *happened = without[at] != with[at] && spent == with[at];
+  if (at == RELEASE ? left > 1 : left != (spent > 0 && at != DONE)) fail_msg("phase %d: spent %ld, %zu orphans", at, spent, left);
+  *happened = at == RELEASE ? !left : without[at] != with[at] && spent == with[at];
 }
 
 static void killed_anywhere(void **state) {
@@ -143,12 +148,12 @@ static void killed_anywhere(void **state) {
   if (!can_trace()) skip();
   for (int i = RESERVE; i < DONE; i++) scopes_make(-i), steps[i] = length(i);
   for (int life = 0; life < KILLS; life++) {
-    int which = RESERVE + life % 3;
+    int which = RESERVE + life % 4;
     bool happened;
     scopes_make(life);
     pid_t p = child(which);
     assert_true(begin(p));
-    long n = life % 4 ? (long)chance((uint64_t)steps[which]) : steps[which] - (long)chance(80);   /* around the moment itself too */
+    long n = life / 4 % 4 ? (long)chance((uint64_t)steps[which]) : steps[which] - (long)chance(80);   /* around the moment itself too */
     for (; n > 0 && step(p); n--) {}
     kill_and_wait(p);
     cells_tend(cells);
@@ -156,8 +161,8 @@ static void killed_anywhere(void **state) {
     at[*phase][happened]++;
     verify(cells);
   }
-  print_message("%ld, %ld and %ld instructions; killed before and after the moment: reserve %d %d, extend %d %d, settle %d %d\n",
-                steps[1], steps[2], steps[3], at[1][0], at[1][1], at[2][0], at[2][1], at[3][0], at[3][1]);
+  print_message("%ld, %ld, %ld and %ld instructions; killed before and after the moment: reserve %d %d, extend %d %d, settle %d %d, release %d %d\n",
+                steps[1], steps[2], steps[3], steps[4], at[1][0], at[1][1], at[2][0], at[2][1], at[3][0], at[3][1], at[4][0], at[4][1]);
 }
 
 /* One process dies with a reservation open, the next one while it settles that. */
@@ -196,7 +201,8 @@ static void stopped_in_the_lock(bool killed) {
   bool happened;
   int64_t spent = state_at(cells, &mine, T0).spent;
   assert_int_equal(cells_reserve(cells, &mine, 1, &ten, SPAN("x"), T0, &h), CELLS_OK);
-  uint64_t slot = h.slot;
+  uint64_t slot = h.slot, stays[2];
+  for (int i = 0; i < 2; i++) assert_int_equal(cells_reserve(cells, &mine, 1, &ten, SPAN("x"), T0, &h), CELLS_OK), stays[i] = h.slot;
   pid_t p = child(EXTEND);
   assert_true(begin(p));
   while (__atomic_load_n(&cells->f->undo_count, __ATOMIC_ACQUIRE) < 5) assert_true(step(p));
@@ -206,6 +212,10 @@ static void stopped_in_the_lock(bool killed) {
   for (int i = 0; i < 20; i++) assert_int_equal(cells_reserve(cells, &mine, 1, &ten, SPAN("x"), T0, &h), CELLS_BUSY);
   assert_int_equal(cells_settle(cells, slot, &four), CELLS_OK);            /* does not wait for anyone */
   assert_int_equal(cells_settle(cells, slot, &four), CELLS_GONE);
+  for (int i = 0; i < 2; i++) assert_int_equal(cells_count(cells, stays[i], &four), CELLS_OK);
+  assert_int_equal(cells_count(cells, stays[0], &four), CELLS_GONE);
+  assert_int_equal(cells_release(cells, stays[0]), CELLS_OK);              /* though it is not counted yet */
+  assert_int_equal(cells_release(cells, stays[0]), CELLS_GONE);
   assert_int_equal(cells_append(cells, SPAN("record")), CELLS_OK);
   if (clock_ms() - begun > 1000) fail_msg("%ld ms", clock_ms() - begun);
   kill(p, killed ? SIGKILL : SIGCONT);
@@ -215,7 +225,9 @@ static void stopped_in_the_lock(bool killed) {
   }
   waitpid(p, NULL, 0);
   cells_tend(cells);
-  holds(cells, &mine, T0, spent + 4, 0);
+  holds(cells, &mine, T0, spent + 12, 0);
+  assert_int_equal(cells_release(cells, stays[1]), CELLS_OK);
+  assert_int_equal(cells_release(cells, stays[1]), CELLS_GONE);
   lived(killed ? EXTEND : DONE, &happened);
   assert_false(happened);
   verify(cells);

@@ -91,8 +91,10 @@ static void settle(struct worker *w, int n) {
   int64_t actual = chance(&w->seed, 4) ? (int64_t)chance(&w->seed, (uint64_t)w->open[n].held + 1) : 0;
   struct cells_amount a = all(actual);
   under_way(w, n, actual - w->open[n].held);
-  enum cells_result r = actual ? cells_settle(w->c, w->open[n].slot, &a) : cells_release(w->c, w->open[n].slot);
+  bool stays = chance(&w->seed, 2);
+  enum cells_result r = stays ? cells_count(w->c, w->open[n].slot, &a) : actual ? cells_settle(w->c, w->open[n].slot, &a) : cells_release(w->c, w->open[n].slot);
   came_out(w, r == CELLS_OK);
+  if (stays && r == CELLS_OK) r = cells_release(w->c, w->open[n].slot);
   if (r != CELLS_OK) _exit(9);
   w->open[n].slot = 0;
 }

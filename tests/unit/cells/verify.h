@@ -36,7 +36,7 @@ static inline void verify(struct cells *c) {
   for (int64_t i = 1; i <= f->items[ITEM_SLOT].high; i++) {
     struct slot *s = slot_at(c, i);
     int64_t state = s->tag & 0xFF;
-    for (int64_t k = 0; state != SLOT_FREE && state != SLOT_ORPHAN && k < s->count; k++) {
+    for (int64_t k = 0; state != SLOT_FREE && state != SLOT_HELD && state != SLOT_ORPHAN && k < s->count; k++) {
       struct entry *e = &s->entry[k];
       struct cell *x = cell_at(c, e->cell);
       bool rolling = x->block != 0;
