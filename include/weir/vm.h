@@ -54,8 +54,10 @@ enum vm_result { VM_OK, VM_YIELD, VM_ERROR, VM_MEMORY, VM_TIMEOUT };
 enum vm_result vm_call(lua_State *L, int nargs, int nresults);
 enum vm_result vm_resume(lua_State *co, int nargs, int *nresults);
 /* A coroutine from the vm's pool, kept alive until given back; it may be given back in any state. One that waits or
-   failed has its pending __close run then, under a clock of its own. Neither fails. */
+   failed has its pending __close run then, under a clock of its own. Neither fails. vm_coroutine_back is for one whose last
+   vm_resume gave VM_OK. */
 lua_State *vm_coroutine(struct vm *vm);
+void vm_coroutine_back(struct vm *vm, lua_State *co);
 void vm_coroutine_drop(struct vm *vm, lua_State *co);
 /* Loading and testing a file has another clock: */
 void vm_set_call_ms(struct vm *vm, unsigned ms);

@@ -23,6 +23,17 @@ enum {
   SPARES = 64,                        /* coroutines kept for the next call */
 };
 
+#ifdef __SANITIZE_ADDRESS__
+enum { PIECE_MOST = 0 };              /* the sanitizer shall see each piece */
+#else
+enum { PIECE_MOST = 136 };            /* bytes; larger ones are the C library's */
+#endif
+enum { PIECE_LISTS = (PIECE_MOST + 7) / 16 + 1 };
+struct pieces {                       /* memory that Lua gave back, by size */
+  struct piece *free[PIECE_LISTS];
+  size_t kept;                        /* bytes */
+};
+
 struct run {
   struct run *outer;
   lua_State *co;
@@ -37,6 +48,7 @@ struct vm {
   unsigned call_ms;
   uint64_t steps_left, steps_given;   /* steps_given 0: by call_ms */
   size_t used, limit, cap;            /* bytes; cap is the limit, or all there is while weir itself must not fail */
+  struct pieces pieces;
   size_t full_at;                     /* bytes in use after the last full collection */
   size_t idle_from;                   /* bytes from which an idle moment is worth a collection */
   bool outgrown;                      /* the running call was refused a table of too many fields */
@@ -54,6 +66,12 @@ void vm_coroutine_forget(struct vm *vm, lua_State *co);
 /* After a call: garbage near the limit is collected now, for else the emergency collection would be counted as time
    of the next call, which has done nothing. */
 void vm_tidy(struct vm *vm);
+
+/* ---- pieces.c: memory of Lua. NULL: there is none; never with `sure` */
+void *piece_new(struct pieces *s, size_t n, bool sure);
+void *piece_resize(struct pieces *s, void *p, size_t had, size_t wants, bool sure);
+void piece_free(struct pieces *s, void *p, size_t n);
+void pieces_end(struct pieces *s);
 
 /* ---- clock.c */
 struct clock_call { struct vm *outer; };

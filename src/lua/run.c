@@ -94,7 +94,7 @@ static enum vm_result results_move(struct vm *vm, lua_State *co, int count, lua_
   if (!lua_checkstack(to, wanted + 1)) return fail(vm, co, LUA_ERRMEM, to);
   lua_xmove(co, to, count);
   for (; count < wanted; count++) lua_pushnil(to);
-  vm_coroutine_drop(vm, co);
+  vm_coroutine_back(vm, co);
   return VM_OK;
 }
 

@@ -33,11 +33,12 @@ static void *account(void *arg, void *p, size_t had, size_t wants) {
   if (!p) had = 0;                                 /* then it tells the kind of object */
   if (!wants) {
     vm->used -= had;
-    mem_free(p);
+    piece_free(&vm->pieces, p, had);
     return NULL;
   }
   if (wants > had && wants - had > vm->cap - (vm->used < vm->cap ? vm->used : vm->cap)) return NULL;
-  void *to = p ? mem_grow(p, wants) : vm->cap == SIZE_MAX ? mem_alloc(wants) : mem_try(wants);
+  bool sure = vm->cap == SIZE_MAX;
+  void *to = p ? piece_resize(&vm->pieces, p, had, wants, sure) : piece_new(&vm->pieces, wants, sure);
   if (to) vm->used += wants - had;
   return to;
 }
@@ -90,6 +91,7 @@ void vm_free(struct vm *vm) {
   vm->cap = SIZE_MAX;
   lua_close(vm->main);
   check(!vm->used);
+  pieces_end(&vm->pieces);
   mem_free(vm);
 }
 
@@ -165,12 +167,16 @@ void vm_coroutine_forget(struct vm *vm, lua_State *co) {
   vm_unlift(vm, cap);
 }
 
+void vm_coroutine_back(struct vm *vm, lua_State *co) {
+  lua_settop(co, 0);
+  if (vm->spare_count == SPARES) return vm_coroutine_forget(vm, co);
+  vm->spares[vm->spare_count++] = co;
+}
+
 void vm_coroutine_drop(struct vm *vm, lua_State *co) {
   lua_Debug frame;
   bool clean = lua_status(co) == LUA_OK;
   if (clean && lua_getstack(co, 0, &frame)) return vm_coroutine_forget(vm, co);  /* it was abandoned */
   if (!clean && !vm_run_reset(vm, co)) return vm_coroutine_forget(vm, co);
-  lua_settop(co, 0);
-  if (vm->spare_count == SPARES) return vm_coroutine_forget(vm, co);
-  vm->spares[vm->spare_count++] = co;
+  vm_coroutine_back(vm, co);
 }

@@ -140,15 +140,15 @@ static void hold_response(struct decision *all, const struct decision *d) {
   w->until_done |= d->hold.until_done;
 }
 
-/* The decision on top of L joins what earlier policies said. True when the chain ends. */
-static bool take(struct policy_vm *pv, lua_State *L, struct frame *f, struct decision *all) {
-  if (lua_isnil(L, -1)) {
+/* The first of what a hook returned joins what earlier policies said. True when the chain ends. */
+static bool take(struct policy_vm *pv, lua_State *L, int results, struct frame *f, struct decision *all) {
+  if (!results || lua_isnil(L, 1)) {
     if (__builtin_expect(f->chose, false)) unreturned(f);
     return false;
   }
   struct decision d = { .kind = DECIDE_PASS };
   struct buf why = { 0 };
-  if (!choice_take(L, -1, f, &d, &why)) {
+  if (!choice_take(L, 1, f, &d, &why)) {
     bool ends = failed_value(pv, f, &why, all);
     buf_free(&why);
     return ends;
@@ -181,13 +181,12 @@ static void coroutine_drop(struct policy_run *run) {
 }
 
 /* Runs a hook from its beginning, or on from where it waited. What it returned is then all that stands on co. */
-static enum vm_result hook_run(struct policy_vm *pv, lua_State *co, struct frame *f, bool fresh) {
-  int given = fresh ? hook_push(co, pv, f) : 0, results = 0;
+static enum vm_result hook_run(struct policy_vm *pv, lua_State *co, struct frame *f, bool fresh, int *results) {
+  int given = fresh ? hook_push(co, pv, f) : 0;
   check(!pv->frame);
   pv->frame = f;
-  enum vm_result r = vm_resume(co, given, &results);
+  enum vm_result r = vm_resume(co, given, results);
   pv->frame = NULL;
-  if (r == VM_OK) lua_settop(co, 1);
   return r;
 }
 
@@ -204,14 +203,15 @@ static enum outcome step(struct policy_run *run, bool fresh) {
     .serial = run->serial,
     .choices = &run->choices,
   };
+  int results;
   bool ends;
   if (!run->co) run->co = vm_coroutine(pv->vm);
+  else if (fresh) lua_settop(run->co, 0);
   lua_State *co = run->co;
-  enum vm_result r = hook_run(pv, co, &f, fresh);
+  enum vm_result r = hook_run(pv, co, &f, fresh, &results);
   if (r == VM_YIELD) return WAITS;
   if (r == VM_OK) {
-    ends = take(pv, co, &f, &run->decision);
-    lua_settop(co, 0);
+    ends = take(pv, co, results, &f, &run->decision);
   } else {
     ends = failed(pv, &f, r, error_text(co), &run->decision);
     coroutine_drop(run);
@@ -228,7 +228,8 @@ static enum policy_result run_on(struct policy_run *run, bool fresh) {
     if (o == ENDS) break;
   }
   run->wait.kind = WAIT_NONE;
-  coroutine_drop(run);
+  if (run->co) vm_coroutine_back(run->vm->vm, run->co);   /* after a failure there is none */
+  run->co = NULL;
   arena_end(&run->kept);
   return POLICY_DONE;
 }
@@ -261,11 +262,13 @@ void policy_run_cancel(struct policy_run *run) {
 
 static bool chunk_step(struct policy_vm *pv, struct frame *f, struct decision *out) {
   lua_State *co = vm_coroutine(pv->vm);
+  int results;
   bool ends;
-  enum vm_result r = hook_run(pv, co, f, true);
-  if (r == VM_OK) ends = take(pv, co, f, out);
+  enum vm_result r = hook_run(pv, co, f, true, &results);
+  if (r == VM_OK) ends = take(pv, co, results, f, out);
   else ends = failed(pv, f, r, error_text(co), out);
-  vm_coroutine_drop(pv->vm, co);
+  if (r == VM_OK) vm_coroutine_back(pv->vm, co);
+  else vm_coroutine_drop(pv->vm, co);
   if (r == VM_MEMORY) collect(pv);
   if (out->kind == DECIDE_REPLACE) f->replaced = true, f->text = out->text;
   return ends;
