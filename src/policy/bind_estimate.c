@@ -11,6 +11,7 @@ static const struct policy_edit *newest(const struct policy_edit *list, struct s
 
 /* The caller's output limit, or what policies made of it; -1: none. */
 static int64_t asked_limit(const struct policy_req *r, const struct policy_edit *more) {
+  if (!more && !r->edits) return r->facts.max_tokens;
   const char *name = r->operation ? request_member(r->operation, r->members, r->member_count, SPAN("max_tokens")) : NULL;
   const struct policy_edit *e = newest(more, SPAN("max_tokens"), name);
   int64_t n;

@@ -135,7 +135,7 @@ size_t check_targets(lua_State *L, int at, struct policy_vm *pv, struct policy_r
   for (size_t i = 0; i < n; i++) {
     if (lua_rawgeti(L, at, (lua_Integer)i + 1) != LUA_TSTRING)
       luaL_error(L, "target %d is a %s; targets are names \"provider/model\"", (int)i + 1, luaL_typename(L, -1));
-    out[i] = check_span(L, -1);                        /* the list keeps them alive */
+    out[i].p = lua_tolstring(L, -1, &out[i].n);        /* the list keeps them alive */
     lua_pop(L, 1);
   }
   if (!req->operation) return n;
