@@ -1,5 +1,5 @@
 -- cheapest: of the targets that would be tried, those that are not being kept off, the cheapest for this request first, all taken to
--- answer at the same length. The others stay behind them, in their order, so that something is tried in any case.
+-- answer at the same length, at their usual prices. The others stay behind them, in their order, so that something is tried in any case.
 --
 --   use "cheapest"
 --   use "cheapest" { models = { "smart" } }             -- only where one of these was asked for
@@ -18,8 +18,8 @@ function policy.on_request(req)
   local ranked, behind, length = {}, {}, math.huge
   for place, target in ipairs(req.targets) do
     local estimate = req:estimate_of(target)
-    if estimate and estimate.cost and not estimate.avoided then
-      ranked[#ranked + 1] = { target = target, output = estimate.output, cost = estimate.cost, place = place }
+    if estimate and estimate.likely and not estimate.avoided then
+      ranked[#ranked + 1] = { target = target, output = estimate.output, cost = estimate.likely, place = place }
       length = math.min(length, estimate.output)
     else
       behind[#behind + 1] = target
@@ -27,7 +27,7 @@ function policy.on_request(req)
   end
   if #ranked == 0 or #ranked + #behind < 2 then return end
   for _, one in ipairs(ranked) do
-    if one.output > length then one.cost = req:estimate_of(one.target, length).cost end
+    if one.output > length then one.cost = req:estimate_of(one.target, length).likely end
   end
   table.sort(ranked, function(a, b)
     if a.cost == b.cost then return a.place < b.place end

@@ -21,7 +21,8 @@ end
 function test.the_cheapest_for_this_request(t)
   begin(t)
   t.equal(ask(t).target, "two/b")
-  t.equal(ask(t, { max_tokens = 1 }).target, "three/c", "much in, little out")
+  local long = { { role = "user", content = ("word "):rep(300) } }
+  t.equal(ask(t, { max_tokens = 1, messages = long }).target, "three/c", "much in, little out")
 end
 
 function test.a_longer_limit_is_no_dearer(t)
@@ -33,6 +34,16 @@ function test.a_longer_limit_is_no_dearer(t)
   t.config('model "any" { "one/a", "two/b" }')
   t.equal(ask(t).target, "two/b")
   t.equal(ask(t, { stream = true }).target, "two/b")
+end
+
+function test.a_tier_that_nobody_asked_for_is_no_dearer(t)
+  t.use("cheapest")
+  t.model("one/a", { price = { input = usd(3), output = usd(15) }, max_output = 1000 })
+  t.model("two/b", { price = { input = usd(2), output = usd(10), priority = { input = usd(4), output = usd(20) } }, max_output = 1000 })
+  t.upstream("one/a", { text = "a" })
+  t.upstream("two/b", { text = "b" })
+  t.config('model "any" { "one/a", "two/b" }')
+  t.equal(ask(t).target, "two/b")
 end
 
 function test.the_next_cheapest_is_next(t)

@@ -56,12 +56,18 @@ static void push_count(lua_State *L, const char *name, int64_t n) {
 }
 
 /* How many tokens of input there are likely to be, beside how many there can be at most. */
-static void push_counted(lua_State *L, const struct policy_req *r, const struct candidate *c) {
+static int64_t counted(const struct policy_req *r, const struct candidate *c) {
   struct request_measure m;
   struct token_count n;
   request_measure(r->seen ? r->seen : r->members, r->seen ? r->seen_count : r->member_count, &m);
   models_count(c->name, &m, &n);
-  push_count(L, "counted", n.tokens);
+  return n.tokens;
+}
+
+static void push_money(lua_State *L, const char *name, picodollars v) {
+  if (v == PRICE_UNKNOWN) return;
+  amount_push(L, v);
+  lua_setfield(L, -2, name);
 }
 
 /* Policies see what the caller asked for, not what is reserved of it at first. output: as if it answered at that length; -1: at its own. */
@@ -75,16 +81,17 @@ static void push_estimate(lua_State *L, struct policy_req *r, const struct polic
     e.output = output;
     e.cost = estimate_cost(&e, &m.price);
   }
-  lua_createtable(L, 0, 7);
+  lua_createtable(L, 0, 8);
   push_count(L, "input", e.input);
   push_count(L, "output", e.output);
   vm_spend(L, r->body.n / 8);
-  push_counted(L, r, c);
+  struct usage likely = USAGE_NONE;                      /* nothing cached, at the standard tier */
+  likely.input = counted(r, c);
+  likely.output = e.output;
+  push_count(L, "counted", likely.input);
   if (m.window) push_count(L, "window", m.window);
-  if (e.cost != PRICE_UNKNOWN) {
-    amount_push(L, e.cost);
-    lua_setfield(L, -2, "cost");
-  }
+  push_money(L, "cost", e.cost);
+  push_money(L, "likely", price_of(&m.price, &likely, (int64_t)policy_now(pv)));
   lua_pushboolean(L, e.cost == PRICE_UNKNOWN);
   lua_setfield(L, -2, "unpriced");
   lua_pushboolean(L, avoided(pv, c));
