@@ -32,24 +32,25 @@ static void chain_set(struct exchange *x, const struct candidate *list, size_t c
   x->route.count = count;
 }
 
-/* A chain with max_price_factor: later targets that may cost more than so many times what the first does are left out, and those
-   of which it is not known. All are taken to answer at the same length. */
+/* A chain with max_price_factor: later targets that cost more than so many times what the first does are left out, and those of which
+   it is not known. All are taken to read and write as much, at their usual prices. */
 static void drop_dear(struct exchange *x) {
   struct chain *chain = &x->route;
-  const struct model_facts *m;
-  struct estimate first, e;
+  struct usage u = USAGE_NONE;
+  struct estimate first;
   size_t kept = 1;
+  int64_t now = worker_wall_ms(x->worker) / 1000;
   if (!chain->alias || chain->alias->max_price_factor <= 0 || !x->req.operation || chain->count < 2) return;
-  m = chain_facts(x, chain->candidates[0].provider, chain->candidates[0].model);
+  const struct model_facts *m = chain_facts(x, chain->candidates[0].provider, chain->candidates[0].model);
   policy_estimate(&x->req, x->req.operation, NULL, chain->candidates[0].provider, m, &first);
-  if (first.cost == PRICE_UNKNOWN) return;
+  u.input = first.input;
+  u.output = first.output;
+  picodollars least = price_of(&m->price, &u, now);
+  if (least == PRICE_UNKNOWN) return;
   for (size_t i = 1; i < chain->count; i++) {
     const struct candidate *c = &chain->candidates[i];
-    m = chain_facts(x, c->provider, c->model);
-    policy_estimate(&x->req, x->req.operation, NULL, c->provider, m, &e);
-    e.output = first.output;
-    picodollars cost = estimate_cost(&e, &m->price);
-    if (cost != PRICE_UNKNOWN && (double)cost <= (double)first.cost * chain->alias->max_price_factor) chain->candidates[kept++] = *c;
+    picodollars cost = price_of(&chain_facts(x, c->provider, c->model)->price, &u, now);
+    if (cost != PRICE_UNKNOWN && (double)cost <= (double)least * chain->alias->max_price_factor) chain->candidates[kept++] = *c;
     else log_info("%s: %.*s left out: %s", x->id, SPAN_FMT(c->name), cost == PRICE_UNKNOWN ? "its price is not known" : "it is dearer than max_price_factor allows");
   }
   chain->count = kept;

@@ -374,3 +374,6 @@ def test_max_price_factor(h):
     assert w.chat("strict").status >= 500
     assert w.chat("fits").header("x-weir-target") == "b/mid"
     assert w.chat("unknown").header("x-weir-target") == "b/high"
+    tier = "models = { x = { price = { input = usd(1), output = usd(4), priority = { input = usd(9), output = usd(36) } } } }"
+    w = h.weir(chat_provider("a", fail.url, models) + chat_provider("b", good.url, tier) + 'model "m" { "a/low", "b/x", max_price_factor = 1 }\n')
+    assert w.chat("m").header("x-weir-target") == "b/x"  # a tier that nobody asked for
