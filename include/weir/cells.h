@@ -125,6 +125,8 @@ struct cell_state {
   int64_t granted;
   int64_t start_ms, end_ms;           /* of the window; 0: none. Of a rolling one: the end of its oldest used part's stay */
 };
+/* When the window that now_ms lies in ends; 0: it has no place on a clock. Not for each request: a zone's calendar takes a while. */
+int64_t cells_window_end(const struct cell_window *w, int64_t now_ms);
 /* A cell that was never used reads as zeros. OK or BUSY. */
 enum cells_result cells_read(struct cells *c, const struct cell_id *id, int64_t now_ms, struct cell_state *out);
 

@@ -67,7 +67,12 @@ struct policy_cap {
   double soft[CAP_MARKS];
   unsigned soft_count;
 };
-struct policy_charge { struct policy_charge *next; const struct policy_cap *cap; struct span scope; };
+struct policy_charge {
+  struct policy_charge *next;
+  const struct policy_cap *cap;
+  struct span scope;
+  int64_t end_ms;                                        /* of the cell's window, as it stood when it was attached; 0: it was never used */
+};
 /* "the budget 'team-day' of 'search' is 20 USD a day, of which …" */
 void policy_cap_say(const struct policy_cap *cap, struct span scope, const struct cells_refusal *r, struct buf *out);
 

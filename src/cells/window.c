@@ -59,3 +59,9 @@ void window_bounds(const struct cell_window *w, int64_t now_ms, int64_t *start_m
   *start_ms = start * 1000;
   *end_ms = end * 1000;
 }
+
+int64_t cells_window_end(const struct cell_window *w, int64_t now_ms) {
+  int64_t start, end;
+  window_bounds(w, now_ms, &start, &end);
+  return end;
+}

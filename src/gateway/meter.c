@@ -149,7 +149,9 @@ static void note_limits(struct exchange *x, struct reservation *m, const int64_t
     struct told_limit *t = &m->limits[kind];
     if ((kind != CELL_REQUESTS && kind != CELL_TOKENS) || (t->is && t->left <= left[i])) continue;
     const struct cell_window *w = &m->scopes[i].id.window;
-    int64_t now = worker_wall_ms(x->worker), frees = w->seconds ? now + w->seconds * 1000ll : now + 86400000;
+    int64_t now = worker_wall_ms(x->worker), frees = w->seconds ? now + w->seconds * 1000ll : m->charged[i].charge->end_ms;
+    if (frees <= now) frees = cells_window_end(w, now);  /* its first use, or it has turned since */
+    if (frees <= now) frees = now + 86400000;
     *t = (struct told_limit){ m->scopes[i].cap, left[i] > 0 ? left[i] : 0, frees, true };
   }
 }

@@ -246,16 +246,17 @@ static bool spent(const struct policy_cap *cap, const struct cell_state *s) {
 }
 
 /* One cell is charged once, whoever attached it. */
-static void attach(lua_State *L, struct policy_req *r, struct policy_attempt *a, const struct policy_cap *cap, struct span scope, const char *call) {
+static struct policy_charge *attach(lua_State *L, struct policy_req *r, struct policy_attempt *a, const struct policy_cap *cap, struct span scope,
+                                    const char *call) {
   struct policy_charge **lists[2] = { &r->charges, a ? &a->charges : NULL };
   unsigned n = 0;
   for (int i = 0; i < 2 && lists[i]; i++)
-    for (const struct policy_charge *c = *lists[i]; c; c = c->next, n++)
-      if (c->cap == cap && span_eq(c->scope, scope)) return;
+    for (struct policy_charge *c = *lists[i]; c; c = c->next, n++)
+      if (c->cap == cap && span_eq(c->scope, scope)) return c;
   if (n >= CELLS_MOST_SCOPES) luaL_error(L, "%s: more than %d budgets and limits in one exchange", call, CELLS_MOST_SCOPES);
   struct policy_charge *c = arena_alloc(a ? a->arena : r->arena, sizeof *c), **list = lists[a != NULL];
-  *c = (struct policy_charge){ *list, cap, scope };
-  *list = c;
+  *c = (struct policy_charge){ *list, cap, scope, 0 };
+  return *list = c;
 }
 
 /* Gives nil and the highest soft mark that is passed, or the refusal. What lets it pass is not put on the tape: what is not there has
@@ -272,8 +273,9 @@ static int take(lua_State *L, const char *call) {
   for (unsigned i = 0; i < caps->count; i++) {
     const struct policy_cap *cap = &caps->of[i];
     struct cell_state s;
-    attach(L, r, a, cap, scope, call);
+    struct policy_charge *charge = attach(L, r, a, cap, scope, call);
     if (!look(pv, cap, scope, &s) && cap->cap > 0) continue;
+    charge->end_ms = s.end_ms;
     double m = mark_of(cap, &s);
     if (m > 0 || spent(cap, &s)) keep(pv, cap, scope, &s);
     if (spent(cap, &s)) {

@@ -31,6 +31,15 @@ def test_requests_a_minute(h):
     assert w.record(error["weir"]["id"])["end"] == "limited"
 
 
+def test_a_day_is_whole_again_at_its_end(h):
+    """What callers are told of a limit for each day: until its midnight, not a day from now."""
+    w = limited(h, 'per = "all", requests_per_day = 2')
+    for _ in range(3):
+        left = 86400 - time.time() % 86400
+        reset = int(w.chat("a/x").header("x-ratelimit-reset-requests").rstrip("s"))
+        assert abs(reset - left) < 30 or left < 30 or left > 86370, (reset, left)
+
+
 def test_counts_survive_reload_and_restart(h):
     w = limited(h, 'per = "all", requests_per_day = 2')
     assert w.chat("a/x").status == 200
