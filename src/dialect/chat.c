@@ -215,7 +215,9 @@ static void members_none(struct chat_members *m) {
   m->groq.type = m->object.type = m->data.type = m->tier.type = JSON_NONE;
 }
 
-static void member_sort(struct chat_members *m, const struct json_member *member) {
+static void member_sort_escaped(struct chat_members *m, const struct json_member *member);
+
+PULL_INLINE void member_sort(struct chat_members *m, const struct json_member *member) {
   switch (member->key.text.n) {
   case sizeof "\"data\"" - 1:
     if (key_is(member->key, SPAN("data"))) m->data = member->value;
@@ -236,7 +238,10 @@ static void member_sort(struct chat_members *m, const struct json_member *member
     if (key_is(member->key, SPAN("service_tier"))) m->tier = member->value;
     break;
   }
-  if (!key_escaped(member->key)) return;
+  if (key_escaped(member->key)) member_sort_escaped(m, member);
+}
+
+static void member_sort_escaped(struct chat_members *m, const struct json_member *member) {
   char room[64];
   struct json_member plain = { key_plain(member->key, room), member->value };
   if (!key_escaped(plain.key)) member_sort(m, &plain);

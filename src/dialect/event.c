@@ -55,20 +55,22 @@ static struct json inner_read(const struct dialect_impl *d, struct reading *r, s
 /* The data's members, and what its dialect reads of them on the way. False: it is no object, or a key stands twice in it. */
 static bool members_read(struct reading *r, struct json_member members[EVENT_MEMBERS], struct pieces *p) {
   const struct dialect_impl *d = dialect_impl(r->operation->dialect);
+  struct span inner = d->inner;
   struct json_pull pull;
   struct pull_names names;
+  size_t count = 0;
   names.seen = names.hashed = 0;
   pull_begin(&pull, r->data);
   if (!pull_is(&pull, '{')) return false;
-  for (bool on = pull_enter(&pull); on; on = pull_more(&pull, '}')) {
-    if (r->count == EVENT_MEMBERS) return false;
-    struct json_member *m = &members[r->count];
+  for (bool on = pull_enter(&pull); on; on = pull_more(&pull, '}'), count++) {
+    if (count == EVENT_MEMBERS) return false;
+    struct json_member *m = &members[count];
     m->key = pull_key(&pull);
-    if (pull_broken(&pull) || !pull_name(&names, members, r->count, pull.plain)) return false;
-    if (d->inside && key_is(m->key, d->inner) && pull_is(&pull, d->opens)) m->value = inner_read(d, r, &pull, p);
+    if (pull_broken(&pull) || !pull_name(&names, members, count, pull.plain)) return false;
+    if (inner.n && pull_is(&pull, d->opens) && key_is(m->key, inner)) m->value = inner_read(d, r, &pull, p);
     else m->value = pull_value(&pull);
-    r->count++;
   }
+  r->count = count;
   return pull_ended(&pull);
 }
 

@@ -100,7 +100,7 @@ static enum kind kind_of(struct span type) {
 /* The top level members of an event that mean something. */
 struct event_members { struct json type, index, delta, block, message, usage; };
 
-static void member_sort(struct event_members *m, struct json key, struct json value) {
+PULL_INLINE void member_sort(struct event_members *m, struct json key, struct json value) {
   char room[64];
 again:
   if (key_is(key, SPAN("type"))) m->type = value;
@@ -140,12 +140,12 @@ static void block_read(struct pieces *p, int index, struct json block) {
   }
 }
 
-static void delta_read(struct pieces *p, int index, struct json delta) {
-  struct json_iter i = json_iter(delta);
-  struct json key, item;
+/* The object that comes next. */
+static void delta_pull(struct pieces *p, int index, struct json_pull *pull) {
+  struct json_pull own = *pull;
   char room[64];
-  if (delta.type != JSON_OBJECT) return;
-  while (json_next(&i, &key, &item)) {
+  for (bool on = pull_enter(&own); on; on = pull_more(&own, '}')) {
+    struct json key = pull_key(&own), item = pull_value(&own);
   again:
     if (key_is(key, SPAN("type"))) continue;
     if (key_is(key, SPAN("text"))) piece_text(p, DELTA_TEXT, 0, item);
@@ -156,6 +156,25 @@ static void delta_read(struct pieces *p, int index, struct json delta) {
       if (!key_escaped(key)) goto again;
     }
   }
+  *pull = own;
+}
+
+static void delta_read(struct pieces *p, int index, struct json delta) {
+  struct json_pull pull;
+  if (delta.type != JSON_OBJECT) return;
+  pull_begin(&pull, delta.text);
+  delta_pull(p, index, &pull);
+}
+
+/* Before the event has told its kind, and perhaps its index. */
+static void messages_inside(struct reading *r, struct json_pull *delta, struct pieces *p) {
+  (void)r;
+  delta_pull(p, 0, delta);
+}
+
+static void delta_take(struct reading *r, struct pieces *p, int index, struct json delta) {
+  if (!r->inside) delta_read(p, index, delta);
+  for (size_t i = 0; p->out && i < p->count && i < DELTA_MOST; i++) p->out[i].tool_index = index;
 }
 
 /* ---- the tracker: which blocks are open */
@@ -231,12 +250,14 @@ static void messages_event(struct reading *r, struct pieces *p) {
   struct event_members m = { 0 };
   for (size_t i = 0; i < r->count; i++) member_sort(&m, r->members[i].key, r->members[i].value);
   enum kind kind = members_kind(&m, r->name);
-  if (!in_order(r->state, kind, &m)) {
+  bool good = in_order(r->state, kind, &m);
+  if (kind != KIND_DELTA || !good) pieces_forget(p);     /* only there content stands in a delta */
+  if (!good) {
     event_protocol(r->out, SPAN("an event came out of order"));
     return;
   }
   switch (kind) {
-  case KIND_DELTA: delta_read(p, block_index(&m), m.delta); break;
+  case KIND_DELTA: delta_take(r, p, block_index(&m), m.delta); break;
   case KIND_BLOCK: block_read(p, block_index(&m), m.block); break;
   case KIND_START:
     r->out->model = string_raw(json_in(m.message, SPAN("model")));
@@ -300,6 +321,7 @@ static void messages_answer(const struct operation_info *o, struct json document
 }
 
 const struct dialect_impl dialect_messages = {
+  .inner = { "delta", 5 }, .opens = '{', .inside = messages_inside,
   .event = messages_event, .pieces = messages_pieces, .usage = messages_usage, .answer = messages_answer,
   .silence = messages_silence, .overflow = overflow,
 };

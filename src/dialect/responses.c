@@ -52,7 +52,7 @@ static enum kind kind_of(struct span type) {
 /* The top level members of an event that mean something. */
 struct event_members { struct json type, sequence, delta, output_index, item, response; };
 
-static void member_sort(struct event_members *m, struct json key, struct json value) {
+PULL_INLINE void member_sort(struct event_members *m, struct json key, struct json value) {
   char room[64];
 again:
   if (key_is(key, SPAN("type"))) m->type = value;
