@@ -43,7 +43,8 @@ void answer_read(const struct operation_info *o, struct span body, struct answer
   out->model = string_raw(parts.model);
   if (parts.usage.type == JSON_OBJECT) {
     out->has_usage = true;
-    d->usage(parts.usage, &out->usage);
+    if (parts.counted) out->usage = parts.counts;
+    else d->usage(parts.usage, &out->usage);
     usage_tier(parts.tier, &out->usage);
     if (parts.searches) out->usage.searches = parts.searches;
     if (parts.tool_calls) out->usage.tool_calls = parts.tool_calls;

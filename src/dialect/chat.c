@@ -201,11 +201,10 @@ static void choices_read(struct pieces *p, struct event_state *s, const struct o
   choices_pull(p, s, o, &pull);
 }
 
-static void chat_usage(struct json usage, struct usage *out) {
-  static const struct usage_names names = { SPAN("prompt_tokens"), SPAN("prompt_tokens_details"),
-                                            SPAN("completion_tokens"), SPAN("completion_tokens_details") };
-  usage_read_openai(usage, &names, out);
-}
+static const struct usage_names usage_names = { SPAN("prompt_tokens"), SPAN("prompt_tokens_details"),
+                                                SPAN("completion_tokens"), SPAN("completion_tokens_details") };
+
+static void chat_usage(struct json usage, struct usage *out) { usage_read_openai(usage, &usage_names, out); }
 
 /* The top level members of a chunk or an answer that mean something. */
 struct chat_members { struct json choices, usage, error, model, groq, object, data, tier; };
@@ -348,31 +347,46 @@ static void chat_answer(const struct operation_info *o, struct json document, st
   parts_of(o, &m, document, parts, p);
 }
 
+/* Reads the value of that key on the way, when it is one to be read so: *value is where it stands. */
+static bool whole_member(const struct operation_info *o, struct json key, struct json_pull *pull, struct answer_parts *parts,
+                         struct pieces *p, struct json *value) {
+  struct json_pull own = *pull;
+  if (key_is(key, SPAN("choices")) && pull_is(pull, '[') && o->operation != OP_EMBEDDINGS) {
+    pieces_forget(p);
+    choices_pull(p, NULL, o, &own);
+  } else if (key_is(key, SPAN("usage")) && pull_is(pull, '{')) {
+    usage_pull_openai(&own, &usage_names, &parts->counts);
+  } else {
+    return false;
+  }
+  enum json_type type = scan_type(*pull->at);
+  if (pull_broken(&own)) pull_fail(pull), *value = json_absent;
+  else *value = pull_taken(pull, type, own.at);
+  return true;
+}
+
 /* Of a member that stands twice the last one counts. */
 static bool chat_whole(const struct operation_info *o, struct span body, struct answer_parts *parts, struct pieces *p) {
   struct json_pull pull;
   struct chat_members m;
-  bool embeddings = o->operation == OP_EMBEDDINGS;
   members_none(&m);
   pull_begin(&pull, body);
-  struct json document = { JSON_OBJECT, { pull.at, 0 } }, read = json_absent;
+  struct json document = { JSON_OBJECT, { pull.at, 0 } };
+  const char *choices = NULL, *usage = NULL;             /* those that were read */
   if (!pull_is(&pull, '{')) return false;
   for (bool on = pull_enter(&pull); on; on = pull_more(&pull, '}')) {
-    struct json key = pull_key(&pull);
-    const char *from = pull.at;
-    if (embeddings || !key_is(key, SPAN("choices")) || !pull_is(&pull, '[')) {
-      struct json_member member = { key, pull_value(&pull) };
-      member_sort(&m, &member);
-      continue;
-    }
-    pieces_forget(p);
-    choices_pull(p, NULL, o, &pull);
-    m.choices = read = (struct json){ JSON_ARRAY, span_of(from, (size_t)(pull.at - from)) };
+    struct json_member member = { pull_key(&pull), json_absent };
+    bool read = whole_member(o, member.key, &pull, parts, p, &member.value);
+    if (!read) member.value = pull_value(&pull);
+    else if (member.value.type == JSON_ARRAY) choices = member.value.text.p;
+    else usage = member.value.text.p;
+    member_sort(&m, &member);
   }
   document.text.n = (size_t)(pull.at - document.text.p);
   if (!pull_ended(&pull)) return false;
+  parts->counted = m.usage.type == JSON_OBJECT && m.usage.text.p == usage;
   if (m.usage.type != JSON_OBJECT) m.usage = json_in(m.groq, SPAN("usage"));
-  if (!embeddings && m.choices.type != JSON_NONE && m.choices.text.p != read.text.p) {
+  if (o->operation != OP_EMBEDDINGS && m.choices.type != JSON_NONE && m.choices.text.p != choices) {
     pieces_forget(p);
     choices_read(p, NULL, o, m.choices);
   }

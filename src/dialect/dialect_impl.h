@@ -109,6 +109,8 @@ struct answer_parts {
   bool pending;                       /* it names work that goes on elsewhere (background, deferred) */
   struct json error;                  /* the error in a 2xx, or NONE */
   struct json usage, model;
+  struct usage counts;                /* what usage says, when it was read on the way: `counted` */
+  bool counted;
   struct json tier;                   /* service_tier beside the usage */
   int64_t searches, tool_calls;       /* told by the items of the answer and not by its usage; 0 none */
 };
@@ -144,6 +146,7 @@ bool seal_open(struct arena *a, struct span text, struct span provider, struct s
 /* Input, cached and output counts of both OpenAI shapes, which differ in names alone. */
 struct usage_names { struct span input, input_details, output, output_details; };
 void usage_read_openai(struct json usage, const struct usage_names *names, struct usage *out);
+void usage_pull_openai(struct json_pull *pull, const struct usage_names *names, struct usage *out);      /* the object that comes next */
 void usage_tier(struct json tier, struct usage *out);    /* "priority", "flex", …; anything else changes nothing */
 
 /* ---- failures */

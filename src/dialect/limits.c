@@ -92,6 +92,7 @@ bool limits_read(const struct http_head *h, double now, struct limits_told *out)
   struct pair of[KINDS] = { { -1, -1 }, { -1, -1 }, { -1, -1 }, { -1, -1 } };
   for (size_t i = 0; i < h->count; i++) {
     struct span name = h->headers[i].name, what, kind;
+    if (h->names[i] != HTTP_OTHER) continue;
     if (span_istarts(name, openai)) {
       kind = span_cut(span_from(name, openai.n), '-', &what);
       if (!kind.n) kind = kinds[REQUESTS];

@@ -129,7 +129,7 @@ static int64_t cost_of(struct json cost, int64_t ticks, struct json own_key, str
   return sum;
 }
 
-void usage_read_openai(struct json usage, const struct usage_names *names, struct usage *out) {
+void usage_pull_openai(struct json_pull *pull, const struct usage_names *names, struct usage *out) {
   enum { INPUT, OUTPUT, TOTAL, HIT, FLAT_CACHED, MISTRAL_CACHED, FLAT_REASONING, SEARCHES, TICKS, COUNTS };
   enum { IN_DETAILS, IN_DETAILS_TOO, OUT_DETAILS, COST, OWN_KEY, COST_DETAILS, OTHERS };
   const struct span top[COUNTS + OTHERS] = { names->input, names->output, SPAN("total_tokens"), SPAN("prompt_cache_hit_tokens"),
@@ -142,11 +142,10 @@ void usage_read_openai(struct json usage, const struct usage_names *names, struc
   static const struct span output_details[] = { SPAN("reasoning_tokens"), SPAN("audio_tokens"), SPAN("image_tokens") };
   int64_t t[COUNTS], d[5] = { -1, -1, -1, -1, -1 }, o[3] = { -1, -1, -1 };
   struct json others[OTHERS] = { 0 };
-  struct json_pull p;
-  pull_begin(&p, usage.text);
+  struct json_pull p = *pull;
   for (size_t i = 0; i < COUNTS; i++) t[i] = -1;
   *out = USAGE_NONE;
-  for (bool on = pull_is(&p, '{') && pull_enter(&p); on; on = pull_more(&p, '}')) {
+  for (bool on = pull_enter(&p); on; on = pull_more(&p, '}')) {
     struct json key = pull_key(&p), item = pull_value(&p);
     size_t i = name_of(key, top, COUNTS + OTHERS);
     if (i < COUNTS) count_take(&t[i], item);
@@ -162,6 +161,14 @@ void usage_read_openai(struct json usage, const struct usage_names *names, struc
   out->searches = t[SEARCHES];
   out->cost = cost_of(others[COST], t[TICKS], others[OWN_KEY], others[COST_DETAILS]);
   normalize(t[INPUT], t[OUTPUT], t[TOTAL], out);
+  *pull = p;
+}
+
+void usage_read_openai(struct json usage, const struct usage_names *names, struct usage *out) {
+  struct json_pull p;
+  pull_begin(&p, usage.text);
+  if (pull_is(&p, '{')) usage_pull_openai(&p, names, out);
+  else *out = USAGE_NONE;
 }
 
 void usage_read(enum dialect d, struct json usage, struct usage *out) {

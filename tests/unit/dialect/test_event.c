@@ -359,6 +359,36 @@ static void nothing_of_what_is_none(void **unused) {
   }
 }
 
+/* What stands in a delta is content in one kind of event alone, wherever its kind and index stand. */
+static void a_delta_before_its_kind(void **unused) {
+  static const struct { const char *data; bool open; unsigned deltas; enum event_class class; } cases[] = {
+    { "{\"delta\":{\"type\":\"text_delta\",\"text\":\"hi\"},\"index\":0,\"type\":\"content_block_delta\"}", true, 1, EVENT_REAL },
+    { "{\"delta\":{\"text\":\"hi\"},\"index\":1,\"type\":\"content_block_delta\"}", true, 0, EVENT_ERROR },
+    { "{\"delta\":{\"text\":\"hi\",\"stop_reason\":\"end_turn\"},\"type\":\"message_delta\"}", true, 1, EVENT_FINISH },
+    { "{\"delta\":{\"text\":\"hi\"},\"type\":\"ping\"}", true, 0, EVENT_LIFECYCLE },
+    { "{\"delta\":{\"text\":\"hi\"},\"type\":\"content_block_delta\",\"index\":0]", true, 0, EVENT_ERROR },
+  };
+  (void)unused;
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    struct event_state state = { .started = true, .begun = { 1 }, .block_count = 1 };
+    struct arena a = { 0 };
+    struct delta deltas[DELTA_MOST];
+    struct event_facts f;
+    struct sse_event e = { .data = span_cstr(cases[i].data), .data_lines = 1 };
+    size_t n = event_read_deltas(operation_info(OP_MESSAGES), &state, &e, &a, &f, deltas);
+    if (n != cases[i].deltas || f.class != cases[i].class || f.real != (f.class == EVENT_REAL)) fail_msg("%s: %zu deltas, class %d", cases[i].data, n, f.class);
+    arena_end(&a);
+  }
+  struct event_state state = { .started = true, .begun = { 3 }, .blocks = { 0, 1 }, .block_count = 2 };
+  struct sse_event e = { .data = SPAN("{\"delta\":{\"partial_json\":\"{}\"},\"index\":1,\"type\":\"content_block_delta\"}"), .data_lines = 1 };
+  struct delta deltas[DELTA_MOST];
+  struct event_facts f;
+  struct arena a = { 0 };
+  assert_int_equal(event_read_deltas(operation_info(OP_MESSAGES), &state, &e, &a, &f, deltas), 1);
+  assert_int_equal(deltas[0].tool_index, 1);
+  arena_end(&a);
+}
+
 /* A member that stands twice in an answer is the last one, as clients have it. */
 static void an_answer_with_members_twice(void **unused) {
   struct answer_facts f;
@@ -370,13 +400,21 @@ static void an_answer_with_members_twice(void **unused) {
   answer_read(operation_info(OP_CHAT), SPAN("{\"choices\":[],\"choices\":[{\"message\":{\"content\":\"x\"},\"finish_reason\":\"stop\"}]}"), &f);
   assert_int_equal(f.fault, FAULT_NONE);
   assert_true(span_eq(f.finish, SPAN("stop")));
+  answer_read(operation_info(OP_CHAT), SPAN("{\"usage\":{\"prompt_tokens\":1},\"choices\":[],\"\\u0075sage\":{\"prompt_tokens\":2}}"), &f);
+  assert_int_equal(f.usage.input, 2);
+  answer_read(operation_info(OP_CHAT), SPAN("{\"usage\":{\"prompt_tokens\":1},\"choices\":[],\"usage\":{\"prompt_tokens\":3}}"), &f);
+  assert_int_equal(f.usage.input, 3);
+  answer_read(operation_info(OP_CHAT), SPAN("{\"usage\":{\"prompt_tokens\":1},\"choices\":[],\"usage\":null,\"x_groq\":{\"usage\":{\"prompt_tokens\":4}}}"), &f);
+  assert_int_equal(f.usage.input, 4);
+  answer_read(operation_info(OP_EMBEDDINGS), SPAN("{\"data\":[{\"embedding\":[0.5]}],\"usage\":{\"prompt_tokens\":5}}"), &f);
+  assert_true(f.fault == FAULT_NONE && f.usage.input == 5);
   answer_read(operation_info(OP_CHAT), SPAN("{\"choices\":[{\"message\":{\"content\":\"x\"}}]} ]"), &f);
   assert_int_equal(f.fault, FAULT_INVALID);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(single_events), cmocka_unit_test(nothing_of_what_is_none), cmocka_unit_test(an_answer_with_members_twice), cmocka_unit_test(comments), cmocka_unit_test(data_in_lines), cmocka_unit_test(finish_alone_is_no_end),
+    cmocka_unit_test(single_events), cmocka_unit_test(nothing_of_what_is_none), cmocka_unit_test(a_delta_before_its_kind), cmocka_unit_test(an_answer_with_members_twice), cmocka_unit_test(comments), cmocka_unit_test(data_in_lines), cmocka_unit_test(finish_alone_is_no_end),
     cmocka_unit_test(content_after_the_end), cmocka_unit_test(messages_out_of_order), cmocka_unit_test(responses_out_of_order),
     cmocka_unit_test(messages_begun_twice), cmocka_unit_test(messages_blocks),
     cmocka_unit_test(too_many_pieces), cmocka_unit_test(sequence_numbers), cmocka_unit_test(deltas_in_order),
