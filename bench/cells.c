@@ -24,7 +24,7 @@ static void scopes_make(struct cells_scope s[MOST], const char *value) {
     { "all-day", CELL_MONEY, { WINDOW_DAY, 0, NULL } },       { "at-once", CELL_CONCURRENT, { WINDOW_TOTAL, 0, NULL } },
   };
   for (int i = 0; i < MOST; i++)
-    s[i] = (struct cells_scope){ { span_cstr(list[i].name), span_cstr(value), list[i].kind, list[i].window }, INT64_MAX / 2, false };
+    s[i] = (struct cells_scope){ { span_cstr(list[i].name), span_cstr(value), list[i].kind, list[i].window, NULL }, INT64_MAX / 2, false };
 }
 
 static void *run(void *arg) {

@@ -47,6 +47,7 @@ bool json_read_object(struct span document, struct json_member *members, size_t 
 bool json_read_object_keys(struct span document, struct json_member *members, size_t most, size_t *count, struct json_error *err, uint64_t *keys);
 /* Length and last character: so the usual names of a chat body do not meet the rare ones of bound state. */
 static inline uint64_t json_key_bit(struct span name) { return name.n ? 1ull << ((name.n + 2u * (unsigned char)name.p[name.n - 1]) & 63) : 1; }
+#define JSON_KEY_BIT(literal) (1ull << ((sizeof(literal) - 1 + 2u * (unsigned char)(literal)[sizeof(literal) - 2]) & 63))   /* a constant */
 /* The member of that name (key compared unescaped, exact case), or a value of type JSON_NONE. */
 struct json json_member_of(const struct json_member *members, size_t count, struct span name);
 

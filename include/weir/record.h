@@ -34,6 +34,7 @@ void record_conf(struct record *r, unsigned generation, struct span hash);
 /* Each column once, in any order. A number below 0, and a text that is empty, are left out. */
 void record_number(struct record *r, enum ledger_column c, int64_t v);
 void record_text(struct record *r, enum ledger_column c, struct span s);
+void record_word(struct record *r, enum ledger_column c, struct span s);   /* a text of which it is known that JSON takes it as it is */
 void record_prompt(struct record *r, uint64_t hash);     /* L_PROMPT, of a prompt that has no name */
 void record_reads(struct record *r, struct span json);   /* L_READS: valid JSON, in which what looks like a secret is hidden */
 /* L_NOTES, L_TAGS, L_KEY_TAGS: pairs of texts. */

@@ -12,18 +12,21 @@ enum {
 };
 
 /* Keys that bring in what the body does not hold. */
-static const struct span brings[] = {
-  SPAN("image_url"), SPAN("file_id"),          SPAN("file_url"), SPAN("video_url"), SPAN("image"), SPAN("cachePoint"), SPAN("file_data"),
-  SPAN("audio"),     SPAN("vector_store_ids"), SPAN("url"),      SPAN("inlineData"), SPAN("inline_data"), SPAN("fileData"),
-};
+#define BRINGS(KEY) KEY("image_url") KEY("file_id") KEY("file_url") KEY("video_url") KEY("image") KEY("cachePoint") KEY("file_data") KEY("audio") \
+  KEY("vector_store_ids") KEY("url") KEY("inlineData") KEY("inline_data") KEY("fileData") KEY("source")
+#define KEY_NAME(name) SPAN(name),
+#define KEY_BIT(name) JSON_KEY_BIT(name) |
+static const struct span brings[] = { BRINGS(KEY_NAME) };
+static const uint64_t brings_keys = BRINGS(KEY_BIT) 0;
 
 /* A value that reads so makes the bound wider, never narrower. */
 static bool has_key(uint64_t keys, struct span text, struct span name) { return keys & json_key_bit(name) && stands_quoted(text, name); }
 
 static bool brings_in(uint64_t keys, struct span text) {
-  for (size_t i = 0; i < sizeof brings / sizeof *brings; i++)
+  enum { SOURCE = sizeof brings / sizeof *brings - 1 };
+  for (size_t i = 0; i < SOURCE && keys & brings_keys; i++)
     if (has_key(keys, text, brings[i])) return true;
-  return has_key(keys, text, SPAN("source")) && stands_quoted(text, SPAN("base64"));         /* messages: pictures and documents */
+  return has_key(keys, text, brings[SOURCE]) && stands_quoted(text, SPAN("base64"));         /* messages: pictures and documents */
 }
 
 /* Gemini's tools are lists of functions, and what it runs itself. */
@@ -113,10 +116,10 @@ enum { WORDS = sizeof words / sizeof *words };
 static enum word word_of(struct json key) {
   struct span raw = span_of(key.text.p + 1, key.text.n - 2);
   size_t i = 0;
-  if (span_find(raw, '\\') == raw.n)
-    while (i < WORDS && words[i].name.n < raw.n) i++;
+  bool plain = span_find(raw, '\\') == raw.n;
+  while (plain && i < WORDS && words[i].name.n < raw.n) i++;
   for (; i < WORDS && words[i].name.n <= raw.n; i++)
-    if (json_string_is(key, words[i].name)) return words[i].word;
+    if (plain ? words[i].name.p[0] == raw.p[0] && memcmp(words[i].name.p, raw.p, raw.n) == 0 : json_string_is(key, words[i].name)) return words[i].word;
   return W_OTHER;
 }
 

@@ -1,4 +1,5 @@
 /* request_text.c: the text a request carries, by role, for policies that look at it. */
+#include "cursor.h"
 #include "gemini.h"
 
 enum role { ROLE_SYSTEM = 1, ROLE_USER = 2, ROLE_ASSISTANT = 4, ROLE_TOOL = 8, ROLE_ALL = 15 };
@@ -105,12 +106,13 @@ void request_text(const struct operation_info *o, const struct json_member *memb
 
 struct span request_instructions(const struct operation_info *o, const struct json_member *members, size_t count) {
   const char *name = request_member(o, members, count, SPAN("system"));
-  struct json messages = json_member_of(members, count, SPAN("messages")), key, first;
+  struct json messages = json_member_of(members, count, SPAN("messages"));
   if (name) return json_member_of(members, count, span_cstr(name)).text;
-  struct json_iter i = json_iter(messages);
-  if (messages.type != JSON_ARRAY || !json_next(&i, &key, &first) || first.type != JSON_OBJECT) return (struct span){ NULL, 0 };
-  struct json role = { .type = JSON_NONE }, content = role, value;
-  for (i = json_iter(first); json_next(&i, &key, &value) && (role.type == JSON_NONE || content.type == JSON_NONE);) {
+  const char *at = messages.type == JSON_ARRAY ? cursor_enter(messages.text.p) : "";
+  struct json role = { .type = JSON_NONE }, content = role;
+  if (*at != '{') return (struct span){ NULL, 0 };
+  for (at = cursor_enter(at); *at != '}' && (role.type == JSON_NONE || content.type == JSON_NONE); at = cursor_next(at)) {
+    struct json key = cursor_key(&at), value = cursor_value(&at);
     if (role.type == JSON_NONE && json_string_is(key, SPAN("role"))) role = value;
     else if (content.type == JSON_NONE && json_string_is(key, SPAN("content"))) content = value;
   }

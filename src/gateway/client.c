@@ -11,6 +11,7 @@ enum {
   DIRECT_FROM = 16 * 1024,            /* a body with more than this to come is received in place */
   SMALL_BODY = 16 * 1024,             /* up to here a body's memory is not worth keeping for the next one */
   HEAD_MORE = 1024,                   /* what is usually kept of a request beside its head: one block holds both */
+  COUNTS_MORE = 512,                  /* and of its budgets */
   LINGER_MS = 1000, LINGER_MOST = 1 << 20,     /* RFC 9112 9.6 */
   LEAST_RATE = 16 * 1024,             /* bytes a second that a reader of what is left of an answer takes at least */
   LOOP_BUFFER = 16384,
@@ -253,7 +254,7 @@ static void head_understood(struct client *c, struct exchange *x, const struct h
   c->minor0 = h->minor == 0;
   c->keep_alive = h->keep_alive;
   c->ended = c->chunked = false;
-  arena_room(&x->arena, http_head_kept(h) + HEAD_MORE);
+  arena_room(&x->arena, http_head_kept(h) + HEAD_MORE + (policy_counts(x->gen->vms[x->worker->number]) ? COUNTS_MORE : 0));
   x->head = http_head_keep(h, &x->arena);
   x->req.method = x->head->method;
   peer_choose(x);

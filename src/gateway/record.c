@@ -198,7 +198,7 @@ static void what_of(struct exchange *x, struct record *r) {
   record_text(r, L_PATH, x->path);
   record_text(r, L_MODEL, x->req.model);
   if (x->route.alias) record_text(r, L_ALIAS, x->route.alias->name);
-  record_text(r, L_DIALECT, span_cstr(dialect_word(x->dialect)));
+  record_word(r, L_DIALECT, span_cstr(dialect_word(x->dialect)));
   if (x->req.prompt.n) record_text(r, L_PROMPT, x->req.prompt);
   else if (story_prompt(x)) record_prompt(r, x->prompt_hash);
   if (x->req.stream) record_number(r, L_STREAM, 1);
@@ -233,7 +233,7 @@ static struct span record_write(struct exchange *x, char room[CELLS_RECORD], boo
   struct record r;
   record_begin(&r, room, CELLS_RECORD, story_sequence(x));
   if (!whole) r.most = SHORT;
-  record_text(&r, L_ID, span_cstr(x->id));
+  record_word(&r, L_ID, span_cstr(x->id));
   who_of(x, &r);
   what_of(x, &r);
   came_of(x, &r);

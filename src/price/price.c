@@ -83,6 +83,7 @@ static picodollars round_up(wide sum, const uint32_t *factors, size_t count) {
     if (__builtin_mul_overflow(sum, (wide)factors[i], &sum)) return MONEY_MOST;
     divide *= PRICE_PPM;
   }
+  if (divide == PRICE_PPM && sum <= INT64_MAX) return (picodollars)(((uint64_t)sum + PRICE_PPM - 1) / PRICE_PPM);       /* nearly always */
   wide whole = sum / divide + (sum % divide != 0);
   return whole > MONEY_MOST ? MONEY_MOST : (picodollars)whole;
 }

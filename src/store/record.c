@@ -112,10 +112,19 @@ void record_text(struct record *r, enum ledger_column c, struct span s) {
   string(r, s);
 }
 
+void record_word(struct record *r, enum ledger_column c, struct span s) {
+  if (!s.n || !fits(r, s.n)) return;
+  key(r, c);
+  *r->at++ = '"';
+  memcpy(r->at, s.p, s.n);
+  r->at += s.n;
+  *r->at++ = '"';
+}
+
 void record_prompt(struct record *r, uint64_t hash) {
   char hex[17] = "#";
   for (int i = 16; i > 0; i--, hash >>= 4) hex[i] = "0123456789abcdef"[hash & 15];
-  record_text(r, L_PROMPT, span_of(hex, sizeof hex));
+  record_word(r, L_PROMPT, span_of(hex, sizeof hex));
 }
 
 /* What policies read may hold what they fetched. A private key that was cut takes all behind it with it. */
