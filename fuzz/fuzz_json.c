@@ -123,7 +123,7 @@ static void members_same(struct span document, struct json v) {
   }
   uint64_t keys;
   bool whole = !json_next(&i, &key, &item), ok = json_read_object_keys(document, members, MOST, &count, NULL, &keys);
-  if (ok) keys_told(v, keys);
+  for (size_t k = 0; ok && k < count; k++) keys_told(members[k].value, keys);
   require(ok == (v.type == JSON_OBJECT && whole && !twice));
   i = json_iter(v);
   for (size_t k = 0; ok && k < count; k++) {

@@ -59,6 +59,7 @@ void buf_consume(struct buf *b, size_t n);         /* from the start */
 void buf_add(struct buf *b, struct span s);
 /* The same where it is written often and in small pieces: inlined while there is room. */
 static inline void buf_put(struct buf *b, struct span s) {
+  if (!s.n) return;
   if (b->cap - b->end < s.n || !b->p) { buf_add(b, s); return; }
   memcpy(b->p + b->end, s.p, s.n);
   b->end += s.n;

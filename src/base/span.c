@@ -1,4 +1,5 @@
 #include "weir/span.h"
+#include <endian.h>
 #include <stdlib.h>
 
 bool span_ieq(struct span a, struct span b) { return a.n == b.n && span_istarts(a, b); }
@@ -118,6 +119,16 @@ static uint64_t mix(uint64_t a, uint64_t b) {
   return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
 
+/* Up to seven bytes as a number, by pieces of a size that is known; they may overlap, and are the same there. */
+static uint64_t tail(const char *p, size_t n) {
+  const unsigned char *b = (const unsigned char *)p;
+  uint32_t low, high;
+  if (n < 4) return n ? b[0] | (uint64_t)b[n / 2] << 8 * (n / 2) | (uint64_t)b[n - 1] << 8 * (n - 1) : 0;
+  memcpy(&low, p, 4);
+  memcpy(&high, p + n - 4, 4);
+  return le32toh(low) | (uint64_t)le32toh(high) << 8 * (n - 4);
+}
+
 uint64_t span_hash(struct span s, uint64_t seed) {
   uint64_t h = seed ^ 0x9E3779B97F4A7C15u, w;
   const char *p = s.p;
@@ -126,7 +137,5 @@ uint64_t span_hash(struct span s, uint64_t seed) {
     memcpy(&w, p, 8);
     h = mix(h ^ w, 0xD6E8FEB86659FD93u);
   }
-  w = 0;
-  if (n) memcpy(&w, p, n);
-  return mix(h ^ w, 0xA0761D6478BD642Fu ^ s.n);
+  return mix(h ^ htole64(tail(p, n)), 0xA0761D6478BD642Fu ^ s.n);
 }

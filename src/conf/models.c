@@ -22,7 +22,7 @@ static bool serves(struct span word, struct span provider) {
 }
 
 static const struct price_model *in_table(const struct price_table *t, const struct provider *p, struct span model) {
-  if (!model.n) return NULL;                             /* a request that was not read names none */
+  if (!model.n || !t->count) return NULL;                /* a request that was not read names none */
   struct span name = span_cstr(p->quirks->price_name);
   const struct price_model *m = joined(t, p->name, model);
   if (!m && name.n) m = joined(t, name, model);

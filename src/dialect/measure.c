@@ -193,12 +193,9 @@ static unsigned value_needs(struct json v) {
 }
 
 static bool may_hold_media(uint64_t keys) {
-  static const struct span rare[] = {
-    SPAN("image_url"), SPAN("source"), SPAN("input_audio"), SPAN("file_data"), SPAN("inlineData"), SPAN("inline_data"), SPAN("fileData"), SPAN("file_data"),
-  };
-  for (size_t i = 0; i < sizeof rare / sizeof *rare; i++)
-    if (keys & json_key_bit(rare[i])) return true;
-  return false;
+#define KEY(name) json_key_bit(SPAN(name))
+  const uint64_t rare = KEY("image_url") | KEY("source") | KEY("input_audio") | KEY("file_data") | KEY("inlineData") | KEY("inline_data") | KEY("fileData");
+  return keys & rare;
 }
 
 static bool begun_answer(struct json list) {

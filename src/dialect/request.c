@@ -166,11 +166,10 @@ static bool tool_bound(const char **at) { return given(json_in(cursor_value(at),
 /* Keys without which nothing below a body's top level is bound: files, signatures and encrypted parts, audio by id, results of the
    provider's own tools, items that only refer. */
 static bool may_be_bound(uint64_t keys) {
-  const struct span rare[] = { SPAN("file_id"), SPAN("signature"), SPAN("data"), SPAN("id"), SPAN("tool_use_id"), SPAN("vector_store_ids"),
-                                      SPAN("encrypted_content"), SPAN("call_id"), SPAN("summary") };
-  for (size_t i = 0; i < sizeof rare / sizeof *rare; i++)
-    if (keys & json_key_bit(rare[i])) return true;
-  return false;
+#define KEY(name) json_key_bit(SPAN(name))
+  const uint64_t rare = KEY("file_id") | KEY("signature") | KEY("data") | KEY("id") | KEY("tool_use_id") | KEY("vector_store_ids") |
+                        KEY("encrypted_content") | KEY("call_id") | KEY("summary");
+  return keys & rare;
 }
 
 static bool bound_read(const struct body *b, uint64_t keys) {

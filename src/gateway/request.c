@@ -71,20 +71,21 @@ static bool trace_ok(struct span s) {
 void request_choose_id(struct exchange *x) {
   struct worker *w = x->worker;
   struct span own = x->head ? http_known(x->head, HTTP_X_REQUEST_ID) : (struct span){ 0 };
-  uint64_t a = worker_random(w), b = worker_random(w);
+  char digits[32];
+  hex(digits, worker_random(w));
+  hex(digits + 16, worker_random(w));
   if (id_ok(own)) {
     memcpy(x->id, own.p, own.n);
     x->id[own.n] = 0;
   } else {
     memcpy(x->id, "req_", 4);
-    hex(x->id + 4, a);
-    hex(x->id + 20, b);
+    memcpy(x->id + 4, digits, 32);
     x->id[36] = 0;
   }
   struct span trace = x->head ? http_known(x->head, HTTP_TRACEPARENT) : (struct span){ 0 };
   memcpy(x->trace, "00-", 3);
-  hex(x->trace + 3, b);
-  hex(x->trace + 19, a);
+  memcpy(x->trace + 3, digits + 16, 16);
+  memcpy(x->trace + 19, digits, 16);
   x->trace[35] = '-';
   hex(x->trace + 36, worker_random(w));
   memcpy(x->trace + 52, "-01", 4);
@@ -304,10 +305,17 @@ void request_scan(struct exchange *x) {
 static bool starts(struct span name, const char *with) { return span_istarts(name, span_cstr(with)); }
 static bool is(struct span name, const char *what) { return span_ieq(name, span_cstr(what)); }
 
-/* x-weir-, x-forwarded-, x-litellm-, x-portkey-, proxy-: a family is left out whatever follows the name. */
+/* A family is left out whatever follows the name. */
 static bool of_family(struct span n) {
-  if (n.n < 7 || ((n.p[0] | 0x20) != 'x' && (n.p[0] | 0x20) != 'p')) return false;
-  return starts(n, "x-weir-") || starts(n, "x-forwarded-") || starts(n, "x-litellm-") || starts(n, "x-portkey-") || starts(n, "proxy-");
+  if (n.n < 7) return false;
+  switch (n.p[2] | 0x20) {
+  case 'w': return starts(n, "x-weir-");
+  case 'f': return starts(n, "x-forwarded-");
+  case 'l': return starts(n, "x-litellm-");
+  case 'p': return starts(n, "x-portkey-");
+  case 'o': return starts(n, "proxy-");
+  default: return false;
+  }
 }
 
 /* Never to a provider: the client's keys and cookies, its network path, hop-by-hop headers, what weir sets itself. */

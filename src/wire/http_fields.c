@@ -19,6 +19,22 @@ const char *value_end(const char *p, const char *end) {
   return p;
 }
 
+/* Behind the letters, digits and dashes at p, of which nearly all names are made. */
+static const char *plain_name(const char *p, const char *end) {
+#ifdef __SSE2__
+  for (; end - p >= 16; p += 16) {
+    __m128i x = _mm_loadu_si128((const __m128i *)p);
+    __m128i letter = _mm_sub_epi8(_mm_or_si128(x, _mm_set1_epi8(0x20)), _mm_set1_epi8('a')), digit = _mm_sub_epi8(x, _mm_set1_epi8('0'));
+    letter = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(25)), letter);
+    digit = _mm_cmpeq_epi8(_mm_min_epu8(digit, _mm_set1_epi8(9)), digit);
+    int plain = _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(letter, digit), _mm_cmpeq_epi8(x, _mm_set1_epi8('-'))));
+    if (plain != 0xFFFF) return p + __builtin_ctz(~(unsigned)plain);
+  }
+#endif
+  (void)end;
+  return p;
+}
+
 static void connection_note(struct fields *f, struct span value) {
   for (struct span item, rest = value; rest.p;) {
     rest = span_cut(rest, ',', &item);
@@ -76,7 +92,7 @@ enum http_error http_fields_read(const char *p, const char *end, struct http_hea
   size_t count = 0;
   while (*p != '\r') {
     const char *name = p, *value, *stop;
-    while (char_is(*p, CHAR_TOKEN)) p++;
+    for (p = plain_name(p, end); char_is(*p, CHAR_TOKEN);) p++;
     if (p == name || *p != ':') return HTTP_BAD_HEADER;
     if (count == HTTP_MOST_HEADERS) return HTTP_HEAD_TOO_LARGE;
     struct http_header *h = &out->headers[count];

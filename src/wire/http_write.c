@@ -43,8 +43,9 @@ void http_write_header(struct buf *b, struct span name, struct span value) {
 }
 
 void http_write_header_u64(struct buf *b, struct span name, uint64_t value) {
-  char text[LONGEST_U64];
-  http_write_header(b, name, decimal(value, text));
+  char text[LONGEST_U64], *start = buf_reserve(b, name.n + LONGEST_U64 + 4);
+  char *at = put(put(put(put(start, name), SPAN(": ")), decimal(value, text)), SPAN("\r\n"));
+  buf_commit(b, (size_t)(at - start));
 }
 
 void http_write_end(struct buf *b) { buf_put(b, SPAN("\r\n")); }
