@@ -1,17 +1,6 @@
 /* grant.c: what was promised to durable budgets. When the cells' file is gone (a reboot, a power loss) it counts as spent. */
 #include "room.h"
 
-/* How long a promise can matter after it was last renewed, in ms, besides three times the window's seconds. Of WINDOW_TOTAL: for ever. */
-static int64_t stays(enum window_kind k) {
-  const int64_t day = 86400000;
-  switch (k) {
-  case WINDOW_SESSION: return 30 * day;
-  case WINDOW_DAY: return 4 * day;
-  case WINDOW_MONTH: return 70 * day;
-  default: return day;
-  }
-}
-
 bool grant_save(struct base *b, const struct cells_want *w, int64_t total, int64_t now_ms) {
   sqlite3_bind_text(b->promise, 1, w->name, -1, SQLITE_STATIC);
   sqlite3_bind_text(b->promise, 2, w->value, -1, SQLITE_STATIC);
@@ -50,17 +39,20 @@ bool grants_seed(struct base *b, struct cells *c, int64_t now_ms) {
   return cells_seed(c, &marker, 0, 0, 1, now_ms) == CELLS_OK;
 }
 
+/* A promise can matter for three windows after it was last renewed, and some days more, since clocks are set; that of WINDOW_TOTAL for ever. */
 bool grants_trim(struct base *b, int64_t now_ms) {
-  static const enum window_kind kinds[] = { WINDOW_SESSION, WINDOW_ROLLING, WINDOW_FIXED, WINDOW_DAY, WINDOW_MONTH };
+  const int64_t day = 86400000;
+  const struct { enum window_kind kind; int64_t stays_ms; } kinds[] = {
+    { WINDOW_SESSION, 30 * day }, { WINDOW_ROLLING, day }, { WINDOW_FIXED, day }, { WINDOW_DAY, 4 * day }, { WINDOW_MONTH, 70 * day },
+  };
   sqlite3_stmt *s = NULL;
-  bool good = true;
-  if (sqlite3_prepare_v2(b->db, "DELETE FROM grants WHERE window=? AND ? - at > ? + seconds*3000", -1, &s, NULL) != SQLITE_OK) return false;
+  bool good = base_begin(b, false) && sqlite3_prepare_v2(b->db, "DELETE FROM grants WHERE window=? AND ? - at > ? + seconds*3000", -1, &s, NULL) == SQLITE_OK;
   for (size_t i = 0; good && i < sizeof kinds / sizeof *kinds; i++) {
-    int64_t figures[] = { kinds[i], now_ms, stays(kinds[i]) };
+    int64_t figures[] = { kinds[i].kind, now_ms, kinds[i].stays_ms };
     for (int k = 0; k < 3; k++) sqlite3_bind_int64(s, k + 1, figures[k]);
     good = sqlite3_step(s) == SQLITE_DONE;
     sqlite3_reset(s);
   }
   sqlite3_finalize(s);
-  return good;
+  return good && base_commit(b);
 }

@@ -56,7 +56,7 @@ bool grants_seed(struct base *b, struct cells *c, int64_t now_ms);          /* o
 bool grants_trim(struct base *b, int64_t now_ms);
 
 /* ---- trim.c: one small step of deleting. False: the database failed. */
-struct trim { int64_t offset_ms, calm_ms; bool jumped; };                   /* zeroed: fresh */
+struct trim { int64_t offset_ms, calm_ms, grants_ms; };                     /* zeroed: fresh */
 bool trim_step(struct base *b, struct trim *t, const struct ledger_limits *l, bool *more);
 
 /* ---- hide.c: the text with what looks like a secret left out */

@@ -4,7 +4,7 @@
 #include <time.h>
 
 enum { ROWS = 500, BATCHES = 16, CONTENTS = 100, PAGES = 500 };
-static const int64_t JUMP_MS = 3600 * 1000, CALM_MS = 24 * 3600 * 1000;
+static const int64_t JUMP_MS = 3600 * 1000, CALM_MS = 24 * 3600 * 1000, GRANTS_MS = 3600 * 1000;
 
 static int64_t clock_ms(clockid_t id) {
   struct timespec t;
@@ -69,11 +69,20 @@ static int64_t next_cut(struct base *b, int64_t over) {
   return cut > 0 ? cut + 1 : 0;
 }
 
+/* Promises to windows that are over, at the start and every hour. */
+static bool promises_trim(struct base *b, struct trim *t) {
+  int64_t boot = clock_ms(CLOCK_BOOTTIME);
+  if (t->grants_ms && boot - t->grants_ms < GRANTS_MS) return true;
+  t->grants_ms = boot;
+  return grants_trim(b, clock_ms(CLOCK_REALTIME));
+}
+
 bool trim_step(struct base *b, struct trim *t, const struct ledger_limits *l, bool *more) {
   int64_t free = base_number(b, "PRAGMA freelist_count");
   int64_t used = (base_number(b, "PRAGMA page_count") - free) * base_number(b, "PRAGMA page_size"), before = 0;
   *more = false;
   bool calm = clock_calm(t);
+  if (calm && !promises_trim(b, t)) return false;
   if (calm && l->keep > 0) before = old_at(l->keep);
   if (used > (int64_t)l->max_size) {
     int64_t cut = next_cut(b, used - (int64_t)l->max_size);

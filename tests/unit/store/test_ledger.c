@@ -598,6 +598,36 @@ static void contents_are_bounded(void **state) {
   assert_int_equal(kept("c", now + 1), sizeof large);
 }
 
+/* ---- promises to windows that are over */
+static void old_promises_go(void **state) {
+  static const struct { enum window_kind kind; int seconds, days; bool stays; } all[] = {
+    { WINDOW_DAY, 0, 3, true }, { WINDOW_DAY, 0, 5, false }, { WINDOW_MONTH, 0, 60, true }, { WINDOW_MONTH, 0, 80, false },
+    { WINDOW_SESSION, 0, 29, true }, { WINDOW_SESSION, 0, 31, false }, { WINDOW_ROLLING, 86400, 3, true }, { WINDOW_ROLLING, 86400, 5, false },
+    { WINDOW_FIXED, 3600, 2, false }, { WINDOW_TOTAL, 0, 4000, true },
+  };
+  char path[128], sql[200];
+  sqlite3 *db;
+  sqlite3_stmt *s = NULL;
+  (void)state;
+  ledger_close(opened_ledger(0, 1 << 30));
+  snprintf(path, sizeof path, "%s/" LEDGER_FILE, dir);
+  assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    snprintf(sql, sizeof sql, "INSERT INTO grants VALUES('b','%zu',0,%d,%d,0,1,5,%lld)", i, all[i].kind, all[i].seconds,
+             (long long)(wall_ms() - all[i].days * 86400000ll));
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+  }
+  ledger_close(opened_ledger(0, 1 << 30));
+  for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM grants WHERE value='%zu'", i);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &s, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+    if (sqlite3_column_int(s, 0) != all[i].stays) fail_msg("promise %zu", i);
+    sqlite3_finalize(s);
+  }
+  sqlite3_close(db);
+}
+
 /* ---- sources */
 static void sources_are_kept(void **state) {
   char path[160], hash[16];
@@ -622,7 +652,7 @@ static void sources_are_kept(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
   const struct CMUnitTest tests[] = {
-    TEST(records_become_rows), TEST(bad_records), TEST(room_for_records), TEST(what_a_batch_has_in_common), TEST(drained_twice), TEST(clock_goes_back), TEST(older_layout), TEST(older_view), TEST(orphans_become_rows), TEST(orphans_grow), TEST(promises_come_back), TEST(old_and_large_go),
+    TEST(records_become_rows), TEST(bad_records), TEST(room_for_records), TEST(what_a_batch_has_in_common), TEST(drained_twice), TEST(clock_goes_back), TEST(older_layout), TEST(older_view), TEST(orphans_become_rows), TEST(orphans_grow), TEST(promises_come_back), TEST(old_promises_go), TEST(old_and_large_go),
     TEST(secrets_are_hidden), TEST(contents_are_bounded), TEST(another_writer_is_refused), TEST(sources_are_kept),
   };
   log_set_level(LOG_OFF);
