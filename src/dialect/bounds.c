@@ -2,6 +2,7 @@
    everything it reads stands in the body, but for what a provider puts around it, and for what is fetched elsewhere: files, stored
    conversations, images behind an address, what a provider's own tools find. Then only the model's window bounds it. Pictures and
    pages are fetched in that sense even when their bytes are here: their tokens go by their size, not by how well they are packed. */
+#include "cursor.h"
 #include "dialect_impl.h"
 
 enum {
@@ -19,14 +20,31 @@ enum {
 static const struct span brings[] = { BRINGS(KEY_NAME) };
 static const uint64_t brings_keys = BRINGS(KEY_BIT) 0;
 
+/* A key that is one of these names, though it is written with escapes (json_key_bit is every bit then): no search finds it as it stands.
+   text: of a container. */
+static bool escaped_key(uint64_t keys, struct span text, const struct span *names, size_t count) {
+  const char *end = text.p + text.n;
+  if (keys != ~0ull || span_search(text, SPAN("\\u00")) == text.n) return false;
+  for (const char *at = text.p; at < end;) {
+    if (*at != '"') { at++; continue; }
+    struct json key = cursor_value(&at);
+    if (*cursor_space(at) != ':' || span_find(key.text, '\\') == key.text.n) continue;
+    for (size_t i = 0; i < count; i++)
+      if (json_string_is(key, names[i])) return true;
+  }
+  return false;
+}
+
 /* A value that reads so makes the bound wider, never narrower. */
-static bool has_key(uint64_t keys, struct span text, struct span name) { return keys & json_key_bit(name) && stands_quoted(text, name); }
+static bool has_key(uint64_t keys, struct span text, struct span name) {
+  return keys & json_key_bit(name) && (stands_quoted(text, name) || escaped_key(keys, text, &name, 1));
+}
 
 static bool brings_in(uint64_t keys, struct span text) {
   enum { SOURCE = sizeof brings / sizeof *brings - 1 };
   for (size_t i = 0; i < SOURCE && keys & brings_keys; i++)
-    if (has_key(keys, text, brings[i])) return true;
-  return has_key(keys, text, brings[SOURCE]) && stands_quoted(text, SPAN("base64"));         /* messages: pictures and documents */
+    if (keys & json_key_bit(brings[i]) && stands_quoted(text, brings[i])) return true;
+  return escaped_key(keys, text, brings, SOURCE) || (has_key(keys, text, brings[SOURCE]) && stands_quoted(text, SPAN("base64")));       /* messages: pictures and documents */
 }
 
 /* Gemini's tools are lists of functions, and what it runs itself. */

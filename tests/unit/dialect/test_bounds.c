@@ -79,7 +79,10 @@ static void test_what_the_body_does_not_hold(void **state) {
     { OP_MESSAGES, "{\"mcp_\\u0073ervers\":[{}]}", true, 0 },              /* however it is written */
     { OP_CHAT, "{\"\\u0077eb_search_options\":{}}", true, 16 },
     { OP_CHAT, "{\"\\u0074ool\\u0073\":[{\"type\":\"function\",\"function\":{\"parameters\":{\"properties\":{\"url\":{}}}}}]}", false, 0 },
-    { OP_CHAT, "{\"messages\":[{\"content\":[{\"file\":{\"file\\u005fid\":\"f\",\"file_id\":\"f\"}}]}]}", true, 0 },
+    { OP_CHAT, "{\"messages\":[{\"content\":[{\"file\":{\"file\\u005fid\":\"f\"}}]}]}", true, 0 },
+    { OP_CHAT, "{\"messages\":[{\"content\":[{\"type\":\"image_url\",\"\\u0069mage_url\" : {\"ur\\u006c\":\"https://x\"}}]}]}", true, 0 },
+    { OP_MESSAGES, "{\"messages\":[{\"content\":[{\"type\":\"image\",\"sourc\\u0065\":{\"type\":\"base64\",\"data\":\"AA\"}}]}]}", true, 0 },
+    { OP_MESSAGES, "{\"messages\":[{\"content\":[{\"input\":{\"\\u00e9t\\u00e9\":\"\\u0069mage_url\",\"\\u0069mage_urls\":1}}]}]}", false, 0 },
   };
   (void)state;
   for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
@@ -108,6 +111,8 @@ static void test_what_is_charged_otherwise(void **state) {
   assert_true(b.caches && !b.caches_1h);
   b = bounds_of(OP_MESSAGES, "{\"tools\":[{\"name\":\"f\",\"cache_control\":{\"type\":\"ephemeral\",\"ttl\":\"1h\"}}]}");
   assert_true(b.caches && b.caches_1h);
+  b = bounds_of(OP_MESSAGES, "{\"messages\":[{\"content\":[{\"cache\\u005fcontrol\":{\"type\":\"ephemeral\"}}]}]}");
+  assert_true(b.caches && !b.caches_1h);
   b = bounds_of(OP_MESSAGES, "{\"cache_control\":{\"type\":\"ephemeral\",\"ttl\":\"1h\"}}");
   assert_true(b.caches && b.caches_1h);
   b = bounds_of(OP_MESSAGES, "{\"messages\":[{\"content\":\"cache_control 1h\"}],\"speed\":\"fast\"}");
