@@ -1,4 +1,4 @@
-/* making.h: what making a connection takes, and a connection that stands needs no more. Between pool.c, lend.c and tunnel.c. */
+/* making.h: what making a connection takes, and a connection that stands needs no more. Between pool.c, connect.c, lend.c and tunnel.c. */
 #ifndef WEIR_GATEWAY_MAKING_H
 #define WEIR_GATEWAY_MAKING_H
 
@@ -16,5 +16,6 @@ struct making {
   enum fault fail;                    /* UP_FAILED: told to the call by the timer */
   char why[160];
 };
+void connect_forget(struct making *m);                    /* its name is not wanted any more */
 
 #endif

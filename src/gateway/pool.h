@@ -78,9 +78,12 @@ void upstream_flush(struct upstream *u);
 void upstream_read(struct upstream *u, bool soon);
 void upstream_idle(struct upstream *u);                  /* back to its pool */
 void upstream_close(struct upstream *u);                 /* from its call too: no callback follows */
-/* Between pool.c and tunnel.c: */
+/* Between pool.c, connect.c, upstream.c and tunnel.c: */
+void upstream_ready(struct upstream *u);                 /* it stands: to its call, or among the idle */
+void upstream_free(struct upstream *u);                  /* closed, and no handshake of it runs */
 void upstream_fail(struct upstream *u, enum fault f, const char *why);   /* before its request was sent; the call hears of it later */
 void upstream_shake(struct upstream *u, struct span in); /* the way to the provider stands: TLS, with what came already */
+void shake_bytes(struct upstream *u, struct span data);  /* of the handshake */
 void tunnel_request(struct buf *out, struct span host, uint16_t port, const struct secret *auth);   /* CONNECT; auth may be NULL */
 void tunnel_start(struct upstream *u);                   /* the proxy is connected */
 void tunnel_bytes(struct upstream *u, struct span data);
