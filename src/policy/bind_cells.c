@@ -37,9 +37,9 @@ static const struct { const char *word; struct cell_window window; const char *e
 };
 enum { WINDOWS = sizeof windows / sizeof *windows };
 
-/* The value on top: a word or a number of seconds. */
-static struct cell_window check_window(lua_State *L, const char *what) {
-  const char *known[WINDOWS];
+/* The value on top: a word or a number of seconds. request: that word is taken too, elsewhere. */
+static struct cell_window check_window(lua_State *L, const char *what, bool request) {
+  const char *known[WINDOWS + 1] = { [WINDOWS] = "request" };
   if (lua_type(L, -1) == LUA_TNUMBER) {
     lua_Number s = lua_tonumber(L, -1);
     if (!(s >= 1 && s <= 10 * 366 * 86400.0)) luaL_error(L, "%s is a number of seconds from 1 on", what);
@@ -50,7 +50,7 @@ static struct cell_window check_window(lua_State *L, const char *what) {
     if (span_eq(check_span(L, -1), span_cstr(windows[i].word))) return windows[i].window;
     known[i] = windows[i].word;
   }
-  refuse_unknown(L, "window", check_span(L, -1), known, WINDOWS);
+  refuse_unknown(L, "window", check_span(L, -1), known, WINDOWS + request);
   return windows[0].window;
 }
 
@@ -115,7 +115,7 @@ static int budget_call(lua_State *L) {
   if (!amount_at(L, -1, &cap->cap)) return luaL_error(L, "weir.budget: cap is money: cap = usd(20)");
   bool request = lua_getfield(L, 1, "window") == LUA_TSTRING && span_eq(check_span(L, -1), SPAN("request"));
   if (request) cap->one_request = true;
-  else cap->window = check_window(L, "weir.budget: window");
+  else cap->window = check_window(L, "weir.budget: window", true);
   check_soft(L, cap);
   check_zone(L, c, "weir.budget");
   return lua_settop(L, made), 1;
@@ -130,7 +130,7 @@ static int limit_call(lua_State *L) {
   struct caps *c = caps_new(L, "weir.limit", &limit_metatable_key);
   int made = lua_gettop(L);
   struct cell_window window = windows[0].window;
-  if (lua_getfield(L, 1, "per") != LUA_TNIL) window = check_window(L, "weir.limit: per");
+  if (lua_getfield(L, 1, "per") != LUA_TNIL) window = check_window(L, "weir.limit: per", false);
   for (unsigned i = 0; i < CAPS_MOST; i++) {
     int whole = 0;
     if (lua_getfield(L, 1, fields[2 + i]) == LUA_TNIL) continue;
