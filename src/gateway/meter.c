@@ -371,8 +371,21 @@ enum meter_result meter_reserve(struct exchange *x) {
 }
 
 /* ---- while a stream runs */
-static bool extend(struct exchange *x, const struct attempt *a, struct reservation *m, int64_t by) {
+/* What comes is made, and its provider charges for it: it does not wait for the disk, as a request does. Until the store has promised that
+   much, a power loss forgets it; a stream that came faster than the disk writes was ended though its budget had room. */
+static enum cells_result extend_cells(struct exchange *x, struct reservation *m, const struct cells_amount *more) {
+  struct cells *cells = x->worker->gateway->cells;
+  int64_t now = worker_wall_ms(x->worker);
   struct cells_held held;
+  bool may = set_durable(x, m);
+  enum cells_result r = cells_extend(cells, m->slot, m->scopes, m->count, more, now, &held);
+  if (held.wants) ledger_wanted(x->worker->gateway->ledger);
+  if (r != CELLS_UNGRANTED || !may) return r;
+  for (size_t i = 0; i < m->count; i++) m->scopes[i].durable = false;
+  return cells_extend(cells, m->slot, m->scopes, m->count, more, now, &held);
+}
+
+static bool extend(struct exchange *x, const struct attempt *a, struct reservation *m, int64_t by) {
   picodollars cost = estimate_more(&m->estimate, &a->model->price, by);
   struct cells_amount more = { .of = { [CELL_MONEY] = cost > 0 ? cost : 0, [CELL_TOKENS] = by } };
   picodollars sum = money_sum(m->estimate.cost > 0 ? m->estimate.cost : 0, more.of[CELL_MONEY]);
@@ -380,11 +393,7 @@ static bool extend(struct exchange *x, const struct attempt *a, struct reservati
     if (c->cap->one_request && money_sum(so_far(x), sum) > c->cap->cap) return false;
   for (const struct policy_charge *c = a->view.charges; c; c = c->next)
     if (c->cap->one_request && sum > c->cap->cap) return false;
-  if (m->slot) {
-    enum cells_result r = cells_extend(x->worker->gateway->cells, m->slot, m->scopes, m->count, &more, worker_wall_ms(x->worker), &held);
-    if (held.wants) ledger_wanted(x->worker->gateway->ledger);
-    if (r != CELLS_OK) return false;
-  }
+  if (m->slot && extend_cells(x, m, &more) != CELLS_OK) return false;
   for (int k = 0; k < CELL_KINDS; k++) m->reserved.of[k] += more.of[k];
   m->estimate.output += by;
   m->estimate.cost = money_sum(m->estimate.cost, cost);

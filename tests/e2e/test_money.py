@@ -265,6 +265,14 @@ def test_a_stream_ends_at_its_reservation(h):
     assert len(a.text()) == 15000 and b'"finish_reason": "stop"' in a.body, a.body[-300:]
 
 
+def test_a_stream_does_not_wait_for_the_disk(h):
+    """What comes all at once needs more than the store has promised, but not more than the budget has."""
+    many = h.upstream(lambda request, peer: peer.stream(*chat_events(*["word " * 1000] * 8)) or True)  # 40,000 bytes
+    w = capped(h, 'per = "all", day = usd(5)', chat_provider("openai", many.url, f'models = {{ x = {{ hidden = false, {PRICE} }} }}'))
+    a = w.chat("openai/x", True)
+    assert len(a.text()) == 40000 and record(w, a)["end"] == "done", (len(a.text()), record(w, a))
+
+
 def test_under_the_providers_own_name_it_counts_too(h):
     """/{provider}/… and unread answers: what they cost is read as it passes."""
     till = Till(h, 0)
