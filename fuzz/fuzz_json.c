@@ -168,12 +168,15 @@ static void blocks_same(struct span s) {
   if (!__builtin_cpu_supports("avx2")) return;
   size_t at = 0;
   for (int k = 0; k < 4 && (at += span_find(span_from(s, at), '"')) < s.n; k++) {
-    struct reader base = { .start = s.p, .end = s.p + s.n }, avx2 = base;
-    bool plain[2] = { false, false };
+    struct reader base = { .start = s.p, .end = s.p + s.n }, avx2 = base, avx512 = base;
+    bool plain[3] = { false, false, false };
     const char *p = s.p + ++at;
     if ((at > 1 && p[-2] & 0x80) || (at > 2 && p[-3] & 0x80)) continue;     /* scan_rest_checked may rely on it */
     const char *one = scan_rest_checked_base(&base, p, &plain[0]), *two = scan_rest_checked_avx2(&avx2, p, &plain[1]);
     require(one == two && (one ? plain[0] == plain[1] : base.error.why && avx2.error.why));
+    if (!scan_avx512()) continue;
+    const char *three = scan_rest_checked_avx512(&avx512, p, &plain[2]);
+    require(one == three && (one ? plain[0] == plain[2] : avx512.error.why != NULL));
   }
 #else
   (void)s;

@@ -109,7 +109,7 @@ static void check_processor(struct verdicts *v, unsigned workers) {
   bool aes = __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul");
   say(v, aes ? 'g' : 'w', "processor", "%d core%s, %u worker%s; %s; %s", cores, cores == 1 ? "" : "s", workers, workers == 1 ? "" : "s",
       aes ? "AES-NI and PCLMULQDQ for TLS records" : "no AES-NI: TLS records cost ten times as much",
-      __builtin_cpu_supports("avx2") ? "AVX2 for JSON" : "no AVX2: JSON by SSE2");
+      __builtin_cpu_supports("avx512vbmi2") ? "AVX-512 for JSON" : __builtin_cpu_supports("avx2") ? "AVX2 for JSON" : "no AVX2: JSON by SSE2");
 #else
   say(v, 'g', "processor", "%d core%s, %u worker%s; TLS records and JSON without special instructions", cores, cores == 1 ? "" : "s", workers, workers == 1 ? "" : "s");
 #endif

@@ -1,35 +1,50 @@
 /* json_block.h: 64 bytes at once. A question to all of them ("which are quotes?") is answered by a word
    with a bit per byte, so that escapes and quotes cost arithmetic and not branches, which in prose no
-   predictor gets right. A block is looked at in parts of one of three kinds: 32 bytes (AVX2, for a
-   file that defines BLOCK_AVX2), 16 (SSE2) or 8 (a plain word, which must be little-endian). */
+   predictor gets right. A block is looked at in parts of one of four kinds: 64 or 32 bytes (AVX-512, AVX2, for a
+   file that defines BLOCK_AVX512 or BLOCK_AVX2), 16 (SSE2) or 8 (a plain word, which must be little-endian). */
 #ifndef WEIR_WIRE_JSON_BLOCK_H
 #define WEIR_WIRE_JSON_BLOCK_H
 
 #include "json_scan.h"
 
-/* A test of the part v gives a part with the high bit of each byte as its answer. BLOCK_WORD gathers
-   them for all 64 bytes, BLOCK_ANY tells whether there is any, which is cheaper. Both are written
+/* A test of the part v gives what was found: a part with the high bit of each byte as its answer, or with AVX-512 a word of
+   bits. BLOCK_WORD gathers them for all 64 bytes, BLOCK_ANY tells whether there is any, which is cheaper. Both are written
    out, since -O2 keeps even a loop of two. */
 #define BLOCK_PART(b, i, test) ({ part v = (b)->v[i]; (test); })
-#define BLOCK_BITS(b, i, test) (part_bits(BLOCK_PART(b, i, test)) << (i) * sizeof(part))
+#define BLOCK_BITS(b, i, test) (found_bits(BLOCK_PART(b, i, test)) << (i) * sizeof(part))
 
-#ifdef BLOCK_AVX2
+#ifdef BLOCK_AVX512
+#include <immintrin.h>
+typedef __m512i part;
+typedef __mmask64 found;
+static inline part part_load(const char *p) { return _mm512_loadu_si512(p); }
+static inline part part_of(unsigned char c) { return _mm512_set1_epi8((char)c); }
+static inline part with(part a, part b) { return _mm512_or_si512(a, b); }
+static inline uint64_t found_bits(found f) { return f; }
+static inline found equal(part a, part b) { return _mm512_cmpeq_epi8_mask(a, b); }
+static inline found either(found a, found b) { return a | b; }
+static inline found at_most(part v, part most) { return _mm512_cmple_epu8_mask(v, most); }
+static inline found is_wide(part v) { return _mm512_movepi8_mask(v); }
+#define BLOCK_LOADS LOAD(0)
+#define BLOCK_WORD(b, test) BLOCK_BITS(b, 0, test)
+#define BLOCK_ANY(b, test) (BLOCK_WORD(b, test) != 0)
+#elif defined BLOCK_AVX2
 #include <immintrin.h>
 typedef __m256i part;
 static inline part part_load(const char *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
 static inline part part_of(unsigned char c) { return _mm256_set1_epi8((char)c); }
-static inline uint64_t part_bits(part v) { return (unsigned)_mm256_movemask_epi8(v); }
+static inline uint64_t found_bits(part v) { return (unsigned)_mm256_movemask_epi8(v); }
 static inline part equal(part a, part b) { return _mm256_cmpeq_epi8(a, b); }
 static inline part either(part a, part b) { return _mm256_or_si256(a, b); }
 static inline part at_most(part v, part most) { return equal(_mm256_min_epu8(v, most), v); }
 #define BLOCK_LOADS LOAD(0), LOAD(1)
 #define BLOCK_WORD(b, test) (BLOCK_BITS(b, 0, test) | BLOCK_BITS(b, 1, test))
-#define BLOCK_ANY(b, test) (part_bits(either(BLOCK_PART(b, 0, test), BLOCK_PART(b, 1, test))) != 0)
+#define BLOCK_ANY(b, test) (found_bits(either(BLOCK_PART(b, 0, test), BLOCK_PART(b, 1, test))) != 0)
 #elif WEIR_SIMD
 typedef __m128i part;
 static inline part part_load(const char *p) { return _mm_loadu_si128((const __m128i *)(const void *)p); }
 static inline part part_of(unsigned char c) { return _mm_set1_epi8((char)c); }
-static inline uint64_t part_bits(part v) { return (unsigned)_mm_movemask_epi8(v); }
+static inline uint64_t found_bits(part v) { return (unsigned)_mm_movemask_epi8(v); }
 static inline part equal(part a, part b) { return _mm_cmpeq_epi8(a, b); }
 static inline part either(part a, part b) { return _mm_or_si128(a, b); }
 static inline part at_most(part v, part most) { return equal(_mm_min_epu8(v, most), v); }
@@ -37,7 +52,7 @@ static inline part at_most(part v, part most) { return equal(_mm_min_epu8(v, mos
 #define BLOCK_WORD(b, test) \
   (BLOCK_BITS(b, 0, test) | BLOCK_BITS(b, 1, test) | BLOCK_BITS(b, 2, test) | BLOCK_BITS(b, 3, test))
 #define BLOCK_ANY(b, test) \
-  (part_bits(either(either(BLOCK_PART(b, 0, test), BLOCK_PART(b, 1, test)), \
+  (found_bits(either(either(BLOCK_PART(b, 0, test), BLOCK_PART(b, 1, test)), \
                     either(BLOCK_PART(b, 2, test), BLOCK_PART(b, 3, test)))) != 0)
 #else
 typedef uint64_t part;
@@ -48,7 +63,7 @@ static inline part part_load(const char *p) {
   return v;
 }
 /* The multiplication brings each byte's bit to a place of its own in the highest byte. */
-static inline uint64_t part_bits(part v) { return (v >> 7 & part_of(1)) * 0x0102040810204080u >> 56; }
+static inline uint64_t found_bits(part v) { return (v >> 7 & part_of(1)) * 0x0102040810204080u >> 56; }
 static inline part is_zero(part v) { return ~(((v & part_of(0x7F)) + part_of(0x7F)) | v); }
 static inline part equal(part a, part b) { return is_zero(a ^ b); }
 static inline part either(part a, part b) { return a | b; }
@@ -60,10 +75,14 @@ static inline part at_most(part v, part most) { return is_zero(v & ~most); }    
 #define BLOCK_ANY(b, test) (BLOCK_WORD(b, test) != 0)
 #endif
 
-static inline part is(part v, char c) { return equal(v, part_of((unsigned char)c)); }
+#ifndef BLOCK_AVX512
+typedef part found;
+static inline part with(part a, part b) { return either(a, b); }
+static inline found is_wide(part v) { return v; }
+#endif
+static inline found is(part v, char c) { return equal(v, part_of((unsigned char)c)); }
 /* Equal to c once the bits of `fold` are set. */
-static inline part is_folded(part v, char fold, char c) { return is(either(v, part_of((unsigned char)fold)), c); }
-static inline part is_wide(part v) { return v; }
+static inline found is_folded(part v, char fold, char c) { return is(with(v, part_of((unsigned char)fold)), c); }
 
 /* What every block is compared with, in memory: the compiler would make each of them anew for every block, with three instructions. */
 #define EACH(c) { [0 ... sizeof(part) - 1] = (char)(c) }
@@ -79,7 +98,7 @@ static inline const struct constants *constants_kept(void) {
   __asm__("" : "+r"(c));                         /* else it knows what stands there */
   return c;
 }
-static inline part is_kept(part v, const char *kept) { return equal(v, part_load(kept)); }
+static inline found is_kept(part v, const char *kept) { return equal(v, part_load(kept)); }
 
 enum { BLOCK = 64 };
 struct block {

@@ -1,5 +1,5 @@
 /* json_long.h: what is long, in blocks of 64 bytes. Compiled once per kind of block: the file that
-   includes this defines LONG(name), and with BLOCK_AVX2 also how its functions are to be compiled. */
+   includes this defines LONG(name), and with BLOCK_AVX2 or BLOCK_AVX512 also how its functions are to be compiled. */
 #include "json_block.h"
 #include "json_utf8.h"
 

@@ -97,7 +97,9 @@ const char *reader_value(struct reader *r, const char *at, unsigned depth);
 SCAN_LONG(base)
 #if WEIR_SIMD > 1
 SCAN_LONG(avx2)
-#define SCAN_BEST(name) (__builtin_cpu_supports("avx2") ? name##_avx2 : name##_base)
+SCAN_LONG(avx512)
+static inline bool scan_avx512(void) { return __builtin_cpu_supports("avx512vbmi2") && __builtin_cpu_supports("avx512bw"); }
+#define SCAN_BEST(name) (scan_avx512() ? name##_avx512 : __builtin_cpu_supports("avx2") ? name##_avx2 : name##_base)
 #else
 #define SCAN_BEST(name) name##_base
 #endif

@@ -7,7 +7,7 @@
 
 #include "json_block.h"
 
-#ifdef BLOCK_AVX2
+#if defined BLOCK_AVX512 || defined BLOCK_AVX2
 /* What may be wrong with two bytes in a row. Each table tells for a half byte which of these it allows,
    so what all three allow is the case. CONTINUED is wrong unless a lead two or three back wants it. */
 enum {
@@ -19,10 +19,18 @@ enum {
   BEYOND = 64,                        /* F4..FF then 90..BF */
   CONTINUED = 128,                    /* two continuations */
 };
-/* A table of sixteen, in both halves as the shuffle wants it. */
-static inline part table_of(const uint8_t half[16]) {
-  return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)half));
-}
+/* A table of sixteen, as often as the shuffle wants it. */
+#ifdef BLOCK_AVX512
+#define VECTOR(name) _mm512_##name
+static inline part both(part a, part b) { return _mm512_and_si512(a, b); }
+static inline part other(part a, part b) { return _mm512_xor_si512(a, b); }
+static inline part table_of(const uint8_t half[16]) { return _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(const void *)half)); }
+#else
+#define VECTOR(name) _mm256_##name
+static inline part both(part a, part b) { return _mm256_and_si256(a, b); }
+static inline part other(part a, part b) { return _mm256_xor_si256(a, b); }
+static inline part table_of(const uint8_t half[16]) { return _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)half)); }
+#endif
 #define TABLE(...) table_of((const uint8_t[16]){ __VA_ARGS__ })
 
 /* Not zero where a byte may not stand. */
@@ -37,19 +45,26 @@ static inline part utf8_wrong_part(const struct constants *c, const char *p) {
                                  THEN | LONG_3 | EDGE_4, THEN | LONG_3 | BEYOND,
                                  THEN | SURROGATE | BEYOND, THEN | SURROGATE | BEYOND, CUT, CUT, CUT, CUT);
   part v = part_load(p), one = part_load(p - 1), two = part_load(p - 2), three = part_load(p - 3);
-  part half = part_load(c->half), one_low = _mm256_and_si256(one, half);
-  part one_high = _mm256_and_si256(_mm256_srli_epi16(one, 4), half), v_high = _mm256_and_si256(_mm256_srli_epi16(v, 4), half);
-  part high = _mm256_shuffle_epi8(first_high, one_high), low = _mm256_shuffle_epi8(first_low, one_low);
-  part found = _mm256_and_si256(_mm256_and_si256(high, low), _mm256_shuffle_epi8(second_high, v_high));
+  part half = part_load(c->half), one_low = both(one, half);
+  part one_high = both(VECTOR(srli_epi16)(one, 4), half), v_high = both(VECTOR(srli_epi16)(v, 4), half);
+  part high = VECTOR(shuffle_epi8)(first_high, one_high), low = VECTOR(shuffle_epi8)(first_low, one_low);
+  part allowed = both(both(high, low), VECTOR(shuffle_epi8)(second_high, v_high));
   /* The subtractions leave the high bit of bytes from E0, and F0, on. */
-  part wanted = either(_mm256_subs_epu8(two, part_load(c->after_2)), _mm256_subs_epu8(three, part_load(c->after_3)));
-  return _mm256_xor_si256(found, _mm256_and_si256(wanted, part_load(c->top)));
+  part wanted = with(VECTOR(subs_epu8)(two, part_load(c->after_2)), VECTOR(subs_epu8)(three, part_load(c->after_3)));
+  return other(allowed, both(wanted, part_load(c->top)));
 }
+#ifdef BLOCK_AVX512
+static inline uint64_t utf8_wrong(const struct constants *c, const char *p) {
+  part wrong = utf8_wrong_part(c, p);
+  return _mm512_test_epi8_mask(wrong, wrong);
+}
+#else
 static inline uint64_t utf8_wrong(const struct constants *c, const char *p) {
   part low = utf8_wrong_part(c, p), high = utf8_wrong_part(c, p + 32), any = either(low, high);
   if (__builtin_expect(_mm256_testz_si256(any, any), 1)) return 0;
-  return ~(part_bits(equal(low, part_of(0))) | part_bits(equal(high, part_of(0))) << 32);
+  return ~(found_bits(equal(low, part_of(0))) | found_bits(equal(high, part_of(0))) << 32);
 }
+#endif
 
 #elif WEIR_SIMD
 /* v > c for bytes of one sign, such as those of characters outside ASCII. */
@@ -67,7 +82,7 @@ static inline uint64_t utf8_wrong_part(const char *p) {
   part high = above(v, 0x9F), not_low = above(v, 0x8F);
   part overlong = either(without(is(one, '\xE0'), high), without(is(one, '\xF0'), not_low));
   part beyond = either(both(is(one, '\xED'), high), both(is(one, '\xF4'), not_low));
-  return part_bits(either(either(other, no_lead), either(overlong, beyond)));
+  return found_bits(either(either(other, no_lead), either(overlong, beyond)));
 }
 static inline uint64_t utf8_wrong(const struct constants *c, const char *p) {
   (void)c;

@@ -80,6 +80,7 @@ static void rest_of_strings(void **state) {
     same_rest(scan_rest_checked_base, "base", s, exact + at);
 #if WEIR_SIMD > 1
     if (__builtin_cpu_supports("avx2")) same_rest(scan_rest_checked_avx2, "avx2", s, exact + at);
+    if (scan_avx512()) same_rest(scan_rest_checked_avx512, "avx512", s, exact + at);
 #endif
     mem_free(exact);
     buf_free(&b);
@@ -125,6 +126,7 @@ static void same_skips(struct span s) {
       assert_ptr_equal(scan_container_base(at, end), plain_skip(at));
 #if WEIR_SIMD > 1
       if (__builtin_cpu_supports("avx2")) assert_ptr_equal(scan_container_avx2(at, end), plain_skip(at));
+      if (scan_avx512()) assert_ptr_equal(scan_container_avx512(at, end), plain_skip(at));
 #endif
     }
     if (*at != '"') continue;
@@ -133,6 +135,7 @@ static void same_skips(struct span s) {
     assert_ptr_equal(scan_rest_base(at + 1, end), close);
 #if WEIR_SIMD > 1
     if (__builtin_cpu_supports("avx2")) assert_ptr_equal(scan_rest_avx2(at + 1, end), close);
+    if (scan_avx512()) assert_ptr_equal(scan_rest_avx512(at + 1, end), close);
 #endif
     at = close;
   }
