@@ -19,7 +19,7 @@ struct attempt {
   int status;
   uint64_t begun_ms, phase_due_ms;
   uint64_t deadline_ms;               /* set by a policy; 0: the exchange's */
-  struct model_facts facts; const struct model_facts *model;       /* model: the facts once it is about to be sent; until then NULL */
+  const struct model_facts *model;    /* once it is about to be sent; until then NULL */
   picodollars cost;                   /* once settled; PRICE_UNKNOWN */
   bool begun;                         /* a request was on its way */
   bool settled;

@@ -27,9 +27,8 @@ const struct operation_info *foreign_operation(const struct attempt *a) { return
 
 /* Of the model, where it is served in another one than the provider's others. */
 static enum dialect dialect_of(struct attempt *a) {
-  a->facts = *chain_facts(a->exchange, a->target.provider, a->target.model);
-  a->model = &a->facts;
-  return a->facts.dialect;
+  a->model = chain_facts(a->exchange, a->target.provider, a->target.model);
+  return a->model->dialect;
 }
 
 /* Thinking that another provider signed comes home to none of those that get the client's own bytes, and would be refused there. */

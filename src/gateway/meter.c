@@ -343,11 +343,7 @@ static void tell_estimate(struct exchange *x, const struct attempt *a) {
 static enum meter_result reserve(struct exchange *x) {
   struct attempt *a = x->attempts[0];
   const struct conf *c = x->gen->conf;
-  if (!a->model) {
-    struct model_facts *facts = &a->facts;
-    conf_model(c, a->target.provider, a->target.model, facts);
-    a->model = facts;
-  }
+  if (!a->model) a->model = chain_facts(x, a->target.provider, a->target.model);
   bool counted = x->req.charges || a->view.charges || x->reservation;
   bool told = x->worker->gateway->ledger && c->ledger.mode == LEDGER_ON;           /* the ledger was asked for: it shall know, not guess */
   if ((counted || told) && operation_of(x) && !x->raw && !a->foreign) ask_usage(x, a);
@@ -456,9 +452,7 @@ static bool costs_nothing(const struct attempt *a) {
 /* Of an unread request the answer names the model. */
 static bool named_later(struct exchange *x, struct attempt *a) {
   if (!x->raw || x->metered || !x->served_model.n) return a->model;
-  struct model_facts *facts = &a->facts;
-  conf_model(x->gen->conf, a->target.provider, x->served_model, facts);
-  a->model = facts;
+  a->model = chain_facts(x, a->target.provider, x->served_model);
   return true;
 }
 
