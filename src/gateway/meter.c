@@ -10,7 +10,9 @@
 #include <stdio.h>
 #include "weir/ledger.h"
 
-enum { LOOK_AGAIN_MS = 20, LOOK_SOON_MS = 3, SHRINK_MOST = 4 };          /* SOON: a grant takes as long as the disk */
+/* SOON: a grant takes as long as the disk. STORE: what `queue` says is of room that others hold; the disk and the lock are waited for
+   so long at least. */
+enum { LOOK_AGAIN_MS = 20, LOOK_SOON_MS = 3, STORE_MS = 2000, SHRINK_MOST = 4 };
 
 struct charged { const struct policy_charge *charge; bool own; };       /* own: for this attempt alone */
 struct reservation {
@@ -21,6 +23,7 @@ struct reservation {
   struct cells_amount reserved;
   uint64_t slot;                      /* 0: nothing is reserved */
   uint64_t queue_until_ms;            /* monotonic; 0: not waiting */
+  uint64_t store_until_ms;            /* the same, for the store and the lock */
   struct told_limit { int64_t cap, left, frees_ms; bool is; } limits[CELL_KINDS];      /* the tightest of each kind */
   bool asked_once;                    /* the exchange counts as a request already */
 };
@@ -215,20 +218,31 @@ static bool shrink(const struct attempt *a, struct reservation *m, const struct 
   }
 }
 
-static enum meter_result wait_for_room(struct exchange *x, struct reservation *m, uint64_t ms) {
+static enum meter_result wait_until(struct exchange *x, uint64_t *until_ms, uint64_t most_ms, uint64_t ms) {
   uint64_t now = x->worker->loop->now_ms;
-  if (!m->queue_until_ms) m->queue_until_ms = now + (uint64_t)(exchange_setting(x, SET_QUEUE) * 1000) + 1;
-  if (now >= m->queue_until_ms) return METER_REFUSED;
+  if (!*until_ms) *until_ms = now + most_ms + 1;
+  if (now >= *until_ms) return METER_REFUSED;
   x->resume_ms = now + ms;
   exchange_clock(x);
   return METER_WAITS;
+}
+
+static uint64_t queue_ms(struct exchange *x) { return (uint64_t)(exchange_setting(x, SET_QUEUE) * 1000); }
+
+static enum meter_result wait_for_room(struct exchange *x, struct reservation *m) {
+  return wait_until(x, &m->queue_until_ms, queue_ms(x), LOOK_AGAIN_MS);
+}
+
+static enum meter_result wait_for_store(struct exchange *x, struct reservation *m, uint64_t ms) {
+  uint64_t most_ms = queue_ms(x) > STORE_MS ? queue_ms(x) : STORE_MS;
+  return wait_until(x, &m->store_until_ms, most_ms, ms) == METER_WAITS ? METER_WAITS : refuse_busy(x);
 }
 
 /* What others hold may come back; what is spent does not before its window turns. Another target is better than waiting. */
 static enum meter_result capped(struct exchange *x, struct reservation *m, const struct cells_refusal *r) {
   const struct charged *c = &m->charged[r->scope];
   bool may_return = r->reserved > 0 && r->asked <= r->cap - r->spent && !(c->own && others_left(x));
-  if (may_return && wait_for_room(x, m, LOOK_AGAIN_MS) == METER_WAITS) return METER_WAITS;
+  if (may_return && wait_for_room(x, m) == METER_WAITS) return METER_WAITS;
   return refuse(x, c->charge, c->own, r);
 }
 
@@ -265,15 +279,15 @@ static enum meter_result reserve_cells(struct exchange *x, struct attempt *a, st
       m->slot = held.slot;
       story_witness(x, held.slot);
       m->asked_once = true;
-      m->queue_until_ms = 0;
+      m->queue_until_ms = m->store_until_ms = 0;
       if (m->estimate.cost > x->estimate) x->estimate = m->estimate.cost;
       note_limits(x, m, held.left);
       return METER_GO;
     case CELLS_CAPPED:
       if (tries < SHRINK_MOST && shrink(a, m, &held.refusal)) continue;
       return capped(x, m, &held.refusal);
-    case CELLS_UNGRANTED: return wait_for_room(x, m, LOOK_SOON_MS) == METER_WAITS ? METER_WAITS : refuse_busy(x);
-    case CELLS_BUSY: return wait_for_room(x, m, LOOK_AGAIN_MS) == METER_WAITS ? METER_WAITS : refuse_busy(x);
+    case CELLS_UNGRANTED: return wait_for_store(x, m, LOOK_SOON_MS);
+    case CELLS_BUSY: return wait_for_store(x, m, LOOK_AGAIN_MS);
     default: return refuse_busy(x);
     }
   }

@@ -1,5 +1,6 @@
 """The ledger: one record of each exchange, whatever happened to it, to weir, to the disk; and budgets that outlive the machine."""
 
+import contextlib
 import json
 import os
 import random
@@ -102,6 +103,19 @@ return p"""
             served += 1
         assert till.charged - before <= cap, (till.charged - before, cap)
         assert served >= 40 - 3 * (40 / 16 + 5), served  # a reboot costs a grant at most: a sixteenth of what was left, or four requests
+
+
+def test_the_disk_is_waited_for_without_a_queue(h):
+    """A budget's first request needs the database, which somebody else has locked for a moment."""
+    till = Till(h, 0)
+    w = capped(h, 'per = "all", day = usd(50)', chat_provider("a", till.url, MODEL), more="defaults { queue = 0 }\n")
+    with contextlib.closing(sqlite3.connect(f"{w.state}/ledger.db", timeout=5, isolation_level=None, check_same_thread=False)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        later = threading.Timer(0.3, lambda: db.execute("ROLLBACK"))
+        later.start()
+        a = w.chat("a/x")
+        later.join()
+    assert a.status == 200, a
 
 
 def test_no_ledger_no_promise(h):
