@@ -42,7 +42,8 @@ static int64_t cpu_ns(void) {
 }
 
 static void timer_arm(timer_t timer, int64_t first_ns, int64_t every_ns) {
-  struct itimerspec t = { .it_value = { .tv_nsec = first_ns }, .it_interval = { .tv_nsec = every_ns } };
+  const int64_t second = 1000000000;
+  struct itimerspec t = { .it_value = { first_ns / second, first_ns % second }, .it_interval = { every_ns / second, every_ns % second } };
   timer_settime(timer, 0, &t, NULL);
 }
 
@@ -128,6 +129,7 @@ void clock_begin(struct clock_call *c, struct vm *vm) {
     else vm->steps_left = vm->steps_given;
   }
   s->vm = vm;
+  atomic_signal_fence(memory_order_seq_cst);     /* the handler finds it while the number is odd */
   if (s->depth++) {
     if (c->outer->doomed) vm->doomed = 1;
     return;
@@ -142,6 +144,7 @@ void clock_end(struct clock_call *c, struct vm *vm) {
   struct slot *s = mine;
   bool doomed = vm->doomed;
   if (!--s->depth) atomic_store_explicit(&s->number, ++s->count, memory_order_relaxed);
+  atomic_signal_fence(memory_order_seq_cst);
   s->vm = c->outer;
   if (!--vm->depth) vm->doomed = 0;
   if (doomed && c->outer && c->outer != vm) vm_run_interrupt(c->outer);
